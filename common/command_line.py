@@ -1,0 +1,64 @@
+"""From a dataclass of settings to a command line, and from an error to one line and an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from common.errors import UserError, one_line
+
+Settings = TypeVar("Settings")
+
+
+def parse(settings: type[Settings], arguments: list[str] | None = None) -> Settings:
+    """Build `settings`, a dataclass, from the command line; every field is an option, its docstring the help.
+
+    Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0.
+    """
+    import tyro  # here, so that a script that only imports this module does not pay for it
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            print(f"error: {_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
+        raise
+
+
+def _first_box_text(box: str) -> str:
+    """What tyro says above the first rule inside its frame, as one line."""
+    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    said: list[str] = []
+    for line in lines:
+        if re.fullmatch(r"─+", line):
+            break
+        said.append(line)
+    return one_line(" ".join(said) or box)
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a script's `main` and leave with its status; a UserError or a failing file becomes one line on stderr."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {one_line(error, 1000)}", file=sys.stderr)
+        status = error.status
+    except BrokenPipeError:
+        # The reader (`| head`) has left: nothing is wrong, and Python must not complain at its own shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except OSError as error:
+        where = f" {one_line(error.filename)}:" if error.filename else ""
+        print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
