@@ -1,0 +1,231 @@
+"""The saved model: write it, verify it, load it, predict with it.
+
+A model is a folder of three files. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
+parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256. What is
+loaded are the very bytes whose sums were checked: they go to Paddle from memory, not by path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import inference
+
+from common.errors import UserError, one_line
+from common.files import new_folder, sha256
+
+PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
+CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
+
+MAX_CARD_BYTES = 1 << 20
+MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
+
+# Paddle Inference with oneDNN is fastest on batches near 64 (measured; see docs), and memory stays bounded.
+PREDICTION_BATCH = 64
+
+
+class ModelError(UserError):
+    """A model folder cannot be used."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model folder, read and verified.
+
+    Attributes:
+        folder: where it was read.
+        card: card.json.
+        program: the program's bytes.
+        parameters: the parameters' bytes.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    program: bytes
+    parameters: bytes
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """The picture that the network takes: name, shape, low, high, fit (see model.networks.ImageSpec)."""
+        return self.card["input"]
+
+
+def save_model(folder: Path, program: bytes, parameters: bytes, card: Mapping[str, Any]) -> None:
+    """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
+
+    Args:
+        folder: created, or replaced if it exists.
+        program: bytes of the inference program.
+        parameters: bytes of its parameters.
+        card: what card.json shall say; `format` and `files` are added.
+
+    Raises:
+        OSError: it cannot be written; an old folder is untouched.
+    """
+    contents = {PROGRAM: program, PARAMETERS: parameters}
+    files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
+    whole_card = {"format": CARD_FORMAT, **card, "files": files}
+    contents[CARD] = (json.dumps(whole_card, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as new:
+        for name, data in contents.items():
+            (new / name).write_bytes(data)
+
+
+def load_model(folder: Path) -> SavedModel:
+    """Read a model folder and verify every byte of it.
+
+    All files are opened relative to one descriptor of the folder, so that a folder replaced meanwhile cannot mix.
+
+    Raises:
+        ModelError: the folder or a file is missing, not a regular file, too large, altered, or of another form.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: expected a model folder, got: {error.strerror}; train one with train.py, or name another with "
+            "--model-dir"
+        ) from error
+    try:
+        card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
+        contents = {}
+        for name in (PROGRAM, PARAMETERS):
+            data = _read(folder, descriptor, name, MAX_FILE_BYTES)
+            expected = card["files"][name]["sha256"]
+            if sha256(data) != expected:
+                raise ModelError(
+                    f"{folder / name}: altered or damaged: card.json expects SHA-256 {expected[:12]}…, "
+                    f"got {sha256(data)[:12]}… ({len(data)} bytes); restore the folder or train again"
+                )
+            contents[name] = data
+    finally:
+        os.close(descriptor)
+    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS])
+
+
+def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
+    """Bytes of a regular file in an opened folder; links are refused, so that nothing outside the folder is read."""
+    try:
+        # O_NONBLOCK: opening a pipe must not wait for a writer; it has no effect on a regular file.
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    except OSError as error:
+        what = "a symbolic link" if os.path.islink(folder / name) else error.strerror  # noqa: PTH114
+        raise ModelError(f"{folder / name}: expected a file of the model, got: {what}") from error
+    with os.fdopen(opened, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{folder / name}: expected a regular file, got something else")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ModelError(f"{folder / name}: expected at most {limit} bytes, got more")
+    return data
+
+
+def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
+    where = folder / CARD
+    try:
+        card = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: expected JSON, got: {one_line(error, 120)}") from error
+    problem = _card_problem(card)
+    if problem:
+        raise ModelError(f"{where}: {problem}")
+    return card
+
+
+def _card_problem(card: Any) -> str:
+    """What makes a card unusable, in words; empty if nothing does."""
+    if not isinstance(card, dict):
+        return f"expected a JSON object, got {type(card).__name__}"
+    if card.get("format") != CARD_FORMAT:
+        return f"expected format {CARD_FORMAT}, got {one_line(card.get('format'), 40)}: made by another release of this project"
+    files = card.get("files")
+    for name in (PROGRAM, PARAMETERS):
+        entry = files.get(name) if isinstance(files, dict) else None
+        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            return f"expected files.{name}.sha256, got none"
+    picture = card.get("input")
+    if not isinstance(picture, dict):
+        return "expected the object input, got none"
+    size = picture.get("shape", [])[-1:] if isinstance(picture.get("shape"), list) else []
+    if size not in ([28], [32]) or picture["shape"] != [-1, 1, *size, *size]:
+        return f"expected input.shape [-1, 1, 28, 28] or [-1, 1, 32, 32], got {one_line(picture.get('shape'), 60)}"
+    for bound in ("low", "high"):
+        value = picture.get(bound)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e6:
+            return f"expected a number as input.{bound}, got {one_line(value, 60)}"
+    if picture.get("fit") not in ("none", "pad", "resize"):
+        return f"expected input.fit none, pad or resize, got {one_line(picture.get('fit'), 60)}"
+    if (picture["fit"] == "none") != (size == [28]):
+        return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
+    labels = card.get("labels")
+    if not isinstance(labels, list) or len(labels) != 10 or not all(isinstance(label, str) for label in labels):
+        return "expected labels, a list of 10 names"
+    return ""
+
+
+class Predictor:
+    """Paddle Inference on a saved model. One thread at a time: Paddle's predictors are not to be shared."""
+
+    def __init__(self, model: SavedModel, device: str = "cpu", threads: int = 1) -> None:
+        """Create it.
+
+        Args:
+            model: from `load_model`.
+            device: "cpu" or "gpu".
+            threads: CPU threads of the mathematical library.
+
+        Raises:
+            ModelError: this Paddle cannot read the model.
+        """
+        config = inference.Config()
+        config.set_model_buffer(model.program, len(model.program), model.parameters, len(model.parameters))
+        config.disable_glog_info()
+        if device == "gpu":
+            config.enable_use_gpu(100, 0)  # megabytes of the first pool, number of the GPU
+        else:
+            config.disable_gpu()
+            config.set_cpu_math_library_num_threads(threads)
+        try:
+            self._predictor = inference.create_predictor(config)
+            self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+            self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
+            import paddle
+
+            raise ModelError(
+                f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
+                f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
+            ) from error
+        self._shape = [int(side) for side in model.input["shape"][1:]]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range.
+
+        Raises:
+            ValueError: images of another shape or type; Paddle would not say so by itself.
+        """
+        if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
+            raise ValueError(f"expected float32 [N, {self._shape}], got {images.dtype} {list(images.shape)}")
+        answers = np.empty((len(images), 10), np.float32)
+        for start in range(0, len(images), PREDICTION_BATCH):
+            batch = np.ascontiguousarray(images[start : start + PREDICTION_BATCH])
+            self._input.reshape(list(batch.shape))
+            self._input.copy_from_cpu(batch)
+            self._predictor.run()
+            answers[start : start + len(batch)] = self._output.copy_to_cpu()
+        return answers
+
+
+def _last_line(error: Exception) -> str:
+    """The message beneath Paddle's C++ stack."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1] if lines else type(error).__name__, 160)

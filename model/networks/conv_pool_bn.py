@@ -1,0 +1,39 @@
+"""The network of document 001: two convolution-pooling layers with batch normalisation between, and a softmax layer."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+
+from model.networks.network import ConvPool, ImageSpec, Kernel, Network, Pooling, pooled_size
+
+
+class ConvPoolBN(Network):
+    """conv 20@5 → ReLU → max-pool → batch norm → conv 50@5 → ReLU → max-pool → FC 10 → softmax; 33,620 parameters.
+
+    Document 001 calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
+    normalisation in and the hidden dense layer out.
+    """
+
+    image = ImageSpec(size=28, low=-1.0, high=1.0)
+
+    def __init__(
+        self,
+        maps: tuple[int, int] = (20, 50),
+        kernel_size: int = 5,
+        pooling: Pooling = "max",
+        kernel: Kernel = "stock",
+    ) -> None:
+        super().__init__()
+        first, second = maps
+        side = pooled_size(pooled_size(self.image.size, kernel_size), kernel_size)
+        self.conv1 = ConvPool(1, first, kernel_size, "relu", pooling, kernel)
+        self.norm = nn.BatchNorm2D(first)
+        self.conv2 = ConvPool(first, second, kernel_size, "relu", pooling, kernel)
+        self.output = nn.Linear(second * side * side, 10)
+
+    def forward(self, image: paddle.Tensor) -> paddle.Tensor:
+        """See the class."""
+        x = self.norm(self.conv1(image))  # 20 × 12 × 12
+        x = self.conv2(x)  # 50 × 4 × 4
+        return self.output(paddle.flatten(x, 1))

@@ -1,0 +1,154 @@
+"""Network + recipe -> static programs: one that trains, one that evaluates, one that is saved.
+
+A program is a value. Nothing here touches Paddle's default programs: each is built under `program_guard`, and under a
+`unique_name.guard` of its own, which restarts the numbering of names, so that the same layers get the same parameter
+names in every program and share their values in the scope. Evaluation programs are built, not cloned: Paddle 3 has no
+`clone(for_test=True)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import paddle
+from paddle import static
+from paddle.nn import functional
+
+from model.networks import Kernel, Network, build_network
+from model.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network, and how it is built.
+
+    Attributes:
+        name: a key of `model.networks.NETWORKS`.
+        options: keyword arguments of its class (maps, kernel_size, pooling …).
+        kernel: implementation of convolution-pooling in the training and evaluation programs.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kernel: Kernel = "stock"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A static program, ready for an Executor.
+
+    Attributes:
+        main: the program itself.
+        startup: initialises the parameters (and the optimizer's state).
+        feeds: input variables by name.
+        fetches: output variables by name.
+        parameters: name in the network ("conv1.weight") -> name in the scope ("conv_pool_0.w_0"); the running
+            statistics of batch normalisation are among them.
+        trainable: how many numbers the optimizer may change.
+    """
+
+    main: static.Program
+    startup: static.Program
+    feeds: Mapping[str, paddle.Tensor]
+    fetches: Mapping[str, paddle.Tensor]
+    parameters: Mapping[str, str]
+    trainable: int
+
+
+def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
+    """Build the program that takes one step: feeds `image` [N, 1, S, S] float32 and `label` [N] int64.
+
+    It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats and
+    the fraction that was right, both before the step's update, are appended to the scope's variable `RECENT`. The
+    learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
+    """
+    with _program_of(choice, choice.kernel) as (programs, network, image):
+        label = static.data("label", [None], "int64")
+        scores = network(image)
+        loss = functional.nll_loss(network.log_probability(scores), label)
+        right = paddle.equal(paddle.argmax(scores, axis=1), label)
+        accuracy = paddle.mean(paddle.cast(right, "float32"))
+        _append_to_recent(paddle.stack([loss, accuracy]))
+        _optimizer(recipe).minimize(loss)
+        return _value(programs, network, [image, label], {})
+
+
+def evaluation_program(choice: NetworkChoice) -> Program:
+    """Build the program that scores images: feeds `image`, fetches `log_probability` [N, 10]; it changes nothing."""
+    with _program_of(choice, choice.kernel) as (programs, network, image):
+        network.eval()
+        return _value(programs, network, [image], {"log_probability": network.log_probability(network(image))})
+
+
+def inference_program(choice: NetworkChoice) -> Program:
+    """Build the program that is saved: feeds `image`, fetches `probability` [N, 10]; stock operators only.
+
+    It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
+    2.6 and 3 alike (shared/design.md, decision 9).
+    """
+    with old_representation(), _program_of(choice, "stock") as (programs, network, image):
+        network.eval()
+        return _value(programs, network, [image], {"probability": network.probability(network(image))})
+
+
+# Paddle 2.6 knows only the old intermediate representation and has no such guard.
+old_representation = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", nullcontext)
+
+RECENT = "recent"  # [REMEMBERED_STEPS, 2]: loss and accuracy of the latest steps, the newest last
+REMEMBERED_STEPS = 32
+
+LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning rate of a program's first optimizer
+
+
+@contextmanager
+def _program_of(
+    choice: NetworkChoice, kernel: Kernel
+) -> Iterator[tuple[tuple[static.Program, static.Program], Network, paddle.Tensor]]:
+    """Two new programs, and in them a network and the picture it takes."""
+    programs = static.Program(), static.Program()
+    with static.program_guard(*programs), paddle.utils.unique_name.guard():
+        network = build_network(choice.name, choice.options, kernel)
+        image = static.data("image", [None, 1, network.image.size, network.image.size], "float32")
+        yield programs, network, image
+
+
+def _append_to_recent(row: paddle.Tensor) -> None:
+    """Shift the variable `RECENT` by one row and put `row` [2] at its end."""
+    recent = static.create_parameter(
+        [REMEMBERED_STEPS, 2], "float32", RECENT, default_initializer=paddle.nn.initializer.Constant(0.0)
+    )
+    recent.stop_gradient = True
+    recent.trainable = False
+    paddle.assign(paddle.concat([recent[1:], paddle.unsqueeze(row, 0)]), output=recent)
+
+
+def _value(
+    programs: tuple[static.Program, static.Program],
+    network: Network,
+    feeds: list[paddle.Tensor],
+    fetches: dict[str, paddle.Tensor],
+) -> Program:
+    parameters = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return Program(
+        main=programs[0],
+        startup=programs[1],
+        feeds=MappingProxyType({variable.name: variable for variable in feeds}),
+        fetches=MappingProxyType(fetches),
+        parameters=MappingProxyType({inner: variable.name for inner, variable in parameters.items()}),
+        trainable=sum(math.prod(p.shape) for p in network.parameters() if not p.stop_gradient),
+    )
+
+
+def _optimizer(recipe: Recipe) -> paddle.optimizer.Optimizer:
+    if recipe.optimizer == "adam":
+        return paddle.optimizer.Adam(recipe.learning_rate)
+    if recipe.optimizer == "adamw":
+        return paddle.optimizer.AdamW(recipe.learning_rate)
+    if recipe.optimizer == "momentum":
+        return paddle.optimizer.Momentum(recipe.learning_rate)
+    return paddle.optimizer.SGD(recipe.learning_rate)

@@ -1,0 +1,112 @@
+"""Checkpoints: everything a run needs to go on exactly where it was, written so that a crash costs nothing.
+
+A checkpoint is a folder `checkpoints/PPPP-SSSSSS` (passes and steps that are done) with `state.safetensors` (arrays),
+`progress.json` (counters) and `manifest.json` (size and SHA-256 of both). It gets its name by one rename when all of it
+is on disk. The two newest are kept: if one is damaged, the one before it serves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from common.errors import UserError, one_line
+from common.files import new_folder, sha256
+
+STATE, PROGRESS, MANIFEST = "state.safetensors", "progress.json", "manifest.json"
+KEPT = 2
+MAX_FILE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved.
+
+    Attributes:
+        name: its folder's name.
+        arrays: by name; dtype and shape as saved.
+        progress: counters and the like, plain JSON.
+    """
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+    progress: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into `folder` and drop all but the newest `KEPT`.
+
+    Raises:
+        OSError: it cannot be written; the earlier ones are untouched.
+    """
+    contents = {
+        STATE: safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()}),
+        PROGRESS: json.dumps(checkpoint.progress, indent=1, sort_keys=True).encode(),
+    }
+    manifest = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
+    contents[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    with new_folder(folder / checkpoint.name) as new:
+        for name, data in contents.items():
+            (new / name).write_bytes(data)
+    for old in _names(folder)[KEPT:]:
+        shutil.rmtree(folder / old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Read the newest checkpoint that matches its manifest.
+
+    Returns:
+        The checkpoint, or None where there is none; and one line for each that was refused.
+
+    Raises:
+        UserError: there are checkpoints and none can be used.
+    """
+    refused: list[str] = []
+    for name in _names(folder):
+        try:
+            return _load(folder / name), refused
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            refused.append(f"checkpoint {folder / name} refused: {one_line(error, 160)}")
+    if refused:
+        raise UserError(f"no usable checkpoint: {'; '.join(refused)}")
+    return None, refused
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the checkpoints, newest first; temporary folders of a crash do not match."""
+    if not folder.is_dir():
+        return []
+    return sorted((p.name for p in folder.iterdir() if re.fullmatch(r"\d{4,}-\d{6,}", p.name)), key=_age, reverse=True)
+
+
+def _age(name: str) -> tuple[int, int]:
+    passes, steps = name.split("-")
+    return int(passes), int(steps)
+
+
+def _load(folder: Path) -> Checkpoint:
+    manifest = json.loads(_read(folder / MANIFEST))
+    contents = {}
+    for name in (STATE, PROGRESS):
+        data = _read(folder / name)
+        expected = manifest[name]
+        if (len(data), sha256(data)) != (expected["bytes"], expected["sha256"]):
+            raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
+        contents[name] = data
+    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), json.loads(contents[PROGRESS]))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes")
+    return data
