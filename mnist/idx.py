@@ -1,0 +1,224 @@
+"""The two formats in which MNIST is passed on: IDX files (raw or gzip) and the mnist.pkl.gz of document 003.
+
+An IDX file is a magic number (two zero bytes, the element type, the number of dimensions), one 32-bit size per
+dimension, big-endian all of them, and then the bytes. Nothing in a file is believed before it is checked, and no more
+is read or decompressed than its header and a fixed limit allow.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import pickle
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import UserError, one_line
+
+Bytes = npt.NDArray[np.uint8]
+
+MAX_BYTES = 1 << 28  # 256 MiB uncompressed: five times MNIST, enough for the 280,000 images of EMNIST Digits
+
+PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
+PICKLE_SIZE = 17_051_982  # bytes of that file
+PICKLE_CONTENT = 220_080_342  # bytes of it uncompressed
+
+_IMAGES_MAGIC = 0x00000803  # unsigned bytes, three dimensions
+_LABELS_MAGIC = 0x00000801  # unsigned bytes, one dimension
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class DataError(UserError):
+    """A data file or data source that cannot be used: which one, what was expected, what was found."""
+
+
+def read_images(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
+    """Read an IDX file of images, raw or gzip by its content: uint8 [N, H, W], read-only.
+
+    Raises:
+        DataError: something in the file differs from the format or from the file's own header, or the header announces
+            more than `max_bytes` bytes.
+        OSError: the file cannot be opened or read.
+    """
+    return _read(path, _IMAGES_MAGIC, max_bytes)
+
+
+def read_labels(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
+    """Read an IDX file of digits, raw or gzip by its content: uint8 [N], each 0 to 9, read-only.
+
+    Raises:
+        DataError, OSError: as `read_images`, and for a label above 9.
+    """
+    labels = _read(path, _LABELS_MAGIC, max_bytes)
+    wrong = np.flatnonzero(labels > 9)
+    if wrong.size:
+        raise DataError(f"{one_line(path)}: label {wrong[0]}: expected a digit 0 to 9, got {labels[wrong[0]]}")
+    return labels
+
+
+def encode(array: Bytes) -> bytes:
+    """The uncompressed IDX file of uint8 [N] or [N, H, W]; there is but one, so its SHA-256 names the data."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def _read(path: Path, magic: int, max_bytes: int) -> Bytes:
+    with _open(path) as file:
+        if file.read(2) != _GZIP_MAGIC:
+            file.seek(0)
+            return _decode(file, path, magic, max_bytes)
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                return _decode(unzipped, path, magic, max_bytes)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{one_line(path)}: expected a whole gzip file, got: {one_line(error)}") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file; reading a pipe or a device might never end."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{one_line(path)}: expected a file, got a folder, pipe or device")
+    return path.open("rb")
+
+
+def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Bytes:
+    name = one_line(path)
+    found = int.from_bytes(_read_exactly(file, 4, name, "magic number"), "big")
+    if found != magic:
+        raise DataError(f"{name}: magic number: expected 0x{magic:08x}, got 0x{found:08x}")
+    dimensions = magic & 0xFF
+    sizes = _read_exactly(file, 4 * dimensions, name, "sizes")
+    shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", sizes)
+    count = math.prod(shape)
+    if count > max_bytes:
+        raise DataError(f"{name}: expected at most {max_bytes} bytes of data, got a header that announces {count}")
+    data = _read_exactly(file, count, name, f"data of {'×'.join(map(str, shape))} bytes")
+    if file.read(1):
+        raise DataError(f"{name}: expected the end of the file after {count} bytes of data, got more")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int, name: str, what: str) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise DataError(f"{name}: truncated in its {what}: expected {count} bytes, got {len(data)}")
+    return data
+
+
+def read_pickle(path: Path, sha256: str = PICKLE_SHA256) -> list[tuple[Bytes, Bytes]]:
+    """Read mnist.pkl.gz: three (images uint8 [N, 28, 28], labels uint8 [N]) of 50,000, 10,000 and 10,000.
+
+    The file is the Python 2 pickle of three (images float32 [N, 784] = byte / 256, labels int64 [N]). It is read by an
+    unpickler that knows the operations and the names of this one file and nothing else, and only after its SHA-256
+    matched, so at most one file in the world gets that far.
+
+    Args:
+        path: the file.
+        sha256: of the file; another than the default is for tests.
+
+    Raises:
+        DataError: wrong sum, or (with another sum) anything but three pairs of such arrays.
+        OSError: the file cannot be opened or read.
+    """
+    name = one_line(path)
+    with _open(path) as file:
+        found = hashlib.sha256(file.read(PICKLE_SIZE + 1)).hexdigest()
+        if found != sha256:
+            raise DataError(f"{name}: SHA-256: expected {sha256}, got {found} (of its first {PICKLE_SIZE + 1} bytes)")
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                train, validation, test = _Unpickler(_Bounded(unzipped, PICKLE_CONTENT), encoding="bytes").load()
+            return [(_as_bytes(images), _as_digits(labels)) for images, labels in (train, validation, test)]
+        except Exception as error:  # a hostile pickle can make the unpickler raise anything
+            raise DataError(f"{name}: expected three pairs of arrays, got: {one_line(repr(error))}") from error
+
+
+class _Bounded:
+    """The part of a file's interface that an unpickler uses, up to a number of bytes in all."""
+
+    def __init__(self, file: gzip.GzipFile, limit: int):
+        self._file, self._left = file, limit
+
+    def read(self, count: int) -> bytes:
+        if not 0 <= count <= self._left:
+            raise ValueError(f"a piece of {count} bytes where at most {self._left} can follow")
+        self._left -= count
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(100)
+        self._left -= len(line)
+        return line
+
+
+class _Dtype:
+    """What a pickle says to rebuild a NumPy element type; only those of mnist.pkl.gz are understood."""
+
+    def __init__(self, code: bytes, _align: int, _copy: int):
+        self.type = {b"f4": "<f4", b"i8": "<i8"}[code]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] != b"<":
+            raise ValueError(f"byte order {state[1]!r}")
+
+
+class _Array:
+    """What a pickle says to rebuild a NumPy array."""
+
+    values: npt.NDArray[Any]
+
+    def __init__(self, *_: object):
+        pass
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes]) -> None:
+        _version, shape, dtype, _fortran_order, data = state
+        self.values = np.frombuffer(data, dtype.type).reshape(shape)
+
+
+class _Unpickler(pickle._Unpickler):
+    """Reads pickles of NumPy arrays without a call into NumPy: the names in them stand for the two records above.
+
+    Python's own unpickler written in Python, because there the operations can be restricted too, to those that
+    mnist.pkl.gz uses. The one written in C obeys every operation, one of which asks for gigabytes of memory.
+    """
+
+    _OPERATIONS = (
+        "PROTO GLOBAL BINPUT BINGET MARK TUPLE TUPLE1 TUPLE2 TUPLE3 REDUCE BUILD "
+        "BININT BININT1 BININT2 NONE NEWFALSE SHORT_BINSTRING BINSTRING STOP"
+    )
+    dispatch: ClassVar = {
+        code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in _OPERATIONS.split())
+    }
+    _NAMES: ClassVar[dict[tuple[str, str], type]] = {
+        ("numpy.core.multiarray", "_reconstruct"): _Array,  # called with what "ndarray" stands for
+        ("numpy._core.multiarray", "_reconstruct"): _Array,  # the same in a pickle of NumPy 2
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._NAMES[module, name]
+
+
+def _as_bytes(images: _Array) -> Bytes:
+    """float32 [N, 784] = byte / 256 back to bytes [N, 28, 28]."""
+    with np.errstate(all="ignore"):  # what overflows here is unequal below
+        values = images.values * np.float32(256)
+        pixels = values.astype(np.uint8)
+    if not np.array_equal(pixels, values):
+        raise ValueError("a pixel that is no multiple of 1/256 in [0, 1)")
+    return pixels.reshape(-1, 28, 28)
+
+
+def _as_digits(labels: _Array) -> Bytes:
+    values = labels.values
+    if values.ndim != 1 or not np.isin(values, range(10)).all():
+        raise ValueError("a label that is no digit")
+    return values.astype(np.uint8)
