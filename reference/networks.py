@@ -1,0 +1,134 @@
+"""Networks: layers in a row, under the names that the same network has as a Paddle program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from reference.layers import Array, BatchNorm, Conv, FullyConnected, Layer, MaxPool, MeanPool, ReLU
+
+
+class Network:
+    """Layers, each fed with the output of the one before: images [N, 1, S, S] -> logits [10, N].
+
+    Attributes:
+        layers: name -> layer, in order.
+        parameters: "conv1.weight" -> array, what training changes; the layers' own arrays, to be changed in place.
+        statistics: "norm._mean" -> array, the running statistics of batch normalisation, likewise.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self.layers = dict(layers)
+        self.parameters = {f"{n}.{p}": a for n, layer in layers.items() for p, a in layer.parameters.items()}
+        self.statistics = {f"{n}.{p}": a for n, layer in layers.items() for p, a in layer.statistics.items()}
+
+    def forward(self, images: Array, training: bool = False) -> Array:
+        """Logits [10, N] of images [N, 1, S, S]; inside, the images come last (see `layers`)."""
+        x = np.ascontiguousarray(images.transpose(1, 2, 3, 0))
+        for layer in self.layers.values():
+            x = layer.forward(x, training)
+        return x
+
+    def backward(self, gradient: Array) -> dict[str, Array]:
+        """Gradient of every parameter by name, given the gradient [10, N] of the logits of the last training forward.
+
+        The gradient of the images themselves is not computed.
+        """
+        gradients: dict[str, Array] = {}
+        first = next(iter(self.layers))
+        for name, layer in reversed(self.layers.items()):
+            for parameter, value in layer.parameter_gradients(gradient).items():
+                gradients[f"{name}.{parameter}"] = value
+            if name != first:
+                gradient = layer.input_gradient(gradient)
+        return gradients
+
+
+def lenet5_numpy(
+    seed: int, initialisation: Literal["published", "he"] = "published", dtype: type[np.floating] = np.float32
+) -> Network:
+    """The network of document 004, 44,426 parameters, for 1×28×28 images centred with the training mean.
+
+    conv 6@5 → ReLU → max-pool 2 → conv 16@5 → ReLU → max-pool 2 → FC 256→120 → ReLU → FC 84 → ReLU → FC 10.
+
+    "published" starts as the document does: weights normal with σ = √(2 / channels) for convolutions and √(2 / D_in)
+    for fully connected layers, biases normal with σ = 1. The document calls that Xavier's; it is He's with the k² of
+    a convolution's fan-in forgotten, so first activations are five times too large. "he" is He et al. 2015: σ =
+    √(2 / (k² · channels)) and √(2 / D_in), biases 0.
+    """
+    random = np.random.Generator(np.random.Philox(seed))
+    published = initialisation == "published"
+
+    def bias(size: int) -> Array:
+        return random.normal(0, 1, size).astype(dtype) if published else np.zeros(size, dtype)
+
+    def conv(channels: int, filters: int, k: int) -> Conv:
+        sigma = np.sqrt(2 / channels) if published else np.sqrt(2 / (k * k * channels))
+        return Conv(random.normal(0, sigma, (filters, channels, k, k)).astype(dtype), bias(filters))
+
+    def full(d_in: int, d_out: int) -> FullyConnected:
+        return FullyConnected(random.normal(0, np.sqrt(2 / d_in), (d_in, d_out)).astype(dtype), bias(d_out))
+
+    return Network(
+        {
+            "conv1": conv(1, 6, 5),  # 6 × 24 × 24
+            "relu1": ReLU(),
+            "pool1": MaxPool(2),  # 6 × 12 × 12
+            "conv2": conv(6, 16, 5),  # 16 × 8 × 8
+            "relu2": ReLU(),
+            "pool2": MaxPool(2),  # 16 × 4 × 4
+            "full1": full(256, 120),
+            "relu3": ReLU(),
+            "full2": full(120, 84),
+            "relu4": ReLU(),
+            "output": full(84, 10),
+        }
+    )
+
+
+def conv_pool_bn(
+    seed: int,
+    maps: tuple[int, int] = (20, 50),
+    kernel_size: int = 5,
+    pooling: Literal["max", "mean"] = "max",
+    dtype: type[np.floating] = np.float32,
+) -> Network:
+    """The network of document 001, 33,620 parameters, for 1×28×28 images in [-1, 1].
+
+    conv 20@5 → ReLU → pool 2 → batch norm → conv 50@5 → ReLU → pool 2 → FC 10.
+
+    It starts as Paddle's layers do: convolutions normal with σ = √(2 / (k² · channels)), the fully connected layer
+    uniform within ±√(6 / (D_in + D_out)), scales 1, biases and shifts 0.
+    """
+    random = np.random.Generator(np.random.Philox(seed))
+    k, (first, second) = kernel_size, maps
+    side = ((28 - k + 1) // 2 - k + 1) // 2
+
+    def conv(channels: int, filters: int) -> Conv:
+        sigma = np.sqrt(2 / (k * k * channels))
+        return Conv(random.normal(0, sigma, (filters, channels, k, k)).astype(dtype), np.zeros(filters, dtype))
+
+    def pool() -> Layer:
+        return MaxPool(2) if pooling == "max" else MeanPool(2)
+
+    conv1, conv2 = conv(1, first), conv(first, second)
+    d_in = second * side * side
+    bound = np.sqrt(6 / (d_in + 10))
+    weight = random.uniform(-bound, bound, (d_in, 10)).astype(dtype)
+    return Network(
+        {
+            "conv1": conv1,  # 20 × 24 × 24
+            "relu1": ReLU(),
+            "pool1": pool(),  # 20 × 12 × 12
+            "norm": BatchNorm(np.ones(first, dtype), np.zeros(first, dtype)),
+            "conv2": conv2,  # 50 × 8 × 8
+            "relu2": ReLU(),
+            "pool2": pool(),  # 50 × 4 × 4
+            "output": FullyConnected(weight, np.zeros(10, dtype)),
+        }
+    )
+
+
+NETWORKS = {"lenet5_numpy": lenet5_numpy, "conv_pool_bn": conv_pool_bn}
