@@ -1,0 +1,192 @@
+"""Curves of one run and of many, as PNG or SVG files.
+
+Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers tell apart; line styles
+say the same again (train dotted, validation dashed, test solid). Text is ASCII: no other font is promised anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from common.errors import UsageError, one_line
+from common.files import write_file
+from training.results import Row, Step, best_row
+
+BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+RUN_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW)
+RUN_MARKERS = (".", "o", "s", "^", "D", "v", "P", "X")  # the next one each time the colours begin again
+SPLIT_STYLES: dict[str, Any] = {"train": ":", "validation": "--", "test": "-"}
+SPLIT_COLOURS = {"train": BLUE, "validation": VERMILION, "test": GREEN}
+
+SUFFIXES = (".png", ".svg")
+LEGEND_ROWS = 18
+
+
+def training_curves(rows: Sequence[Row], steps: Sequence[Step], path: Path) -> None:
+    """Draw one run: loss and accuracy of each pass and of each logged batch, the best pass marked.
+
+    Raises:
+        UsageError: `path` ends neither in .png nor in .svg.
+        OSError: it cannot be written; an old file is untouched.
+    """
+    check_suffix(path)
+    figure, loss, accuracy = _new_figure(width=10)
+    thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
+    positions = _step_positions(steps)
+    loss.plot(positions, [_finite(step.loss) for step in steps], **thin)
+    accuracy.plot(positions, [100 * step.accuracy for step in steps], **thin)
+    _draw_run(loss, accuracy, rows, SPLIT_COLOURS, marker="o")
+    _fit_to_passes(loss, accuracy, rows)
+    handles: list[Artist] = [
+        Line2D([], [], color=SPLIT_COLOURS[split], linestyle=style, marker="o", markersize=3, label=split)
+        for split, style in SPLIT_STYLES.items()
+        if _has(rows, split)
+    ]
+    if steps:
+        handles.append(Line2D([], [], label="train, per batch", **thin))
+    best = best_row(list(rows))
+    if best is not None:
+        for axes in (loss, accuracy):
+            axes.axvline(best.pass_number, color="0.6", linewidth=0.8)
+        handles.append(_star("0.3", f"best pass: {best.pass_number}"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    _save(figure, path)
+
+
+def comparison_curves(runs: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Draw the passes of many runs, by name, into one pair of axes: loss and accuracy, each run's best pass marked.
+
+    Raises:
+        UsageError: `path` ends neither in .png nor in .svg.
+        OSError: it cannot be written; an old file is untouched.
+    """
+    check_suffix(path)
+    labels = [_label(name) for name in runs]
+    legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
+    figure, loss, accuracy = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
+    handles: list[Artist] = []
+    for index, (label, rows) in enumerate(zip(labels, runs.values(), strict=True)):
+        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+        marker = RUN_MARKERS[index // len(RUN_COLOURS) % len(RUN_MARKERS)]
+        _draw_run(loss, accuracy, rows, dict.fromkeys(SPLIT_STYLES, colour), marker)
+        handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=label))
+    _fit_to_passes(loss, accuracy, list(chain.from_iterable(runs.values())))
+    handles += [
+        Line2D([], [], color="0.3", linestyle=style, label=split)
+        for split, style in SPLIT_STYLES.items()
+        if any(_has(rows, split) for rows in runs.values())
+    ]
+    handles.append(_star("0.3", "best pass of the run"))
+    figure.legend(handles=handles, loc="outside right upper", ncols=legend_columns, frameon=False)
+    _save(figure, path)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a figure's file name that no format belongs to.
+
+    Raises:
+        UsageError: `path` ends neither in .png nor in .svg.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{one_line(path)}: expected a figure's name that ends in {' or '.join(SUFFIXES)}")
+
+
+def _new_figure(width: float) -> tuple[Figure, Axes, Axes]:
+    # Figure rather than pyplot: no global state, no screen, no back end to choose.
+    figure = Figure(figsize=(width, 4.4), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    loss.set_ylabel("loss (nats per image)")
+    accuracy.set_ylabel("accuracy (%)")
+    for axes in (loss, accuracy):
+        axes.set_xlabel("pass")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, loss, accuracy
+
+
+def _draw_run(loss: Axes, accuracy: Axes, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
+    passes = [row.pass_number for row in rows]
+    best = best_row(list(rows))
+    chosen_on = next((split for split in ("validation", "test") if _has(rows, split)), "train")
+    for axes, what, scale in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
+        for split, style in SPLIT_STYLES.items():
+            values = [scale * _finite(getattr(row, f"{split}_{what}")) for row in rows]
+            axes.plot(passes, values, color=colours[split], linestyle=style, marker=marker, markersize=3)
+        if best is not None:
+            value = scale * _finite(getattr(best, f"{chosen_on}_{what}"))
+            axes.plot(best.pass_number, value, **_STAR, color=colours[chosen_on])
+
+
+def _fit_to_passes(loss: Axes, accuracy: Axes, rows: Sequence[Row]) -> None:
+    """Show the passes large; single batches scatter far more, and may leave the picture where they are very good."""
+    lowest_loss = min((value for value in _values(rows, "loss") if value > 0), default=None)
+    if lowest_loss is not None:
+        loss.set_yscale("log", nonpositive="mask")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        loss.yaxis.set_minor_formatter(NullFormatter())
+        loss.set_ylim(bottom=0.6 * lowest_loss)
+    room = max(100 * (1 - min(_values(rows, "accuracy"), default=0)), 0.1)
+    accuracy.set_ylim(100 - 1.08 * room, 100 + 0.04 * room)
+
+
+def _values(rows: Sequence[Row], what: str) -> list[float]:
+    values = [_finite(getattr(row, f"{split}_{what}")) for row in rows for split in SPLIT_STYLES]
+    return [value for value in values if math.isfinite(value)]
+
+
+_STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 13,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.8,
+    "zorder": 5,
+}
+
+
+def _star(colour: str, label: str) -> Line2D:
+    return Line2D([], [], linestyle="", color=colour, label=label, **_STAR)
+
+
+def _step_positions(steps: Sequence[Step]) -> list[float]:
+    """Where a batch stands on the axis of passes: the last one of pass 3 at 3, where the pass's own point is."""
+    steps_per_pass = max((step.step for step in steps), default=1)
+    return [step.pass_number - 1 + step.step / steps_per_pass for step in steps]
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else math.nan
+
+
+def _has(rows: Sequence[Row], split: str) -> bool:
+    return any(getattr(row, f"{split}_loss") is not None for row in rows)
+
+
+def _label(name: str) -> str:
+    """A run's name as matplotlib shows it letter by letter: no TeX, no missing glyph, not left out for its `_`."""
+    return " " + one_line(name, 40).encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    drawn = io.BytesIO()
+    # The same curves give the same bytes: no date, and no random names inside SVG.
+    with rc_context({"svg.hashsalt": "training.figures"}):
+        suffix = path.suffix.lower()
+        figure.savefig(drawn, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+    write_file(path, drawn.getvalue())
