@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from common.errors import UserError, one_line
+from common.signals import Stopped, StopRequest, catch_signals
 
 Settings = TypeVar("Settings")
 
 
-def parse(settings: type[Settings], arguments: list[str] | None = None) -> Settings:
+def parse(settings: type[Settings], arguments: list[str] | None = None, default: Settings | None = None) -> Settings:
     """Build `settings`, a dataclass, from the command line; every field is an option, its docstring the help.
 
+    What the arguments (of this process, unless given) do not say comes from `default`, else from the class.
     Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0.
     """
     import tyro  # here, so that a script that only imports this module does not pay for it
@@ -25,7 +27,9 @@ def parse(settings: type[Settings], arguments: list[str] | None = None) -> Setti
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+            if default is None:
+                return tyro.cli(settings, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(settings, args=arguments, default=default, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             print(f"error: {_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
@@ -43,11 +47,15 @@ def _first_box_text(box: str) -> str:
     return one_line(" ".join(said) or box)
 
 
-def run(main: Callable[[], int]) -> None:
-    """Run a script's `main` and leave with its status; a UserError or a failing file becomes one line on stderr."""
+def run(main: Callable[[StopRequest], int]) -> None:
+    """Run a script's `main` and leave with its status; a UserError or a failing file becomes one line on stderr.
+
+    SIGINT and SIGTERM reach `main` as its argument says, and end as 130 and 143.
+    """
     try:
-        status = main()
-        sys.stdout.flush()
+        with catch_signals() as stop:
+            status = main(stop)
+            sys.stdout.flush()
     except UserError as error:
         print(f"error: {one_line(error, 1000)}", file=sys.stderr)
         status = error.status
@@ -59,6 +67,6 @@ def run(main: Callable[[], int]) -> None:
         where = f" {one_line(error.filename)}:" if error.filename else ""
         print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
         status = 1
-    except KeyboardInterrupt:
-        status = 130
+    except Stopped as stopped:
+        status = stopped.status
     sys.exit(status)

@@ -28,6 +28,11 @@ class StopRequest:
         self._number = 0
         self._deferred = False
 
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self._number != 0
+
     def check(self) -> None:
         """Raise Stopped if a signal has come: to be called where it is safe to leave."""
         if self._number:

@@ -1,6 +1,6 @@
 """WHAT is computed: networks, the programs made of them, the operator beneath them, and the saved model.
 
-Importing this package (not Paddle yet) prepares the process for Paddle: it must happen before the first `import paddle`.
+Importing this package does not import Paddle, it prepares the process for it: it must come before `import paddle`.
 """
 
 import os

@@ -40,12 +40,12 @@ def choose_device(wish: DeviceWish) -> Device:
     if not problem:
         return Device("gpu", paddle.CUDAPlace(0))
     if wish == "gpu":
-        raise UserError(f"--device gpu: {problem}; use --device cpu, or install paddlepaddle-gpu on a machine with a GPU")
+        raise UserError(f"--device gpu: {problem}; use --device cpu, or paddlepaddle-gpu on a machine with a GPU")
     return Device("cpu", paddle.CPUPlace(), problem)
 
 
 def _why_no_gpu() -> str:
-    """Empty if a GPU multiplies two matrices and convolves (so that cuDNN is proven too), else the reason it does not."""
+    """Empty if a GPU runs a convolution, and so CUDA and cuDNN work; else the reason it does not."""
     if not paddle.is_compiled_with_cuda():
         return f"this Paddle {paddle.__version__} is built for the CPU only"
     if paddle.device.cuda.device_count() == 0:

@@ -79,6 +79,14 @@ def save_model(folder: Path, program: bytes, parameters: bytes, card: Mapping[st
             (new / name).write_bytes(data)
 
 
+def holds_only_a_model(folder: Path) -> bool:
+    """Whether a folder may be replaced by a model: there is none, or it is empty, or it holds a model and no more."""
+    if not folder.is_dir():
+        return not folder.exists() and not folder.is_symlink()
+    names = {path.name for path in folder.iterdir()}
+    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, CARD})
+
+
 def load_model(folder: Path) -> SavedModel:
     """Read a model folder and verify every byte of it.
 
@@ -146,7 +154,8 @@ def _card_problem(card: Any) -> str:
     if not isinstance(card, dict):
         return f"expected a JSON object, got {type(card).__name__}"
     if card.get("format") != CARD_FORMAT:
-        return f"expected format {CARD_FORMAT}, got {one_line(card.get('format'), 40)}: made by another release of this project"
+        got = one_line(card.get("format"), 40)
+        return f"expected format {CARD_FORMAT}, got {got}: made by another release of this project"
     files = card.get("files")
     for name in (PROGRAM, PARAMETERS):
         entry = files.get(name) if isinstance(files, dict) else None
@@ -223,6 +232,10 @@ class Predictor:
             self._predictor.run()
             answers[start : start + len(batch)] = self._output.copy_to_cpu()
         return answers
+
+    def log_probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Natural logarithm of `probabilities`; a probability that float32 rounds to 0 counts as the smallest one."""
+        return np.log(np.maximum(self.probabilities(images), np.finfo(np.float32).tiny))
 
 
 def _last_line(error: Exception) -> str:

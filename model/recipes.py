@@ -17,7 +17,8 @@ class Recipe:
         learning_rate: step size at its largest.
         batch_size: images per step.
         passes: times through the training images.
-        shuffle: "all" images before each pass; N, a buffer of N as in document 001; "none", file order.
+        shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in document
+            001; 1: file order.
         validation_size: images held out of the 60,000, the last ones in file order.
     """
 
@@ -25,7 +26,7 @@ class Recipe:
     learning_rate: float = 1e-3
     batch_size: int = 128
     passes: int = 10
-    shuffle: int | Literal["all", "none"] = "all"
+    shuffle_buffer: int | Literal["all"] = "all"
     validation_size: int = 5000
 
 

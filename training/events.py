@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.results import Row
+from training.results import Row, Step
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,10 @@ class Started:
     first_step: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """A batch was trained on.
-
-    Attributes:
-        pass_number: from 1.
-        step: batch within the pass, from 1.
-        loss: mean over the batch before its update, nats per image.
-        correct: right answers in the batch before its update.
-        images: size of the batch.
-        learning_rate: of this step's update.
-    """
-
-    pass_number: int
-    step: int
-    loss: float
-    correct: int
-    images: int
-    learning_rate: float
-
-
 class Handler:
     """Base of all listeners; override what you want to hear. An error raised in a handler ends the run.
 
-    Steps are told in order, each once, but up to `training.loop.FETCH_EVERY` steps late, so that the device need not
-    wait for the host at every step.
+    Steps are told in order, each once, but some steps late, so that the device need not wait for the host every time.
     """
 
     def on_start(self, started: Started) -> None:
@@ -66,5 +44,8 @@ class Handler:
     def on_pass(self, row: Row) -> None:
         """After every pass, once it is evaluated."""
 
+    def on_message(self, line: str) -> None:
+        """Something that the user should know; one line."""
+
     def on_end(self) -> None:
-        """After the last pass, or when the run is stopped; not after an error."""
+        """When no more steps will come: after the last pass, a signal, or an error."""

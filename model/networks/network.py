@@ -45,7 +45,7 @@ class Network(nn.Layer):
         return nn.functional.log_softmax(scores, axis=1)
 
     def probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """Scores [N, 10] -> each digit's probability [N, 10]; written apart, since Paddle 3's exp refuses the old IR."""
+        """Scores [N, 10] -> each digit's probability [N, 10]; Paddle 3's exp refuses the old IR."""
         return nn.functional.softmax(scores, axis=1)
 
 

@@ -1,0 +1,75 @@
+"""Scores: counts over all images, and a loss that is summed before it is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mnist.dataset import Subset, network_input
+from model.networks import ImageSpec
+
+EVALUATION_BATCH = 256  # images at a time; bounds the memory, whatever the size of the data set
+
+
+class Scorer(Protocol):
+    """What can be scored: an engine, or a saved model."""
+
+    def log_probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Natural logarithm of each digit's probability [N, 10] of images [N, 1, S, S] float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a network did on a set of images.
+
+    Attributes:
+        loss: mean negative log-probability of the right digit, nats per image.
+        correct: right answers.
+        total: images.
+        answers: the digit given for each image, [total] uint8.
+    """
+
+    loss: float
+    correct: int
+    total: int
+    answers: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of right answers."""
+        return self.correct / self.total
+
+    @property
+    def error(self) -> float:
+        """Fraction of wrong answers, document 003's zero-one loss."""
+        return (self.total - self.correct) / self.total
+
+
+def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[], None] = lambda: None) -> Scores:
+    """Score every image of a set; it changes nothing.
+
+    Args:
+        scorer: an engine or a saved model.
+        image: the picture that its network takes.
+        subset: images and labels; at least one.
+        check: called between batches; may raise to leave.
+    """
+    losses = np.empty(len(subset.labels), np.float64)
+    answers = np.empty(len(subset.labels), np.uint8)
+    for batch in _batches(len(subset.labels)):
+        check()
+        images = network_input(subset.images[batch], size=image.size, low=image.low, high=image.high, fit=image.fit)
+        log_probabilities = scorer.log_probabilities(images)
+        labels = subset.labels[batch]
+        losses[batch] = -log_probabilities[np.arange(len(labels)), labels]
+        answers[batch] = log_probabilities.argmax(axis=1)
+    correct = int(np.count_nonzero(answers == subset.labels))
+    return Scores(float(losses.sum()) / len(losses), correct, len(losses), answers)
+
+
+def _batches(count: int) -> Iterator[slice]:
+    return (slice(start, start + EVALUATION_BATCH) for start in range(0, count, EVALUATION_BATCH))

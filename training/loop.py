@@ -1,0 +1,405 @@
+"""A run: passes over the training images, evaluation after each, the best pass kept, and its model published."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from common.errors import UsageError, UserError
+from common.signals import Stopped, StopRequest
+from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
+from model.device import choose_device
+from model.engine import PaddleEngine
+from model.inference import ModelError, Predictor, holds_only_a_model, load_model, save_model
+from model.networks import NETWORKS
+from model.program import REMEMBERED_STEPS, NetworkChoice
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.evaluation import Scores, evaluate
+from training.events import Handler, Started
+from training.feeding import made_ahead
+from training.results import ResultsLog, Row, Step, StepsLog, cut_back, cut_back_steps, read_results
+from training.run import RunFolder, environment
+from training.settings import Settings, to_json
+
+# Steps between two looks at the losses. Each look waits for the device; a GPU is kept busy in between.
+FETCH_EVERY = 16
+assert FETCH_EVERY <= REMEMBERED_STEPS
+
+
+class TrainingError(UserError):
+    """The numbers ran away: a loss or a weight is not finite."""
+
+
+@dataclass
+class Progress:
+    """Where a run is: all that a checkpoint knows beside the arrays.
+
+    Attributes:
+        passes: passes that are done, evaluated and logged.
+        steps: steps done of the pass after them.
+        loss: sum over these steps' images, nats.
+        correct: right answers among these steps' images.
+        images: how many images these steps had.
+        seconds: training time of these steps.
+        last_finite_loss: of the latest step, mean, nats per image.
+        best_pass: the best so far; 0 before there is one.
+        best_measure: what it was chosen by (loss, nats per image).
+    """
+
+    passes: int = 0
+    steps: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    last_finite_loss: float | None = None
+    best_pass: int = 0
+    best_measure: float | None = None
+
+    def begin_pass(self) -> None:
+        """Count one pass as done and start the sums of the next."""
+        self.passes += 1
+        self.steps, self.loss, self.correct, self.images, self.seconds = 0, 0.0, 0, 0, 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to; the scores are those of the model on disk, read back.
+
+    Attributes:
+        run_dir: the run's folder.
+        save_dir: where the model was published.
+        best_pass: the chosen pass.
+        test: its scores on the test images.
+        replaced: what was published there before, in words; empty if nothing was.
+    """
+
+    run_dir: Path
+    save_dir: Path
+    best_pass: int
+    test: Scores
+    replaced: str
+
+
+def train(
+    settings: Settings,
+    folder: RunFolder,
+    handlers: Sequence[Handler] = (),
+    stop: StopRequest | None = None,
+    data: Mnist | None = None,
+) -> Outcome:
+    """Run, or go on with, a run.
+
+    Args:
+        settings: as the user gave them.
+        folder: the run's folder; if it holds a checkpoint, the run goes on from there.
+        handlers: hear of every step and pass, in this order.
+        stop: where signals are noted; the run then saves a checkpoint and raises `Stopped`.
+        data: the images, if they are loaded already.
+
+    Raises:
+        UserError: what was asked for cannot be done: data, device, folder, or numbers that run away.
+        Stopped: a signal asked to stop; everything is saved.
+    """
+    if not holds_only_a_model(settings.save_dir):
+        raise UsageError(f"--save-dir {settings.save_dir}: it holds other things than a model, and would be replaced")
+    paddle.enable_static()
+    with folder.locked():
+        data = data or load_mnist(settings.data_dir)
+        run = _Run(settings, folder, handlers, stop or StopRequest(), data)
+        return run.to_the_end()
+
+
+@dataclass
+class _Run:
+    settings: Settings
+    folder: RunFolder
+    handlers: Sequence[Handler]
+    stop: StopRequest
+    data: Mnist
+    progress: Progress = field(default_factory=Progress)
+    best_parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recipe = self.settings.resolved_recipe()
+        self.image = NETWORKS[self.settings.network].image
+        self.training, self.validation = split(self.data, self.recipe.validation_size)
+        self.test = Subset(self.data.test_images, self.data.test_labels)
+        self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
+        self.device = choose_device(self.settings.device)
+        choice = NetworkChoice(self.settings.network, self.settings.network_options())
+        self.engine = PaddleEngine(choice, self.recipe, self.device, self.settings.seed)
+        self.last_checkpoint = time.monotonic()
+
+    def to_the_end(self) -> Outcome:
+        self._restore()
+        self.folder.write_record(self._record())
+        self.results, self.steps_log = ResultsLog(self.folder.results), StepsLog(self.folder.steps)
+        done = self.progress
+        started = Started(
+            self.folder.path, self.recipe.passes, self.steps, self.recipe.batch_size, done.passes + 1, done.steps
+        )
+        for handler in self.handlers:
+            handler.on_start(started)
+        try:
+            with self.stop.deferred():
+                while done.passes < self.recipe.passes:
+                    self._train_pass()
+                    validation = self._evaluate(self.validation) if len(self.validation.labels) else None
+                    self._finish_pass(validation, self._evaluate(self.test))
+        except Stopped:
+            self._save_checkpoint()
+            raise
+        finally:
+            for handler in self.handlers:
+                handler.on_end()
+        return self._publish()
+
+    def _restore(self) -> None:
+        """Go back to the newest checkpoint, in memory and in the logs; without one, to the beginning."""
+        checkpoint, refused = load_checkpoint(self.folder.checkpoints)
+        for line in refused:
+            for handler in self.handlers:
+                handler.on_message(line)
+        if checkpoint:
+            self.progress = Progress(**checkpoint.progress)
+            self.engine.load_state(_under("state/", checkpoint.arrays))
+            self.best_parameters = _under("best/", checkpoint.arrays)
+        if self.folder.results.exists():
+            cut_back(self.folder.results, self.progress.passes)
+        cut_back_steps(self.folder.steps, self.progress.passes, self.progress.steps)
+        self._restore_best_model()
+
+    def _restore_best_model(self) -> None:
+        """The best model on disk may be of a pass that the checkpoint does not know yet, or be lost."""
+        if not self.progress.best_pass:
+            return
+        try:
+            if load_model(self.folder.model).card["pass"] == self.progress.best_pass:
+                return
+        except ModelError:
+            pass
+        state = self.engine.state()
+        self.engine.load_parameters(self.best_parameters)
+        rows, _ = read_results(self.folder.results)
+        row = rows[self.progress.best_pass - 1]
+        self._save_best_model(row, self._evaluate(self.test))
+        self.engine.load_state(state)
+
+    def _train_pass(self) -> None:
+        progress, pass_number = self.progress, self.progress.passes + 1
+        with made_ahead(self._batches(pass_number, progress.steps)) as ready:
+            unread: list[int] = []  # sizes of the batches whose losses have not been looked at
+            mark = time.perf_counter()
+            for images, labels in ready:
+                self.engine.train_step(images, labels, self.recipe.learning_rate)
+                unread.append(len(labels))
+                late = time.monotonic() - self.last_checkpoint > self.settings.checkpoint_seconds
+                if len(unread) == FETCH_EVERY or late or self.stop.requested:
+                    mark = self._look(unread, mark)
+                    self.stop.check()
+                    if late:
+                        self._save_checkpoint()
+                        mark = time.perf_counter()
+            self._look(unread, mark)
+
+    def _batches(self, pass_number: int, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches of a pass from number `first` (from 0) on: images as the network takes them, labels int64."""
+        order = pass_order(len(self.training.labels), self.settings.seed, pass_number, self.recipe.shuffle_buffer)
+        image = self.image
+        for number, chosen in enumerate(batches(order, self.recipe.batch_size)):
+            if number >= first:
+                picked = self.training.images[chosen]
+                yield (
+                    network_input(picked, size=image.size, low=image.low, high=image.high, fit=image.fit),
+                    self.training.labels[chosen].astype(np.int64),
+                )
+
+    def _look(self, unread: list[int], mark: float) -> float:
+        """Take the latest steps into the sums and tell the handlers; returns the time from which the next steps count.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        progress = self.progress
+        recent = self.engine.recent(len(unread))
+        progress.seconds += time.perf_counter() - mark
+        for size, (loss, accuracy) in zip(unread, recent.tolist(), strict=True):
+            progress.steps += 1
+            if not math.isfinite(loss):
+                raise self._ran_away(f"the loss is {loss}")
+            correct = round(accuracy * size)
+            progress.loss += loss * size
+            progress.correct += correct
+            progress.images += size
+            progress.last_finite_loss = loss
+            step = Step(
+                pass_number=progress.passes + 1,
+                step=progress.steps,
+                loss=loss,
+                accuracy=correct / size,
+                learning_rate=self.recipe.learning_rate,
+            )
+            if step.step % self.settings.log_every == 0:
+                self.steps_log.append(step)
+            for handler in self.handlers:
+                handler.on_step(step)
+        unread.clear()
+        return time.perf_counter()
+
+    def _evaluate(self, subset: Subset) -> Scores:
+        return evaluate(self.engine, self.image, subset, self.stop.check)
+
+    def _finish_pass(self, validation: Scores | None, test: Scores) -> None:
+        """Log the pass, keep its model if it is the best, save a checkpoint; whole, whatever signal comes."""
+        progress = self.progress
+        parameters = self.engine.parameters()
+        for name, value in parameters.items():
+            if not np.isfinite(value).all():
+                raise self._ran_away(f"{name} holds a number that is not finite")
+        chosen_on = test if self.settings.select_on == "test" else validation
+        assert chosen_on is not None  # Settings refuses a run with nothing to choose on
+        if not math.isfinite(chosen_on.loss):
+            raise self._ran_away(f"the {self.settings.select_on} loss is {chosen_on.loss}")
+        best = progress.best_measure is None or chosen_on.loss < progress.best_measure
+        row = self._row(validation, test, best)
+        progress.begin_pass()
+        self.results.append(row)
+        if best:
+            progress.best_pass, progress.best_measure = progress.passes, chosen_on.loss
+            self.best_parameters = parameters
+            self._save_best_model(row, test)
+        self._save_checkpoint()
+        for handler in self.handlers:
+            handler.on_pass(row)
+
+    def _row(self, validation: Scores | None, test: Scores, best: bool) -> Row:
+        progress = self.progress
+        return Row(
+            run=self.folder.name,
+            pass_number=progress.passes + 1,
+            train_loss=progress.loss / progress.images,
+            train_accuracy=progress.correct / progress.images,
+            validation_loss=validation.loss if validation else None,
+            validation_correct=validation.correct if validation else None,
+            validation_total=validation.total if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            test_loss=test.loss,
+            test_correct=test.correct,
+            test_total=test.total,
+            test_accuracy=test.accuracy,
+            learning_rate=self.recipe.learning_rate,
+            seconds=progress.seconds,
+            images_per_second=progress.images / progress.seconds,
+            best=best,
+        )
+
+    def _ran_away(self, what: str) -> TrainingError:
+        progress = self.progress
+        kept = "no pass was completed"
+        if progress.best_pass:
+            kept = f"the best model, pass {progress.best_pass}, is in {self.folder.model}"
+        last = "none" if progress.last_finite_loss is None else f"{progress.last_finite_loss:.4f}"
+        return TrainingError(
+            f"pass {progress.passes + 1} step {progress.steps}: {what} at learning rate {self.recipe.learning_rate:g} "
+            f"(last finite loss: {last}); stopped, {kept}; try a smaller --learning-rate"
+        )
+
+    def _save_checkpoint(self) -> None:
+        progress = self.progress
+        arrays = {f"state/{name}": value for name, value in self.engine.state().items()}
+        arrays |= {f"best/{name}": value for name, value in self.best_parameters.items()}
+        name = f"{progress.passes:04d}-{progress.steps:06d}"
+        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress)))
+        self.last_checkpoint = time.monotonic()
+
+    def _save_best_model(self, row: Row, test: Scores) -> None:
+        program, parameters = self.engine.inference_files()
+        save_model(self.folder.model, program, parameters, self._card(row, test))
+
+    def _card(self, row: Row, test: Scores) -> dict[str, Any]:
+        image = self.image
+        scores = {"test": {"loss": row.test_loss, "correct": row.test_correct, "total": row.test_total}}
+        if row.validation_total:
+            scores["validation"] = {
+                "loss": row.validation_loss,
+                "correct": row.validation_correct,
+                "total": row.validation_total,
+            }
+        return {
+            "network": self.settings.network,
+            "options": self.settings.network_options(),
+            "input": {
+                "name": "image",
+                "shape": [-1, 1, image.size, image.size],
+                "low": image.low,
+                "high": image.high,
+                "fit": image.fit,
+            },
+            "labels": [str(digit) for digit in range(10)],
+            "run": self.folder.name,
+            "pass": row.pass_number,
+            "selected_on": self.settings.select_on,
+            "scores": scores,
+            "test_answers_sha256": _digest(test.answers),
+            "recipe": asdict(self.recipe),
+            "seed": self.settings.seed,
+            "data_sha256": self.data.sums,
+            "paddle": paddle.__version__,
+        }
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "run": self.folder.name,
+            "settings": to_json(self.settings),
+            "recipe": asdict(self.recipe),
+            "device": self.device.name,
+            "data": {"source": self.data.source, "sha256": self.data.sums},
+            "environment": environment(),
+        }
+
+    def _publish(self) -> Outcome:
+        """Read the best model back, score it anew, and only then publish it.
+
+        Raises:
+            UserError: it does not answer as the best pass did.
+        """
+        saved = load_model(self.folder.model)
+        test = evaluate(Predictor(saved, self.device.name), self.image, self.test)
+        if _digest(test.answers) != saved.card["test_answers_sha256"]:
+            was = saved.card["scores"]["test"]
+            raise UserError(
+                f"{self.folder.model}: read back, it answers otherwise than pass {self.progress.best_pass} did: "
+                f"expected {was['correct']}/{was['total']}, got {test.correct}/{test.total}; nothing was published"
+            )
+        replaced = _what_is_in(self.settings.save_dir)
+        save_model(self.settings.save_dir, saved.program, saved.parameters, saved.card)
+        return Outcome(self.folder.path, self.settings.save_dir, saved.card["pass"], test, replaced)
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _digest(answers: np.ndarray) -> str:
+    return hashlib.sha256(answers.astype(np.uint8).tobytes()).hexdigest()
+
+
+def _what_is_in(folder: Path) -> str:
+    """The model that a folder holds, in words; empty if there is none."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return ""
+    try:
+        card = load_model(folder).card
+        scores = card["scores"]["test"]
+        return f"{card['network']}, pass {card['pass']} of {card['run']}, {scores['correct']}/{scores['total']}"
+    except (ModelError, KeyError, TypeError) as error:
+        return f"a model that could not be read ({error})"

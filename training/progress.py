@@ -1,0 +1,158 @@
+"""What a person sees of a run: a live bar on a terminal; plain lines, one every few seconds, anywhere else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from training.events import Handler, Started
+from training.figures import training_curves
+from training.results import Row, Step, read_results, read_steps
+
+LINE_SECONDS = 5.0  # between two plain lines
+FIGURE_SECONDS = 30.0  # between two drawings of the curves while the run goes on; drawing takes about one
+
+HEADER = "pass       train loss   acc %   validation loss   acc %   test loss   acc %   correct        s   images/s"
+
+
+class _Speed(ProgressColumn):
+    """Images per second over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        speed = (task.speed or 0) * task.fields["batch_size"]
+        return Text(f"{speed:,.0f} images/s")
+
+
+class ProgressDisplay(Handler):
+    """Shows the run on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._said = time.monotonic()
+
+    def on_start(self, started: Started) -> None:
+        """See Handler."""
+        self._started = started
+        self._rate = _Rate()
+        self._line(HEADER)
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %  loss {task.fields[loss]:.4f}  {task.fields[accuracy]:6.2f} %"),
+                _Speed(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            done = (started.first_pass - 1) * started.steps + started.first_step
+            self._task = self._bar.add_task(
+                f"pass {started.first_pass}/{started.passes}",
+                total=started.passes * started.steps,
+                completed=done,
+                loss=float("nan"),
+                accuracy=float("nan"),
+                batch_size=started.batch_size,
+            )
+            self._bar.start()
+
+    def on_step(self, step: Step) -> None:
+        """See Handler."""
+        started = self._started
+        done = (step.pass_number - 1) * started.steps + step.step
+        self._rate.tick()
+        if self._bar:
+            self._bar.update(
+                self._task,
+                completed=done,
+                description=f"pass {step.pass_number}/{started.passes}",
+                loss=step.loss,
+                accuracy=100 * step.accuracy,
+            )
+        elif time.monotonic() - self._said >= LINE_SECONDS:
+            speed = self._rate.per_second()
+            left = (started.passes * started.steps - done) / speed
+            self._line(
+                f"pass {step.pass_number}/{started.passes} step {step.step}/{started.steps}  loss {step.loss:.4f}  "
+                f"{100 * step.accuracy:.2f} %  {speed * started.batch_size:,.0f} images/s  {_duration(left)} left"
+            )
+
+    def on_pass(self, row: Row) -> None:
+        """See Handler."""
+        self._line(pass_line(row, self._started.passes))
+
+    def on_message(self, line: str) -> None:
+        """See Handler."""
+        self._line(line)
+
+    def on_end(self) -> None:
+        """See Handler."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._said = time.monotonic()
+
+
+class _Rate:
+    """Steps per second since the first one, without the pauses that evaluation makes."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._steps, self._seconds = 0, 0.0
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._steps += 1
+        self._seconds += now - self._last
+        self._last = now
+
+    def per_second(self) -> float:
+        return self._steps / max(self._seconds, 1e-9)
+
+
+class Figures(Handler):
+    """Draws the run's curves as it goes and when it is complete."""
+
+    def __init__(self, results: Path, steps: Path, folder: Path) -> None:
+        self._results, self._steps, self._folder = results, steps, folder
+        self._drawn = time.monotonic()
+
+    def on_start(self, started: Started) -> None:
+        """See Handler."""
+        self._passes = started.passes
+
+    def on_pass(self, row: Row) -> None:
+        """See Handler."""
+        if time.monotonic() - self._drawn >= FIGURE_SECONDS or row.pass_number == self._passes:
+            rows, _ = read_results(self._results)
+            steps, _ = read_steps(self._steps)
+            self._folder.mkdir(exist_ok=True)
+            training_curves(rows, steps, self._folder / "curves.png")
+            self._drawn = time.monotonic()
+
+
+def pass_line(row: Row, passes: int) -> str:
+    """One printed row of a pass, under `HEADER`."""
+    validation = " " * 14 + "–" + " " * 7 + "–"
+    if row.validation_total:
+        validation = f"{row.validation_loss:15.4f} {100 * (row.validation_accuracy or 0):7.2f}"
+    test = f"{row.test_loss:9.4f} {100 * (row.test_accuracy or 0):7.2f}   {f'{row.test_correct}/{row.test_total}':>11}"
+    return (
+        f"{f'{row.pass_number}/{passes}':<10} {row.train_loss:10.4f} {100 * row.train_accuracy:7.2f}   {validation}   "
+        f"{test} {row.seconds:6.1f} {row.images_per_second:10,.0f}{'  best' if row.best else ''}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

@@ -1,0 +1,138 @@
+"""One run: its folder, its lock, and the record of what it is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError, UserError, one_line
+from common.files import write_file
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class RunFolder:
+    """Names of what is in `runs/NAME/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.resolve().name
+        self.record = path / "run.json"
+        self.results = path / "results.csv"
+        self.steps = path / "steps.csv"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "inference_model"
+        self.figures = path / "figures"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the system drops the lock when the process ends, however it ends.
+
+        Raises:
+            UserError: another living process holds it; the message names the process.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = one_line(lock.read(), 20) or "unknown"
+                raise UserError(
+                    f"{self.path}: process {holder} is training in this folder; wait for it, or name another"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def read_record(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            UserError: there is none, or it is not what `write_record` writes.
+        """
+        try:
+            record = json.loads(self.record.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{self.path}: expected the folder of a run, found no run.json in it") from None
+        except ValueError as error:
+            raise UserError(f"{self.record}: expected JSON, got: {one_line(error, 120)}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+            raise UserError(f"{self.record}: expected an object with settings; it was not written by train.py")
+        return record
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write run.json whole."""
+        write_file(self.record, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def new_run_folder(wish: Path | None, network: str, seed: int) -> RunFolder:
+    """The folder for a new run: the one that was asked for, or a fresh name under runs/.
+
+    Raises:
+        UsageError: the folder holds a run already.
+    """
+    if wish is None:
+        stem = f"{network}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = [stem, *(f"{stem}-{n}" for n in range(2, 1000))]
+        wish = next(Path("runs", name) for name in names if not Path("runs", name).exists())
+    folder = RunFolder(wish)
+    if folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir()):
+        raise UsageError(f"--run-dir {wish}: it holds a run; continue it with --resume {wish}, or name another folder")
+    if wish.exists() and not wish.is_dir():
+        raise UsageError(f"--run-dir {wish}: expected a folder, found a file")
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on beside the settings: versions, commit, machine, threads."""
+    packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "scipy", "pillow")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version for name in packages if (version := _version(name))},
+        "commit": _commit(),
+        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The project's git commit, with a + if files differ from it; None where there is no git or no repository."""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,155 @@
+"""The settings of a run: what the command line offers, and what they come to together with a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from common.errors import UsageError, UserError, one_line
+from model.recipes import PUBLISHED, Recipe
+from training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Train a LeNet on MNIST, choose the best pass on validation, save its inference model.
+
+    What is not given comes from the recipe of the network. The run's folder keeps everything: settings, log,
+    checkpoints, best model, figures.
+    """
+
+    network: Literal["conv_pool_bn"] = "conv_pool_bn"
+    """Which network of the literature."""
+    recipe: Literal["published"] = "published"
+    """Training settings: as the source published them."""
+    passes: int | None = None
+    """Times through the training images."""
+    batch_size: int | None = None
+    """Images per step."""
+    learning_rate: float | None = None
+    """Step size at its largest."""
+    seed: int = 1
+    """Initial weights, order of images and distortions follow from it."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
+    data_dir: Path | None = None
+    """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
+    run_dir: Path | None = None
+    """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
+    save_dir: Path = Path("inference_model")
+    """Where the chosen model is published when the run ends."""
+    resume: Path | None = None
+    """Folder of a run to continue exactly where it stopped, with its own settings."""
+    validation_size: int | None = None
+    """Images held out of the training images, the last ones in file order; the best pass is chosen on them."""
+    select_on: Literal["validation", "test"] = "validation"
+    """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is."""
+    shuffle_buffer: int | Literal["all"] | None = None
+    """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
+    log_every: int = 100
+    """Batches from one row of steps.csv to the next; 1 logs each."""
+    checkpoint_seconds: float = 60.0
+    """Longest time that a crash may cost, seconds; a checkpoint is written at every pass too."""
+    maps: tuple[int, ...] | None = None
+    """Feature maps of the convolutions, such as 20 50."""
+    kernel_size: int | None = None
+    """Side of the convolutions' kernels, pixels."""
+    pooling: Literal["max", "mean"] | None = None
+    """Kind of pooling."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("passes", 1), ("batch_size", 1), ("log_every", 1), ("validation_size", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"--{name.replace('_', '-')} {value}: expected at least {least}")
+        if self.seed >= 2**31:
+            raise UsageError(f"--seed {self.seed}: expected less than {2**31}, which Paddle's generator takes")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1e6:
+            raise UsageError(f"--learning-rate {self.learning_rate}: expected a number above 0")
+        if not self.checkpoint_seconds > 0:
+            raise UsageError(f"--checkpoint-seconds {self.checkpoint_seconds}: expected a number above 0")
+        if isinstance(self.shuffle_buffer, int) and self.shuffle_buffer < 1:
+            raise UsageError(f"--shuffle-buffer {self.shuffle_buffer}: expected at least 1, or all")
+        if self.validation_size == 0 and self.select_on == "validation":
+            raise UsageError(
+                "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on test"
+            )
+        if self.network_options():
+            from model.networks import check_options  # here, so that --help does not wait for Paddle
+
+            check_options(self.network, self.network_options())
+
+    def network_options(self) -> dict[str, Any]:
+        """The options that go to the network's class: those that were given."""
+        given = {"maps": self.maps, "kernel_size": self.kernel_size, "pooling": self.pooling}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def resolved_recipe(self) -> Recipe:
+        """The network's recipe with the fields that were given put in."""
+        given: dict[str, Any] = {
+            "passes": self.passes,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "validation_size": self.validation_size,
+            "shuffle_buffer": self.shuffle_buffer,
+        }
+        return dataclasses.replace(
+            PUBLISHED[self.network], **{name: value for name, value in given.items() if value is not None}
+        )
+
+
+# What may differ when a run goes on; everything else is part of what the run is.
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir")
+
+
+def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:
+    """The settings with which a run goes on: its own, and over them what may be changed and was given.
+
+    Args:
+        run_dir: the run's folder.
+        parse: reads the command line again, over these settings instead of the defaults.
+
+    Raises:
+        UserError: no run is there, or its record is damaged.
+        UsageError: an option was given that would make another run of it.
+    """
+    folder = RunFolder(run_dir)
+    recorded = folder.read_record()["settings"]
+    try:
+        own = from_json(recorded)
+    except (TypeError, ValueError, UsageError) as error:
+        raise UserError(f"{folder.record}: settings that this release does not have: {one_line(error, 160)}") from error
+    settings = parse(own)
+    for field in dataclasses.fields(Settings):
+        if field.name not in CHANGEABLE and getattr(settings, field.name) != getattr(own, field.name):
+            option = f"--{field.name.replace('_', '-')}"
+            raise UsageError(
+                f"{option}: the run in {run_dir} has {getattr(own, field.name)}, and goes on with its own settings; "
+                f"only {', '.join('--' + name.replace('_', '-') for name in CHANGEABLE[1:])} may change"
+            )
+    return settings, folder
+
+
+def to_json(settings: Settings) -> dict[str, Any]:
+    """Settings as plain JSON; `from_json` gives them back."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def from_json(values: dict[str, Any]) -> Settings:
+    """What `to_json` wrote.
+
+    Raises:
+        TypeError: an unknown or missing name.
+        UsageError: a value that no run can have.
+    """
+    paths = {"data_dir", "run_dir", "save_dir", "resume"}
+    restored: dict[str, Any] = {
+        name: Path(value) if name in paths and value is not None else value for name, value in values.items()
+    }
+    if isinstance(restored.get("maps"), list):
+        restored["maps"] = tuple(restored["maps"])
+    return Settings(**restored)
