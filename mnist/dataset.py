@@ -134,15 +134,8 @@ def batches(order: Order, batch_size: int) -> Iterator[Order]:
         yield order[start : start + batch_size]
 
 
-def network_input(
-    images: Bytes,
-    *,
-    size: int = 28,
-    low: float = 0.0,
-    high: float = 1.0,
-    fit: Literal["none", "pad", "resize"] = "none",
-) -> Input:
-    """Turn bytes into what a network takes: each pixel becomes low + byte / 255 · (high - low), rounded once to float32.
+def network_input(images: Bytes, *, size: int, low: float, high: float, fit: Literal["none", "pad", "resize"]) -> Input:
+    """Turn bytes into what a network takes: a pixel becomes low + byte / 255 · (high - low), rounded once, to float32.
 
     Args:
         images: uint8 [N, H, W], H = W.

