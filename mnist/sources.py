@@ -171,13 +171,13 @@ def _sum(array: Bytes) -> str:
 
 def _genuine(found: Found) -> Found:
     for name in SUMS:
-        _check_sum(found.source, name, found.sums[name])
+        _check_sum(f"{found.source}: {name}", name, found.sums[name])
     return found
 
 
 def _check_sum(where: str, name: str, found: str) -> None:
     if found != SUMS[name]:
-        raise DataError(f"{one_line(where)}: {name}: SHA-256: expected {SUMS[name][:16]}…, got {found[:16]}…")
+        raise DataError(f"{one_line(where)}: SHA-256: expected {SUMS[name][:16]}…, got {found[:16]}…")
 
 
 def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
@@ -221,7 +221,7 @@ def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
     with fetch.progress_bar(console) as report:
         for name in SUMS:
             with suppress(DataError, FileNotFoundError):
-                _check_sum(str(cache), name, _sum(_read(cache / name, name)))
+                _check_sum(name, name, _sum(_read(cache / name, name)))
                 continue
             url = f"{mirror}{name}.gz"
             compressed = cache / f"{name}.gz.part"
@@ -229,12 +229,12 @@ def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
                 fetch.download(url, compressed, places.opener, places.limits, report)
                 try:
                     array = _read(compressed, name)
-                    _check_sum(url, name, _sum(array))
+                    _check_sum(compressed.name, name, _sum(array))
                     break
-                except DataError:
+                except DataError as error:
                     compressed.unlink()
-                    if not resumed:  # else the first part may have been another file's: once more, from its start
-                        raise
+                    if not resumed:  # else what was there may have been of another file: once more, from the start
+                        raise DataError(f"{url}: {error}") from error
             write_file(cache / name, idx.encode(array))
             compressed.unlink()
 
