@@ -31,7 +31,7 @@ class Layer:
         self.statistics: dict[str, Array] = {}
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Y for x; with `training`, also what the gradients need is kept until the next call."""
+        """y for x; with `training`, also what the gradients need is kept until the next call."""
         raise NotImplementedError
 
     def parameter_gradients(self, dy: Array) -> dict[str, Array]:
@@ -39,7 +39,7 @@ class Layer:
         return {}
 
     def input_gradient(self, dy: Array) -> Array:
-        """Dx for dy."""
+        """dx for dy."""
         raise NotImplementedError
 
 
@@ -59,7 +59,7 @@ class Conv(Layer):
         self.parameters = {"weight": weight, "bias": bias}
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X [C, H, W, N] -> y [O, H-k+1, W-k+1, N]."""
+        """x [C, H, W, N] -> y [O, H-k+1, W-k+1, N]."""
         weight, bias = self.parameters["weight"], self.parameters["bias"]
         filters, channels, k, _ = weight.shape
         windows = sliding_window_view(x, (k, k), axis=(1, 2))  # [C, H-k+1, W-k+1, N, k, k], a view
@@ -119,7 +119,7 @@ class MaxPool(_Pool):
     """The largest value of each k×k window."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X [C, H, W, N] -> y [C, H//k, W//k, N]."""
+        """x [C, H, W, N] -> y [C, H//k, W//k, N]."""
         places = self._places(x)
         y = places[0].copy()
         for place in places[1:]:
@@ -147,7 +147,7 @@ class MeanPool(_Pool):
     """The mean of each k×k window."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X [C, H, W, N] -> y [C, H//k, W//k, N]."""
+        """x [C, H, W, N] -> y [C, H//k, W//k, N]."""
         self.x_shape = x.shape
         first, *rest = self._places(x)
         y = first.copy()
@@ -185,7 +185,7 @@ class BatchNorm(Layer):
         self.statistics = {"_mean": np.zeros_like(bias), "_variance": np.ones_like(weight)}
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X [C, H, W, N] -> y of the same shape."""
+        """x [C, H, W, N] -> y of the same shape."""
         weight, bias = self.parameters["weight"], self.parameters["bias"]
         flat = x.reshape(len(weight), -1)
         if not training:
@@ -239,7 +239,7 @@ class FullyConnected(Layer):
         self.parameters = {"weight": weight, "bias": bias}
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X [D_in, N] or [C, H, W, N] with C·H·W = D_in -> y [D_out, N]."""
+        """x [D_in, N] or [C, H, W, N] with C·H·W = D_in -> y [D_out, N]."""
         weight, bias = self.parameters["weight"], self.parameters["bias"]
         flat = x.reshape(len(weight), -1)
         if training:
@@ -261,7 +261,7 @@ class ReLU(Layer):
     """y = max(x, 0)."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X of any shape -> y of the same."""
+        """x of any shape -> y of the same."""
         self.y = np.maximum(x, 0)
         return self.y
 
@@ -274,12 +274,12 @@ class Tanh(Layer):
     """y = tanh(x)."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """X of any shape -> y of the same."""
+        """x of any shape -> y of the same."""
         self.y = np.tanh(x)
         return self.y
 
     def input_gradient(self, dy: Array) -> Array:
-        """Tanh' = 1 - tanh², so dx = dy · (1 - y²)."""
+        """tanh' = 1 - tanh², so dx = dy · (1 - y²)."""
         return dy * (1 - np.square(self.y))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -131,4 +131,4 @@ def conv_pool_bn(
     )
 
 
-NETWORKS = {"lenet5_numpy": lenet5_numpy, "conv_pool_bn": conv_pool_bn}
+NETWORKS: dict[str, Callable[..., Network]] = {"lenet5_numpy": lenet5_numpy, "conv_pool_bn": conv_pool_bn}
