@@ -6,7 +6,11 @@ from typing import Literal
 
 import paddle
 
+from model.conv_pool.build import load_fused, resolve_kernel
+from model.conv_pool.fused import fused_conv_pool
 from model.conv_pool.stock import stock_conv_pool
+
+__all__ = ["Activation", "Kernel", "Pooling", "conv_pool", "load_fused", "resolve_kernel"]
 
 Activation = Literal["relu", "tanh", "none"]
 Pooling = Literal["max", "mean"]
@@ -29,9 +33,10 @@ def conv_pool(
         bias: [M].
         activation: what is applied before the pooling.
         pooling: 2×2, stride 2; with an odd convolution output the last row or column is dropped, as by `pool2d`.
-        kernel: "fused" needs `load_fused()` to have succeeded (see `resolve_kernel`).
+        kernel: "fused" is for the CPU, and needs `resolve_kernel` or `load_fused` to have made it available.
 
     Returns:
         [N, M, ⌊(H−k+1)/2⌋, ⌊(W−k+1)/2⌋].
     """
-    return stock_conv_pool(x, weight, bias, activation, pooling)
+    implementation = fused_conv_pool if kernel == "fused" else stock_conv_pool
+    return implementation(x, weight, bias, activation, pooling)

@@ -8,7 +8,9 @@ from paddle.nn import functional
 _ACTIVATIONS = {"relu": functional.relu, "tanh": paddle.tanh, "none": lambda x: x}
 
 
-def stock_conv_pool(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, activation: str, pooling: str):
+def stock_conv_pool(
+    x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, activation: str, pooling: str
+) -> paddle.Tensor:
     """`conv_pool` from stock operators; arguments and result as there.
 
     Adding a constant, ReLU and tanh are monotone, and stay so when rounded: pooling by maximum commutes with them

@@ -1,0 +1,174 @@
+"""From the C++ files beside this one to an operator that this process's Paddle knows: compiled once, then cached."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import paddle
+import platformdirs
+
+from common.errors import UserError, one_line
+
+KernelChoice = Literal["auto", "fused", "stock"]
+Report = Callable[[str], object]
+CACHE_VARIABLE = "CONV_POOL_CACHE"
+
+_SOURCES = Path(__file__).parent
+_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-w"]
+# kernels.cc is compiled once per instruction set, and the library chooses among them when it runs, so that a cache
+# folder shared by different machines is right for each.
+_KERNEL_FLAGS = {
+    "x86_64": {
+        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
+        "avx2": ["-mavx2", "-mfma"],
+        "generic": [],
+    },
+}
+_USUAL_SECONDS = 10
+_LONGEST_SECONDS = 600
+
+
+class _BuildError(Exception):
+    """The operator cannot be built; the message is the reason, in one line."""
+
+
+_outcome: str | None = None  # of this process's first load_fused(): Paddle refuses to register an operator twice
+
+
+def load_fused(report: Report = print) -> str:
+    """Make the fused operator known to this process's Paddle; compile it first if the cache does not hold it.
+
+    Args:
+        report: is called with one line before a compilation starts.
+
+    Returns:
+        Empty if `conv_pool(…, kernel="fused")` works from now on, else the reason why not, in one line.
+    """
+    global _outcome
+    if _outcome is None:
+        try:
+            _register(_library(report))
+            _outcome = ""
+        except _BuildError as error:
+            _outcome = str(error)
+        except OSError as error:
+            _outcome = f"{one_line(error.filename or 'its cache')}: {error.strerror or one_line(error)}"
+    return _outcome
+
+
+def resolve_kernel(
+    choice: KernelChoice, device: Literal["cpu", "gpu"], report: Report = print
+) -> tuple[Literal["fused", "stock"], str]:
+    """Decide which kernel `conv_pool` is to use on a device, and load the fused one if it is that.
+
+    Returns:
+        The kernel, and one line that says why "auto" took the stock one; empty otherwise.
+
+    Raises:
+        UserError: "fused" was asked for and cannot be had.
+    """
+    if choice == "stock":
+        return "stock", ""
+    reason = "it runs on the CPU only" if device == "gpu" else load_fused(report)
+    if not reason:
+        return "fused", ""
+    if choice == "fused":
+        raise UserError(f"--kernel fused: the fused convolution-pooling operator is not available: {reason}")
+    return "stock", f"stock convolution-pooling operators, not the fused one: {reason}"
+
+
+def _register(path: Path) -> None:
+    from paddle.utils.cpp_extension.extension_utils import load_op_meta_info_and_register_op
+
+    try:
+        load_op_meta_info_and_register_op(str(path))
+    except RuntimeError as error:
+        raise _BuildError(f"Paddle {paddle.__version__} does not load {path}: {one_line(error)}") from error
+
+
+def _library(report: Report) -> Path:
+    """The compiled operator, from the cache or new. Processes that need it at the same time compile it once."""
+    if sys.platform != "linux":
+        raise _BuildError(f"it is made for Linux, not for {sys.platform}")
+    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "conv_pool")
+    path = folder / f"conv_pool-{_digest()}.so"
+    if path.exists():
+        return path
+    compiler = shutil.which(os.environ.get("CXX") or "g++")
+    if compiler is None:
+        raise _BuildError("it must be compiled first, and there is no C++ compiler g++ on PATH; install one")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder / "lock", report):
+        if not path.exists():
+            report(f"compiling the fused convolution-pooling operator, once (about {_USUAL_SECONDS} s): {compiler}")
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as work:
+                _compile(compiler, Path(work)).replace(path)
+    return path
+
+
+def _digest() -> str:
+    """What the library depends on. Not the compiler: a library that it made yesterday needs none today."""
+    digest = hashlib.sha256()
+    for part in (paddle.version.full_version, paddle.version.commit, platform.machine(), _FLAGS, _KERNEL_FLAGS):
+        digest.update(f"{part}\n".encode())
+    for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cc")]):
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _only_one(path: Path, report: Report) -> Iterator[None]:
+    """Hold a lock that ends with the process at the latest."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another process is compiling the fused convolution-pooling operator: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(compiler: str, work: Path) -> Path:
+    """Compile everything at once, one process per file and instruction set; link in `work`."""
+    root = Path(paddle.__file__).parent
+    paddle_flags = [f"-I{root}/include", f"-I{root}/include/third_party", "-DPADDLE_WITH_CUSTOM_KERNEL"]
+    units = {"conv_pool": ("conv_pool.cc", []), "thread_pool": ("thread_pool.cc", [])}
+    units["paddle_op"] = ("paddle_op.cc", ["-O1", *paddle_flags])
+    for name, flags in _KERNEL_FLAGS.get(platform.machine(), {"generic": []}).items():
+        units[f"kernels_{name}"] = ("kernels.cc", flags)
+
+    def compile_unit(name: str) -> str:
+        source, flags = units[name]
+        target = str(work / f"{name}.o")
+        _run([compiler, *_FLAGS, *flags, "-c", str(_SOURCES / source), "-o", target])
+        return target
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        objects = list(pool.map(compile_unit, units))
+    library = work / "conv_pool.so"
+    # Paddle's library is in the process already; naming it here is what makes its symbols visible to this one.
+    link = [f"-L{root}/base", f"-Wl,-rpath,{root}/base", f"-Wl,-rpath-link,{root}/libs", "-l:libpaddle.so", "-pthread"]
+    _run([compiler, "-shared", "-o", str(library), *objects, *link])
+    return library
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LONGEST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise _BuildError(f"{command[0]} did not end within {_LONGEST_SECONDS} s") from error
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
+        raise _BuildError(f"{command[0]} failed with status {done.returncode}: {one_line(lines[0])}")

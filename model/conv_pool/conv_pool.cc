@@ -1,0 +1,109 @@
+#include "conv_pool.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels.h"
+#include "thread_pool.h"
+
+namespace conv_pool {
+namespace {
+
+// Units of work are fixed by the batch alone, not by the number of threads, and so is the order of all sums.
+constexpr int64_t kImagesPerUnit = 16;
+constexpr int64_t kMaxPartials = 32;
+
+const Kernels& ChooseKernels() {
+  const char* wanted = std::getenv("CONV_POOL_ISA");
+  const auto allows = [wanted](const Kernels& kernels) {
+    return wanted == nullptr || std::strcmp(wanted, kernels.isa) == 0;
+  };
+#if defined(__x86_64__)
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (avx512 && allows(kAvx512Kernels)) return kAvx512Kernels;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows(kAvx2Kernels)) return kAvx2Kernels;
+#endif
+  (void)allows;
+  return kGenericKernels;
+}
+
+const Kernels& ChosenKernels() {
+  static const Kernels& kernels = ChooseKernels();
+  return kernels;
+}
+
+int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// A call's turn at the pool, and its memory: each worker's own, and one piece that all share.
+class Call {
+ public:
+  Call(int64_t floats_per_worker, int64_t shared_floats) : pool_(ThreadPool::Get()) {
+    pool_.Lock();
+    stride_ = CeilDiv(floats_per_worker, 1024) * 1024;
+    base_ = pool_.Scratch(stride_ * pool_.threads() + shared_floats);
+  }
+  ~Call() { pool_.Unlock(); }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  ThreadPool& pool() { return pool_; }
+  float* OfWorker(int worker) { return base_ + stride_ * worker; }
+  float* Shared() { return base_ + stride_ * pool_.threads(); }
+
+ private:
+  ThreadPool& pool_;
+  int64_t stride_;
+  float* base_;
+};
+
+}  // namespace
+
+void Forward(const Problem& p, const float* x, const float* weight, const float* bias, float* out, uint8_t* saved) {
+  const Kernels& kernels = ChosenKernels();
+  Call call(kernels.forward_scratch_floats(p), kernels.forward_weight_floats(p));
+  float* packed = call.Shared();
+  kernels.pack_forward_weight(p, weight, packed);
+  call.pool().For(CeilDiv(p.images, kernels.lanes), [&](int64_t unit, int worker) {
+    const int64_t first = unit * kernels.lanes;
+    const int64_t count = p.images - first < kernels.lanes ? p.images - first : kernels.lanes;
+    kernels.forward(p, x, packed, bias, first, count, out, saved, call.OfWorker(worker));
+  });
+}
+
+void Backward(const Problem& p, const float* x, const float* weight, const float* out, const uint8_t* saved,
+              const float* grad_out, float* grad_x, float* grad_weight, float* grad_bias) {
+  const Kernels& kernels = ChosenKernels();
+  const int64_t blocks = CeilDiv(p.images, kImagesPerUnit);
+  const int64_t units = blocks < kMaxPartials ? blocks : kMaxPartials;
+  const int64_t weight_floats = CeilDiv(kernels.backward_weight_floats(p), 16) * 16;
+  const int64_t bias_floats = CeilDiv(p.filters, 16) * 16;
+  Call call(kernels.backward_scratch_floats(p, grad_x != nullptr), weight_floats + units * (weight_floats + bias_floats));
+  float* packed = call.Shared();
+  if (grad_x != nullptr) kernels.pack_backward_weight(p, weight, packed);
+  float* partial_weight[kMaxPartials];
+  float* partial_bias[kMaxPartials];
+  for (int64_t i = 0; i < units; ++i) {
+    partial_weight[i] = packed + weight_floats + i * (weight_floats + bias_floats);
+    partial_bias[i] = partial_weight[i] + weight_floats;
+  }
+  call.pool().For(units, [&](int64_t unit, int worker) {
+    const int64_t first = unit * blocks / units * kImagesPerUnit;
+    const int64_t past = (unit + 1) * blocks / units * kImagesPerUnit;
+    kernels.backward(p, x, packed, out, saved, grad_out, first, (past < p.images ? past : p.images) - first, grad_x,
+                     partial_weight[unit], partial_bias[unit], call.OfWorker(worker));
+  });
+  call.pool().For(p.filters, [&](int64_t filter, int) {
+    kernels.reduce_weight(p, partial_weight, units, filter, grad_weight);
+    grad_bias[filter] = 0;
+    for (int64_t i = 0; i < units; ++i) grad_bias[filter] += partial_bias[i][filter];
+  });
+}
+
+}  // namespace conv_pool
+
+extern "C" {
+void conv_pool_set_threads(int threads) { conv_pool::ThreadPool::Get().SetThreads(threads); }
+int conv_pool_threads() { return conv_pool::ThreadPool::Get().threads(); }
+const char* conv_pool_isa() { return conv_pool::ChosenKernels().isa; }
+}

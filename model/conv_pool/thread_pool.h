@@ -1,0 +1,46 @@
+// A few threads that wait for short pieces of work.
+//
+// Why not OpenMP: the compiler's libgomp would run beside the Intel library inside Paddle, and each keeps its threads
+// spinning while the other works.
+#pragma once
+
+#include <cstdint>
+
+namespace conv_pool {
+
+class ThreadPool {
+ public:
+  // `worker` is below the number of threads, and no two calls at a time have the same.
+  using Function = void (*)(void* context, int64_t unit, int worker);
+
+  // The process's pool.
+  static ThreadPool& Get();
+
+  // Calls function for every unit in [0, units), on this thread and the others; returns when all are done.
+  // The caller holds Lock().
+  void Run(int64_t units, Function function, void* context);
+
+  template <typename Work>
+  void For(int64_t units, Work&& work) {
+    Run(units, [](void* w, int64_t unit, int worker) { (*static_cast<Work*>(w))(unit, worker); }, &work);
+  }
+
+  // Memory for the one who holds Lock(): at least `floats`, beginning at a multiple of 64 bytes, contents undefined.
+  // It only grows, so that a training step allocates nothing.
+  float* Scratch(int64_t floats);
+
+  // Calls from several threads take turns.
+  void Lock();
+  void Unlock();
+
+  int threads() const { return threads_; }
+  void SetThreads(int threads);
+
+ private:
+  ThreadPool();
+  struct State;
+  State* state_;
+  int threads_;
+};
+
+}  // namespace conv_pool
