@@ -40,10 +40,10 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], path: Path) -> N
     """Draw one run: loss and accuracy of each pass and of each logged batch, the best pass marked.
 
     Raises:
-        UsageError: `path` ends neither in .png nor in .svg.
+        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
         OSError: it cannot be written; an old file is untouched.
     """
-    check_suffix(path)
+    check_path(path)
     figure, loss, accuracy = _new_figure(width=10)
     thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
     positions = _step_positions(steps)
@@ -71,10 +71,10 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]], path: Path) -> None:
     """Draw the passes of many runs, by name, into one pair of axes: loss and accuracy, each run's best pass marked.
 
     Raises:
-        UsageError: `path` ends neither in .png nor in .svg.
+        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
         OSError: it cannot be written; an old file is untouched.
     """
-    check_suffix(path)
+    check_path(path)
     labels = [_label(name) for name in runs]
     legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
     figure, loss, accuracy = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
@@ -95,14 +95,16 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]], path: Path) -> None:
     _save(figure, path)
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a figure's file name that no format belongs to.
+def check_path(path: Path) -> None:
+    """Refuse a figure's file name before any work is done for it.
 
     Raises:
-        UsageError: `path` ends neither in .png nor in .svg.
+        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{one_line(path)}: expected a figure's name that ends in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{one_line(path)}: expected a name in an existing folder, found no {one_line(path.parent)}")
 
 
 def _new_figure(width: float) -> tuple[Figure, Axes, Axes]:

@@ -1,0 +1,117 @@
+"""Passes of one or many runs side by side, from their results logs.
+
+    python compare.py                          # every pass of every run in runs/, best first
+    python compare.py runs/A runs/B --plot curves.png
+    python compare.py --group                  # mean and standard deviation across seeds
+    python compare.py runs/A --fail-under 99   # for automation: exit status 1 below 99 %
+
+You see one line per pass: losses, correct test answers, their percentage with its 95 % Wilson interval; the best pass
+of each run, the one that its inference model holds, is marked.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from common.command_line import parse, run
+from common.errors import UsageError, UserError, one_line
+from common.signals import StopRequest
+from training.comparison import (
+    find_runs,
+    group_runs,
+    load_runs,
+    record,
+    runs_below,
+    sort_passes,
+    sortable_columns,
+)
+from training.comparison_report import print_csv, print_groups, print_json, print_passes
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare passes of one or many runs from their results logs, best first, the best pass of each run marked.
+
+    A log may still be growing: a last line without its line end is left out. Rows and files that cannot be read are
+    named on stderr, one line each; the others are shown, and the exit status is 1.
+    """
+
+    run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]")]] = ()
+    """Folders of runs, or their results.csv; all of runs/* if none is named."""
+    format: Literal["table", "json", "csv"] = "table"
+    """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
+    cell, true as 1. Keys: the columns of results.csv in their order, then run_dir, network, recipe, seed, run_best (the
+    best pass of its run), test_accuracy_low, test_accuracy_high (95 % Wilson interval). Accuracies are fractions
+    between 0 and 1, losses nats per image. With --group: network, recipe, runs, test_accuracy_mean, _sd, _lowest,
+    _highest, validation_loss_mean."""
+    plot: Path | None = None
+    """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
+    sort: str = "validation_loss"
+    """Column of results.csv to sort passes by, best first."""
+    network: str | None = None
+    """Only runs of this network."""
+    recipe: str | None = None
+    """Only runs with this recipe."""
+    best: bool = False
+    """Only the best pass of each run."""
+    group: bool = False
+    """One line per network and recipe instead: the best passes' test accuracy across runs, usually seeds; mean,
+    standard deviation (n - 1), lowest and highest."""
+    fail_under: float | None = None
+    """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
+
+    def __post_init__(self) -> None:
+        if self.sort not in sortable_columns():
+            raise UsageError(f"--sort {one_line(self.sort)}: expected one of {', '.join(sortable_columns())}")
+        if self.fail_under is not None and not 0 <= self.fail_under <= 100:
+            raise UsageError(f"--fail-under {self.fail_under}: expected percent, from 0 to 100")
+
+
+def main(stop: StopRequest) -> int:
+    """Print the comparison; the exit status is 1 if anything could not be read, or is worse than asked for."""
+    options = parse(Options)
+    if options.plot:
+        from training.figures import check_path, comparison_curves
+
+        check_path(options.plot)
+    paths = list(options.run_dirs) or find_runs()
+    if not paths:
+        raise UserError("runs/: expected folders with a results.csv, found none; run train.py first, or name a folder")
+    runs, problems = load_runs(paths)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    for each in runs:
+        if not each.rows:
+            print(f"note: {each.name}: no pass has ended yet", file=sys.stderr)
+    runs = [
+        each for each in runs
+        if each.rows and options.network in (None, each.network) and options.recipe in (None, each.recipe)
+    ]  # fmt: skip
+    if not runs:
+        raise UserError("no passes to compare")
+
+    entries = sort_passes(runs, options.sort)
+    if options.best:
+        entries = [(each, row) for each, row in entries if row == each.best]
+    groups = group_runs(runs) if options.group else []
+    if options.format == "table":
+        print_groups(groups) if options.group else print_passes(entries)
+    else:
+        records = [asdict(group) for group in groups] if options.group else [record(entry) for entry in entries]
+        print_json(records) if options.format == "json" else print_csv(records)
+    if options.plot:
+        comparison_curves({each.name: each.rows for each in runs}, options.plot)
+
+    too_low = runs_below(runs, options.fail_under) if options.fail_under is not None else []
+    for line in too_low:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if problems or too_low else 0
+
+
+if __name__ == "__main__":
+    run(main)

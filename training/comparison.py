@@ -1,0 +1,209 @@
+"""Passes of many runs, from their results logs, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from common.errors import UserError, one_line
+from training.results import Row, best_row, columns, read_results
+from training.run import RunFolder
+from training.statistics import wilson_interval
+
+HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as far as its folder tells.
+
+    Attributes:
+        name: of its folder, printable; the whole path where two folders have one name.
+        folder: as it was given.
+        rows: its passes in the order of the log.
+        network: from run.json, as the next two; None where there is no run.json.
+        recipe: name of the training settings.
+        seed: of the run.
+    """
+
+    name: str
+    folder: Path
+    rows: list[Row]
+    network: str | None = None
+    recipe: str | None = None
+    seed: int | None = None
+
+    @property
+    def best(self) -> Row | None:
+        """The run's best pass."""
+        return best_row(self.rows)
+
+
+Entry = tuple[Run, Row]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one network and recipe, usually with different seeds, by their best passes.
+
+    Attributes:
+        network: None if unknown.
+        recipe: None if unknown.
+        runs: how many have a best pass with a test score.
+        test_accuracy_mean: of the best passes, a fraction; as the next three.
+        test_accuracy_sd: sample standard deviation (n - 1); None for fewer than two runs.
+        test_accuracy_lowest: the worst run's.
+        test_accuracy_highest: the best run's.
+        validation_loss_mean: of the best passes, nats per image; None without validation.
+    """
+
+    network: str | None
+    recipe: str | None
+    runs: int
+    test_accuracy_mean: float | None
+    test_accuracy_sd: float | None
+    test_accuracy_lowest: float | None
+    test_accuracy_highest: float | None
+    validation_loss_mean: float | None
+
+
+def find_runs(root: Path = Path("runs")) -> list[Path]:
+    """The folders in `root` that hold a results log, by name."""
+    return sorted(log.parent for log in root.glob("*/results.csv"))
+
+
+def load_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Read runs by their folders or their results logs; the same one named twice is one run.
+
+    Returns:
+        The runs that could be read, and one line for each thing that is wrong with the others or with their rows.
+    """
+    folders = list({log.resolve(): log for log in map(_log_of, paths)}.values())
+    names = [log.resolve().parent.name for log in folders]
+    runs: list[Run] = []
+    problems: list[str] = []
+    for log, name in zip(folders, names, strict=True):
+        try:
+            rows, wrong = read_results(log)
+            settings = _settings(log.parent)
+        except UserError as error:
+            problems.append(one_line(error, 1000))
+        except OSError as error:
+            problems.append(f"{one_line(log)}: {error.strerror or one_line(error)}")
+        else:
+            problems += wrong
+            runs.append(Run(one_line(name if names.count(name) == 1 else log.parent), log.parent, rows, **settings))
+    return runs, problems
+
+
+def _log_of(path: Path) -> Path:
+    return path / "results.csv" if path.is_dir() else path
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    record = RunFolder(folder)
+    if not record.record.is_file():
+        return {}
+    settings = record.read_record()["settings"]
+    kinds = {"network": str, "recipe": str, "seed": int}
+    found = {name: settings.get(name) for name in kinds}
+    for name, value in found.items():
+        if value is not None and not isinstance(value, kinds[name]):
+            raise UserError(f"{record.record}: settings.{name}: expected {kinds[name].__name__}, got {one_line(value)}")
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def sortable_columns() -> list[str]:
+    """Columns of the results log that passes can be sorted by."""
+    return [column for column in columns(Row) if column not in ("run", "best")]
+
+
+def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[Entry]:
+    """All passes of `runs`, best first; unknown and NaN values last; among equals the earlier pass first.
+
+    Args:
+        runs: the runs, their passes mixed.
+        column: one of `sortable_columns`; accuracies, counts and speeds are better when higher, the rest when lower.
+    """
+    sign = -1 if column.endswith(HIGHER_IS_BETTER) else 1
+    field = "pass_number" if column == "pass" else column
+
+    def key(entry: Entry) -> tuple[bool, float, int, str]:
+        value = getattr(entry[1], field)
+        unknown = value is None or math.isnan(value)
+        return unknown, 0 if unknown else sign * value, entry[1].pass_number, entry[0].name
+
+    return sorted(((run, row) for run in runs for row in run.rows), key=key)
+
+
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Runs by network and recipe, the group with the highest mean test accuracy first."""
+    members: dict[tuple[str | None, str | None], list[Row]] = {}
+    for run in runs:
+        best = members.setdefault((run.network, run.recipe), [])
+        if run.best is not None:
+            best.append(run.best)
+    groups = []
+    for (network, recipe), rows in members.items():
+        accuracies = [row.test_accuracy for row in rows if row.test_accuracy is not None]
+        losses = [row.validation_loss for row in rows if row.validation_loss is not None]
+        groups.append(
+            Group(
+                network=network,
+                recipe=recipe,
+                runs=len(accuracies),
+                test_accuracy_mean=mean(accuracies) if accuracies else None,
+                test_accuracy_sd=stdev(accuracies) if len(accuracies) > 1 else None,
+                test_accuracy_lowest=min(accuracies, default=None),
+                test_accuracy_highest=max(accuracies, default=None),
+                validation_loss_mean=mean(losses) if losses else None,
+            )
+        )
+    return sorted(groups, key=lambda group: group.test_accuracy_mean or 0, reverse=True)
+
+
+def runs_below(runs: Iterable[Run], percent: float) -> list[str]:
+    """One line for each run whose best pass has a test accuracy below `percent`, or none at all."""
+    wanted = Fraction(str(percent)) / 100  # exact, so that 9951/10000 is not below 99.51 %
+    lines = []
+    for run in runs:
+        best = run.best
+        if best is None or best.test_correct is None or best.test_total is None:
+            lines.append(f"{run.name}: expected a test accuracy of at least {percent} %, found no best pass with one")
+        elif Fraction(best.test_correct, best.test_total) < wanted:
+            score = f"{best.test_correct}/{best.test_total} in pass {best.pass_number}"
+            lines.append(f"{run.name}: expected a test accuracy of at least {percent} %, got {score}")
+    return lines
+
+
+def test_interval(row: Row) -> tuple[float, float] | None:
+    """95 % Wilson interval of the test accuracy, as fractions; None without a test set."""
+    if row.test_correct is None or row.test_total is None:
+        return None
+    return wilson_interval(row.test_correct, row.test_total)
+
+
+def record(entry: Entry) -> dict[str, str | float | bool | None]:
+    """One pass for machines, flat: the results log's columns in their order, then what the run's folder tells.
+
+    Added are run_dir, network, recipe and seed (None without run.json), run_best (this is its run's best pass) and
+    test_accuracy_low and _high, the 95 % Wilson interval. `run` is the run's name as in the table.
+    """
+    run, row = entry
+    low, high = test_interval(row) or (None, None)
+    values = {"pass" if name == "pass_number" else name: getattr(row, name) for name in row.__slots__}
+    return values | {
+        "run": run.name,
+        "run_dir": str(run.folder),
+        "network": run.network,
+        "recipe": run.recipe,
+        "seed": run.seed,
+        "run_best": row == run.best,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+    }

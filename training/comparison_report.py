@@ -1,0 +1,121 @@
+"""A comparison on the screen for people, and as JSON Lines or CSV for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from training.comparison import Entry, Group, test_interval
+
+Record = Mapping[str, str | float | bool | None]
+Columns = Mapping[str, Callable[[Entry], str]]
+
+PASS_COLUMNS: Columns = {
+    "pass": lambda entry: str(entry[1].pass_number),
+    "": lambda entry: "best" if entry[1] == entry[0].best else "",
+    "train\nloss": lambda entry: _loss(entry[1].train_loss),
+    "validation\nloss": lambda entry: _loss(entry[1].validation_loss),
+    "validation\n%": lambda entry: _percent(entry[1].validation_accuracy),
+    "test\nloss": lambda entry: _loss(entry[1].test_loss),
+    "test\ncorrect": lambda entry: f"{entry[1].test_correct}/{entry[1].test_total}" if entry[1].test_total else "",
+    "test\n%": lambda entry: _percent(entry[1].test_accuracy),
+    "95 % interval\n%": lambda entry: _interval(test_interval(entry[1])),
+    "training\ns": lambda entry: f"{entry[1].seconds:.1f}",
+}
+# What a narrow terminal goes without, the first one first; JSON and CSV hold everything.
+LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
+
+ENDLESS = 10_000  # characters; a line is as long as it needs to be where no terminal limits it
+
+
+def print_json(records: Sequence[Record]) -> None:
+    """JSON Lines, strictly: JSON has no NaN or infinity, so these become null."""
+    for record in records:
+        values = {key: None if _not_finite(value) else value for key, value in record.items()}
+        print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+
+
+def print_csv(records: Sequence[Record]) -> None:
+    """The same records under one header; true and false are 1 and 0, as in the results log."""
+    writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({key: int(value) if isinstance(value, bool) else value for key, value in record.items()})
+
+
+def print_passes(entries: Sequence[Entry]) -> None:
+    """One line per pass, each run's best pass marked; without a terminal whole lines, however long."""
+    console, endless = _console(), Console(width=ENDLESS, file=io.StringIO())
+    columns = dict(PASS_COLUMNS)
+    table = _pass_table(entries, columns)
+    for header in LEFT_OUT_FIRST:
+        if endless.measure(table).maximum <= console.width:
+            break
+        del columns[header]
+        table = _pass_table(entries, columns)
+    console.print(table)
+
+
+def print_groups(groups: Sequence[Group]) -> None:
+    """One line per network and recipe: the test accuracy of the best passes across its runs."""
+    table = _table("network", "recipe")
+    for header in ("runs", "mean test\n%", "standard\ndeviation", "lowest\n%", "highest\n%", "mean validation\nloss"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for group in groups:
+        table.add_row(
+            Text(group.network or "unknown"),
+            Text(group.recipe or "unknown"),
+            str(group.runs),
+            _percent(group.test_accuracy_mean, digits=3),
+            _percent(group.test_accuracy_sd, digits=3),
+            _percent(group.test_accuracy_lowest),
+            _percent(group.test_accuracy_highest),
+            _loss(group.validation_loss_mean),
+        )
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else ENDLESS)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _pass_table(entries: Sequence[Entry], columns: Columns) -> Table:
+    table = _table("run")
+    for header in columns:
+        table.add_column(header, justify="right", no_wrap=True)
+    for entry in entries:
+        run, row = entry
+        texts = [text(entry) for text in columns.values()]
+        table.add_row(Text(run.name), *texts, style="bold" if row == run.best else "")
+    return table
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else " - ".join(map(_percent, bounds))
+
+
+def _not_finite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
