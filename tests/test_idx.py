@@ -241,6 +241,14 @@ def test_a_pickle_can_do_nothing_else(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [path.name for path in tmp_path.iterdir()] == ["mnist.pkl.gz"]
 
 
+def test_no_more_of_a_pickle_is_unpacked_than_the_one_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx, "PICKLE_CONTENT", len(WHOLE))
+    assert len(read_pickle(tmp_path, WHOLE)) == 3
+    monkeypatch.setattr(idx, "PICKLE_CONTENT", len(WHOLE) - 1)
+    with pytest.raises(DataError, match="a piece of 1 bytes where at most 0 can follow"):
+        read_pickle(tmp_path, WHOLE)
+
+
 EMPTY = pickled(*((images[:0], labels[:0]) for images, labels in PAIRS))  # no pixels, so that damage hits operations
 
 

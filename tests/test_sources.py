@@ -283,6 +283,9 @@ def test_a_partial_file_is_continued_or_restarted_whatever_it_holds(
 def test_a_wrong_sum_is_refused_and_the_next_mirror_asked(places: Places, mirrors: tuple[Mirror, Mirror]) -> None:
     other = idx.encode(ARRAYS[TRAIN_IMAGES][::-1])
     mirrors[0].files[f"{TRAIN_IMAGES}.gz"] = gzip.compress(other)
+    with pytest.raises(DataError, match="no MNIST found"):
+        sources.find(places=replace(places, mirrors=places.mirrors[:1]))
+    assert not files(places.folders[1])
     screen = io.StringIO()
     assert is_all(sources.find(console=Console(file=screen, width=80), places=places))
     got = hashlib.sha256(other).hexdigest()[:16]
