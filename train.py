@@ -10,7 +10,6 @@ model read back from disk. Everything about the run is in runs/NAME/; the model 
 
 from __future__ import annotations
 
-import sys
 
 from rich.console import Console
 
@@ -45,4 +44,4 @@ def main(stop: StopRequest) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

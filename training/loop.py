@@ -16,6 +16,7 @@ import paddle
 from common.errors import UsageError, UserError
 from common.signals import Stopped, StopRequest
 from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
+from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.inference import ModelError, Predictor, holds_only_a_model, load_model, save_model
@@ -135,9 +136,17 @@ class _Run:
         self.test = Subset(self.data.test_images, self.data.test_labels)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
-        choice = NetworkChoice(self.settings.network, self.settings.network_options())
+        self.kernel, why_stock = resolve_kernel(self.settings.kernel, self.device.name, self._tell)
+        for reason in (self.device.reason and f"computing on the CPU: {self.device.reason}", why_stock):
+            if reason:
+                self._tell(reason)
+        choice = NetworkChoice(self.settings.network, self.settings.network_options(), self.kernel)
         self.engine = PaddleEngine(choice, self.recipe, self.device, self.settings.seed)
         self.last_checkpoint = time.monotonic()
+
+    def _tell(self, line: str) -> None:
+        for handler in self.handlers:
+            handler.on_message(line)
 
     def to_the_end(self) -> Outcome:
         self._restore()
@@ -167,8 +176,7 @@ class _Run:
         """Go back to the newest checkpoint, in memory and in the logs; without one, to the beginning."""
         checkpoint, refused = load_checkpoint(self.folder.checkpoints)
         for line in refused:
-            for handler in self.handlers:
-                handler.on_message(line)
+            self._tell(line)
         if checkpoint:
             self.progress = Progress(**checkpoint.progress)
             self.engine.load_state(_under("state/", checkpoint.arrays))
@@ -362,6 +370,7 @@ class _Run:
             "settings": to_json(self.settings),
             "recipe": asdict(self.recipe),
             "device": self.device.name,
+            "kernel": self.kernel,
             "data": {"source": self.data.source, "sha256": self.data.sums},
             "environment": environment(),
         }

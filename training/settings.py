@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Settings:
     """Initial weights, order of images and distortions follow from it."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
+    kernel: Literal["auto", "fused", "stock"] = "auto"
+    """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
     data_dir: Path | None = None
     """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
     run_dir: Path | None = None
@@ -67,7 +70,7 @@ class Settings:
                 raise UsageError(f"--{name.replace('_', '-')} {value}: expected at least {least}")
         if self.seed >= 2**31:
             raise UsageError(f"--seed {self.seed}: expected less than {2**31}, which Paddle's generator takes")
-        if self.learning_rate is not None and not 0 < self.learning_rate < 1e6:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UsageError(f"--learning-rate {self.learning_rate}: expected a number above 0")
         if not self.checkpoint_seconds > 0:
             raise UsageError(f"--checkpoint-seconds {self.checkpoint_seconds}: expected a number above 0")

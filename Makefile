@@ -1,0 +1,51 @@
+# make train   set up .venv, get MNIST, train the default network, publish inference_model/   (ARGS="--passes 3 …")
+# make test    set up .venv, check style and types, run the fast tests
+# make help    all targets
+
+VENV ?= .venv
+# The GPU package where a GPU answers and Python has a wheel of it (3.10 to 3.12); else the CPU package.
+REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+	&& echo requirements.txt || echo requirements-cpu.txt)
+# The first Python on the path that Paddle has wheels for and that really starts.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv train test test-long lint smoke clean
+
+help:          ## Show this.
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+venv: $(VENV)/installed   ## Set up .venv with what training and inference need.
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: expected python3 or python3.10 … 3.13 on the path; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@# Debian splits ensurepip from Python; its pip can fill the environment all the same.
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; }
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r $(REQUIREMENTS)
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed requirements-test.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements-test.txt
+	@touch $@
+
+train: venv   ## Train the default network; options in ARGS, as in: make train ARGS="--seed 2".
+	$(VENV)/bin/python train.py $(ARGS)
+
+test: lint   ## Style, types and the fast tests.
+	$(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-long: $(VENV)/installed-test   ## The tests that take minutes.
+	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/installed-test   ## Style and types alone.
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+smoke: $(VENV)/installed   ## The main job in small: train, infer, compare (VENV and REQUIREMENTS choose the Paddle).
+	tests/smoke.sh $(VENV)/bin/python
+
+clean:   ## Remove the environment; runs and models stay.
+	rm -rf .venv .venv-*

@@ -1,0 +1,87 @@
+"""A saved model and pictures in, digits out.
+
+    python infer.py 7.png photos/            # files and folders; anything that Pillow reads safely
+    cat 7.png | python infer.py -            # one picture from standard input
+    python infer.py --format json photos/    # one JSON object a line (also: csv); recognition/output.py has the shapes
+
+A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; mnist/picture.py makes of it
+what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the exit
+status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from common.command_line import parse, run
+from common.errors import UsageError, one_line
+from common.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read handwritten digits from pictures with a saved model."""
+
+    pictures: tyro.conf.Positional[tuple[str, ...]]
+    """Pictures, folders of pictures, or - for one picture from standard input."""
+    model_dir: Path = Path(__file__).resolve().parent / "inference_model"
+    """The saved model."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute."""
+    format: Literal["table", "json", "csv"] = "table"
+    """How to print the answers."""
+    top_k: int = 3
+    """How many of the likeliest digits to tell, 1 to 10."""
+    reject_below: float = 0.0
+    """Probability under which an answer is marked as rejected, 0 to 1."""
+    max_bytes: int = 64 << 20
+    """Largest file that is read, bytes."""
+    max_pixels: int = 64_000_000
+    """Largest picture that is decoded, pixels."""
+
+    def __post_init__(self) -> None:
+        if not self.pictures:
+            raise UsageError("no pictures: expected files, folders, or - for standard input")
+        if not 1 <= self.top_k <= 10:
+            raise UsageError(f"--top-k {self.top_k}: expected 1 to 10")
+        if not 0 <= self.reject_below <= 1:
+            raise UsageError(f"--reject-below {self.reject_below}: expected a probability, 0 to 1")
+        if self.max_bytes < 1 or self.max_pixels < 1:
+            raise UsageError("--max-bytes and --max-pixels: expected at least 1")
+
+
+def main(stop: StopRequest) -> int:
+    """Parse, read, print."""
+    settings = parse(Settings)
+
+    from mnist.picture import Limits
+    from model.device import choose_device
+    from model.inference import Predictor, load_model
+    from recognition.output import FORMATS
+    from recognition.reader import Failure, find_pictures, recognise
+
+    model = load_model(settings.model_dir)
+    predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
+    limits = Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
+    header, line = FORMATS[settings.format]
+    if header:
+        print(header)
+    failed = False
+    paths = find_pictures(settings.pictures)
+    for answer in recognise(paths, model, predictor, limits, settings.top_k, settings.reject_below):
+        if text := line(answer):
+            print(text)
+        if isinstance(answer, Failure):
+            failed = True
+            print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""What the tests share: real MNIST by the users' loader, a small real data set, and the scripts run as users run them."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import model  # noqa: F401  prepares the process for Paddle; before anything imports it
+from mnist.dataset import Mnist, load_mnist
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _static_graph() -> None:
+    import paddle
+
+    paddle.enable_static()
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Mnist:
+    """All of MNIST, from where users get it."""
+    return load_mnist()
+
+
+@pytest.fixture(scope="session")
+def small_data(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in MNIST's format: the first 2,560 training and 500 test images."""
+    folder = tmp_path_factory.mktemp("small")
+    write_idx(folder / "train-images-idx3-ubyte", mnist.train_images[:2560])
+    write_idx(folder / "train-labels-idx1-ubyte", mnist.train_labels[:2560])
+    write_idx(folder / "t10k-images-idx3-ubyte", mnist.test_images[:500])
+    write_idx(folder / "t10k-labels-idx1-ubyte", mnist.test_labels[:500])
+    return folder
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write uint8 values as an IDX file (yann.lecun.com's format: 0, 0, type 8, dimensions, sizes, bytes)."""
+    path.write_bytes(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
+
+
+@pytest.fixture(scope="session")
+def script() -> Script:
+    """Run a script of the project in a process of its own; returns what it printed and its exit status."""
+
+    def run(name: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / name), *map(str, arguments)]
+        settings: dict[str, object] = {"capture_output": True, "text": True, "timeout": 300, "cwd": ROOT}
+        return subprocess.run(command, **{**settings, **options})  # type: ignore[call-overload, no-any-return]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of train.py on the small data: run/ and model/ in the folder, and what it printed in output.txt."""
+    folder = tmp_path_factory.mktemp("small_run")
+    result = script(
+        "train.py",
+        *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
+        *("--run-dir", folder / "run", "--save-dir", folder / "model"),
+    )
+    assert result.returncode == 0, result.stderr
+    (folder / "output.txt").write_text(result.stdout)
+    (folder / "errors.txt").write_text(result.stderr)
+    return folder
