@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ from reference.networks import Network
 from reference.optimizers import Optimizer
 
 CHUNK = 64  # images scored at once: the largest arrays stay in the processor's caches, whatever the data set's size
+REMEMBERED_STEPS = 32
 
 
 class NumpyEngine:
@@ -31,6 +33,7 @@ class NumpyEngine:
         self.network = network
         self.optimizer = optimizer
         self.summed_gradients = summed_gradients
+        self._recent: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_STEPS)
 
     def train_step(self, images: Array, labels: Array, learning_rate: float) -> tuple[float, int]:
         """Take one step on images [N, 1, S, S] and labels [N].
@@ -43,7 +46,16 @@ class NumpyEngine:
         if not self.summed_gradients:
             gradient /= len(labels)
         self.optimizer.step(self.network.backward(gradient), learning_rate)
-        return loss, int(np.count_nonzero(logits.argmax(axis=0) == labels))
+        correct = int(np.count_nonzero(logits.argmax(axis=0) == labels))
+        self._recent.append((loss, correct / len(labels)))
+        return loss, correct
+
+    def recent(self, steps: int) -> Array:
+        """Mean loss (nats) and accuracy (fraction) of the last `steps` batches, oldest first, [steps, 2] float32.
+
+        At most `REMEMBERED_STEPS` are remembered.
+        """
+        return np.array(self._recent, np.float32).reshape(-1, 2)[len(self._recent) - steps :]
 
     def log_probabilities(self, images: Array) -> Array:
         """Natural logarithm of each digit's probability, [N, 10], of images [N, 1, S, S], any N, in bounded memory."""
@@ -52,10 +64,6 @@ class NumpyEngine:
             chunk = slice(start, start + CHUNK)
             answers[chunk] = log_softmax(self.network.forward(images[chunk])).T
         return answers
-
-    def answers(self, images: Array) -> Array:
-        """Each digit's probability, [N, 10], as `log_probabilities`."""
-        return np.exp(self.log_probabilities(images))
 
     def parameters(self) -> dict[str, Array]:
         """Parameters and running statistics by their names in the network ("conv1.weight"); copies."""
