@@ -2,6 +2,7 @@
 
     python compare.py                          # every pass of every run in runs/, best first
     python compare.py runs/A runs/B --plot curves.png
+    python compare.py runs/A --verdict         # which passes really differ from the best one
     python compare.py --group                  # mean and standard deviation across seeds
     python compare.py runs/A --fail-under 99   # for automation: exit status 1 below 99 %
 
@@ -12,6 +13,7 @@ of each run, the one that its inference model holds, is marked.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +24,7 @@ from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
 from common.signals import StopRequest
 from training.comparison import (
+    Run,
     find_runs,
     group_runs,
     load_runs,
@@ -30,7 +33,8 @@ from training.comparison import (
     sort_passes,
     sortable_columns,
 )
-from training.comparison_report import print_csv, print_groups, print_json, print_passes
+from training.comparison_report import print_groups, print_passes, print_records
+from training.verdicts import judge
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class Options:
     """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
     cell, true as 1. Keys: the columns of results.csv in their order, then run_dir, network, recipe, seed, run_best (the
     best pass of its run), test_accuracy_low, test_accuracy_high (95 % Wilson interval). Accuracies are fractions
-    between 0 and 1, losses nats per image. With --group: network, recipe, runs, test_accuracy_mean, _sd, _lowest,
-    _highest, validation_loss_mean."""
+    between 0 and 1, losses nats per image. With --verdict also: verdict, difference, difference_low, difference_high,
+    p_value. With --group: network, recipe, runs, test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean,
+    verdict, p_value."""
     plot: Path | None = None
     """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
     sort: str = "validation_loss"
@@ -59,13 +64,20 @@ class Options:
     """Only runs with this recipe."""
     best: bool = False
     """Only the best pass of each run."""
+    verdict: bool = False
+    """Also say which passes really differ from the first one, by the kept answers to the same test images: exact
+    McNemar test, corrected by Holm for the number of passes; bootstrap interval of the difference."""
     group: bool = False
     """One line per network and recipe instead: the best passes' test accuracy across runs, usually seeds; mean,
-    standard deviation (n - 1), lowest and highest."""
+    standard deviation (n - 1), lowest and highest; Welch's test against the first, corrected by Holm for all pairs."""
     fail_under: float | None = None
     """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
 
     def __post_init__(self) -> None:
+        if self.verdict and self.sort.startswith("test_"):
+            raise UsageError(
+                f"--verdict --sort {one_line(self.sort)}: expected a first pass that is not chosen by its test score"
+            )
         if self.sort not in sortable_columns():
             raise UsageError(f"--sort {one_line(self.sort)}: expected one of {', '.join(sortable_columns())}")
         if self.fail_under is not None and not 0 <= self.fail_under <= 100:
@@ -83,8 +95,7 @@ def main(stop: StopRequest) -> int:
     if not paths:
         raise UserError("runs/: expected folders with a results.csv, found none; run train.py first, or name a folder")
     runs, problems = load_runs(paths)
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+    complain(problems)
     for each in runs:
         if not each.rows:
             print(f"note: {each.name}: no pass has ended yet", file=sys.stderr)
@@ -95,22 +106,47 @@ def main(stop: StopRequest) -> int:
     if not runs:
         raise UserError("no passes to compare")
 
+    more_problems = [] if options.group else show_passes(runs, options)
+    if options.group:
+        show_groups(runs, options)
+    if options.plot:
+        comparison_curves({each.name: each.rows for each in runs}, options.plot)
+    if options.fail_under is not None:
+        more_problems += runs_below(runs, options.fail_under)
+    complain(more_problems)
+    return 1 if problems or more_problems else 0
+
+
+def show_passes(runs: Sequence[Run], options: Options) -> list[str]:
+    """Print the passes of `runs`; returns one line for each thing that kept a pass from being judged."""
     entries = sort_passes(runs, options.sort)
     if options.best:
         entries = [(each, row) for each, row in entries if row == each.best]
-    groups = group_runs(runs) if options.group else []
+    if not entries:
+        raise UserError("no passes to compare: no run has a best one")
+    verdicts, problems = judge(entries) if options.verdict else ([], [])
     if options.format == "table":
-        print_groups(groups) if options.group else print_passes(entries)
+        print_passes(entries, verdicts)
     else:
-        records = [asdict(group) for group in groups] if options.group else [record(entry) for entry in entries]
-        print_json(records) if options.format == "json" else print_csv(records)
-    if options.plot:
-        comparison_curves({each.name: each.rows for each in runs}, options.plot)
+        judged = [asdict(verdict) for verdict in verdicts] or [{}] * len(entries)
+        records = [record(entry) | verdict for entry, verdict in zip(entries, judged, strict=True)]
+        print_records(records, options.format)
+    return problems
 
-    too_low = runs_below(runs, options.fail_under) if options.fail_under is not None else []
-    for line in too_low:
+
+def show_groups(runs: Sequence[Run], options: Options) -> None:
+    """Print one line per network and recipe."""
+    groups = group_runs(runs)
+    if options.format == "table":
+        print_groups(groups)
+    else:
+        print_records([asdict(group) for group in groups], options.format)
+
+
+def complain(problems: Sequence[str]) -> None:
+    """One line on stderr for each."""
+    for line in problems:
         print(f"error: {line}", file=sys.stderr)
-    return 1 if problems or too_low else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from common.errors import UserError, one_line
 from training.results import Row, best_row, columns, read_results
 from training.run import RunFolder
-from training.statistics import wilson_interval
+from training.statistics import SIGNIFICANCE, holm, welch, wilson_interval
 
 HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
 
@@ -60,6 +61,8 @@ class Group:
         test_accuracy_lowest: the worst run's.
         test_accuracy_highest: the best run's.
         validation_loss_mean: of the best passes, nats per image; None without validation.
+        verdict: in words, whether its mean differs from that of the first group.
+        p_value: of Welch's test against the first group, corrected by Holm for all pairs; None if impossible.
     """
 
     network: str | None
@@ -70,6 +73,8 @@ class Group:
     test_accuracy_lowest: float | None
     test_accuracy_highest: float | None
     validation_loss_mean: float | None
+    verdict: str
+    p_value: float | None
 
 
 def find_runs(root: Path = Path("runs")) -> list[Path]:
@@ -142,29 +147,51 @@ def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[En
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Runs by network and recipe, the group with the highest mean test accuracy first."""
+    """Runs by network and recipe, the group with the highest mean test accuracy first, the others tested against it.
+
+    That choice is made on the tested scores themselves; the tests are therefore corrected for all pairs of groups.
+    """
     members: dict[tuple[str | None, str | None], list[Row]] = {}
     for run in runs:
         best = members.setdefault((run.network, run.recipe), [])
         if run.best is not None:
             best.append(run.best)
+    accuracies = {
+        names: [row.test_accuracy for row in rows if row.test_accuracy is not None] for names, rows in members.items()
+    }
+    ordered = sorted(members, key=lambda names: mean(accuracies[names] or [0]), reverse=True)
+    tested = {
+        pair: p_value
+        for pair in combinations(ordered, 2)
+        if (p_value := welch(*(accuracies[names] for names in pair))) is not None
+    }
+    p_values = dict(zip(tested, holm(list(tested.values())), strict=True))
     groups = []
-    for (network, recipe), rows in members.items():
-        accuracies = [row.test_accuracy for row in rows if row.test_accuracy is not None]
-        losses = [row.validation_loss for row in rows if row.validation_loss is not None]
+    for names in ordered:
+        scores = accuracies[names]
+        losses = [row.validation_loss for row in members[names] if row.validation_loss is not None]
+        p_value = p_values.get((ordered[0], names))
+        if names == ordered[0]:
+            verdict = "reference"
+        elif p_value is None:
+            verdict = "unknown: too few runs, or no spread"
+        else:
+            verdict = "worse than the first" if p_value < SIGNIFICANCE else "not distinguishable from the first"
         groups.append(
             Group(
-                network=network,
-                recipe=recipe,
-                runs=len(accuracies),
-                test_accuracy_mean=mean(accuracies) if accuracies else None,
-                test_accuracy_sd=stdev(accuracies) if len(accuracies) > 1 else None,
-                test_accuracy_lowest=min(accuracies, default=None),
-                test_accuracy_highest=max(accuracies, default=None),
+                network=names[0],
+                recipe=names[1],
+                runs=len(scores),
+                test_accuracy_mean=mean(scores) if scores else None,
+                test_accuracy_sd=stdev(scores) if len(scores) > 1 else None,
+                test_accuracy_lowest=min(scores, default=None),
+                test_accuracy_highest=max(scores, default=None),
                 validation_loss_mean=mean(losses) if losses else None,
+                verdict=verdict,
+                p_value=p_value,
             )
         )
-    return sorted(groups, key=lambda group: group.test_accuracy_mean or 0, reverse=True)
+    return groups
 
 
 def runs_below(runs: Iterable[Run], percent: float) -> list[str]:

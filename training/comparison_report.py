@@ -8,12 +8,14 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from training.comparison import Entry, Group, test_interval
+from training.verdicts import Verdict
 
 Record = Mapping[str, str | float | bool | None]
 Columns = Mapping[str, Callable[[Entry], str]]
@@ -30,45 +32,68 @@ PASS_COLUMNS: Columns = {
     "95 % interval\n%": lambda entry: _interval(test_interval(entry[1])),
     "training\ns": lambda entry: f"{entry[1].seconds:.1f}",
 }
+VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
+    "difference\n%": lambda verdict: "" if verdict.difference is None else f"{100 * verdict.difference:+.2f}",
+    "its interval\n%": lambda verdict: (
+        ""
+        if verdict.difference_low is None or verdict.difference_high is None
+        else f"{100 * verdict.difference_low:+.2f} to {100 * verdict.difference_high:+.2f}"
+    ),
+    "p": lambda verdict: "" if verdict.p_value is None else f"{verdict.p_value:.3g}",
+    "verdict": lambda verdict: verdict.verdict,
+}
 # What a narrow terminal goes without, the first one first; JSON and CSV hold everything.
 LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
 
 ENDLESS = 10_000  # characters; a line is as long as it needs to be where no terminal limits it
 
 
-def print_json(records: Sequence[Record]) -> None:
-    """JSON Lines, strictly: JSON has no NaN or infinity, so these become null."""
-    for record in records:
-        values = {key: None if _not_finite(value) else value for key, value in record.items()}
-        print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> None:
+    """The records, at least one, as JSON Lines, or as CSV under one header.
 
-
-def print_csv(records: Sequence[Record]) -> None:
-    """The same records under one header; true and false are 1 and 0, as in the results log."""
+    JSON has no NaN or infinity, so these become null; in CSV true and false are 1 and 0, as in the results log.
+    """
+    if as_ == "json":
+        for record in records:
+            values = {key: None if _not_finite(value) else value for key, value in record.items()}
+            print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+        return
     writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
     writer.writeheader()
     for record in records:
         writer.writerow({key: int(value) if isinstance(value, bool) else value for key, value in record.items()})
 
 
-def print_passes(entries: Sequence[Entry]) -> None:
-    """One line per pass, each run's best pass marked; without a terminal whole lines, however long."""
+def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> None:
+    """One line per pass, each run's best pass marked, a verdict for each if there are any.
+
+    Without a terminal whole lines, however long.
+    """
     console, endless = _console(), Console(width=ENDLESS, file=io.StringIO())
     columns = dict(PASS_COLUMNS)
-    table = _pass_table(entries, columns)
+    table = _pass_table(entries, verdicts, columns)
     for header in LEFT_OUT_FIRST:
         if endless.measure(table).maximum <= console.width:
             break
         del columns[header]
-        table = _pass_table(entries, columns)
+        table = _pass_table(entries, verdicts, columns)
     console.print(table)
 
 
 def print_groups(groups: Sequence[Group]) -> None:
     """One line per network and recipe: the test accuracy of the best passes across its runs."""
     table = _table("network", "recipe")
-    for header in ("runs", "mean test\n%", "standard\ndeviation", "lowest\n%", "highest\n%", "mean validation\nloss"):
+    for header in (
+        "runs",
+        "mean test\n%",
+        "standard\ndeviation",
+        "lowest\n%",
+        "highest\n%",
+        "mean validation\nloss",
+        "p",
+    ):
         table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for group in groups:
         table.add_row(
             Text(group.network or "unknown"),
@@ -79,6 +104,8 @@ def print_groups(groups: Sequence[Group]) -> None:
             _percent(group.test_accuracy_lowest),
             _percent(group.test_accuracy_highest),
             _loss(group.validation_loss_mean),
+            "" if group.p_value is None else f"{group.p_value:.3g}",
+            Text(group.verdict),
         )
     _console().print(table)
 
@@ -94,14 +121,17 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _pass_table(entries: Sequence[Entry], columns: Columns) -> Table:
+def _pass_table(entries: Sequence[Entry], verdicts: Sequence[Verdict], columns: Columns) -> Table:
     table = _table("run")
-    for header in columns:
-        table.add_column(header, justify="right", no_wrap=True)
-    for entry in entries:
+    for header in [*columns, *(VERDICT_COLUMNS if verdicts else ())]:
+        words = header == "verdict"
+        table.add_column(header, justify="left" if words else "right", no_wrap=not words)
+    for index, entry in enumerate(entries):
         run, row = entry
         texts = [text(entry) for text in columns.values()]
-        table.add_row(Text(run.name), *texts, style="bold" if row == run.best else "")
+        if verdicts:
+            texts += [text(verdicts[index]) for text in VERDICT_COLUMNS.values()]
+        table.add_row(Text(run.name), *map(Text, texts), style="bold" if row == run.best else "")
     return table
 
 

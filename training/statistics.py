@@ -12,6 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 RESAMPLES = 100_000
+SIGNIFICANCE = 0.05  # chance of one false alarm or more among all the verdicts of a comparison
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -10,9 +10,7 @@ import numpy as np
 from common.errors import UserError, one_line
 from training.answers import Answers, answers_path, read_answers
 from training.comparison import Entry
-from training.statistics import bootstrap_difference, holm, mcnemar
-
-SIGNIFICANCE = 0.05  # chance of one false alarm or more among all the verdicts of a comparison
+from training.statistics import SIGNIFICANCE, bootstrap_difference, holm, mcnemar
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Verdict:
     """One pass against the first one.
 
     Attributes:
-        text: in words, such as "not distinguishable from lenet5 pass 7".
+        verdict: in words, such as "not distinguishable from lenet5 pass 7".
         difference: test accuracy of this pass − that of the first, a fraction; None, as the rest, where nothing is to
             be compared: for the first pass itself, and where no answers were kept.
         difference_low: bootstrap interval of the difference; all of the comparison's intervals hold at once with 95 %.
@@ -28,7 +26,7 @@ class Verdict:
         p_value: exact McNemar test, corrected by Holm for the number of passes.
     """
 
-    text: str
+    verdict: str
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
@@ -39,8 +37,8 @@ def judge(entries: Sequence[Entry]) -> tuple[list[Verdict], list[str]]:
     """Compare every pass with the first one.
 
     Args:
-        entries: at least one; the first should have been chosen on other images than the test set (by validation loss,
-            say), or its lead is partly luck that no test can see.
+        entries: at least one; the first must not have been chosen by its test score, or its lead is partly luck that
+            the tests do not know of.
 
     Returns:
         A verdict for each entry, in order; and one line for each answers file that cannot be used.
@@ -58,7 +56,7 @@ def judge(entries: Sequence[Entry]) -> tuple[list[Verdict], list[str]]:
         if np.array_equal(each.labels, first.labels)
     }
     p_values = dict(zip(counts, holm([mcnemar(*pair) for pair in counts.values()]), strict=True))
-    verdicts = [Verdict("the first, which the others are compared with")]
+    verdicts = [Verdict("reference")]
     for index in range(1, len(entries)):
         if index in counts:
             confidence = 1 - SIGNIFICANCE / len(counts)
