@@ -61,6 +61,7 @@ def main(stop: StopRequest) -> int:
     settings = parse(Settings)
 
     from mnist.picture import Limits
+
     from model.device import choose_device
     from model.inference import Predictor, load_model
     from recognition.output import FORMATS

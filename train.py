@@ -10,7 +10,6 @@ model read back from disk. Everything about the run is in runs/NAME/; the model 
 
 from __future__ import annotations
 
-
 from rich.console import Console
 
 from common.command_line import parse, run

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mnist.picture import Limits, read_picture, to_mnist
 
 from common.errors import UserError, one_line
 from mnist.dataset import network_input
-from mnist.picture import Limits, read_picture, to_mnist
 from model.inference import Predictor, SavedModel
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read

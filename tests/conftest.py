@@ -1,4 +1,4 @@
-"""What the tests share: real MNIST by the users' loader, a small real data set, and the scripts run as users run them."""
+"""What the tests share: real MNIST by the users' loader, a small real data set, the scripts run as users run them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def script() -> Script:
 
 @pytest.fixture(scope="session")
 def small_run(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of train.py on the small data: run/ and model/ in the folder, and what it printed in output.txt."""
+    """A finished run of train.py on the small data: folders run and model, and what it printed in output.txt."""
     folder = tmp_path_factory.mktemp("small_run")
     result = script(
         "train.py",

@@ -82,6 +82,12 @@ class ConvPool(nn.Layer):
         return conv_pool(image, self.weight, self.bias, self.activation, self.pooling, self.kernel)
 
 
+def fan_in_uniform(fan_in: int) -> nn.initializer.Initializer:
+    """Uniform within ±1/√fan_in, for weights and biases alike: PyTorch's default for convolutions and dense layers."""
+    bound = fan_in**-0.5
+    return nn.initializer.Uniform(-bound, bound)
+
+
 def pooled_size(size: int, kernel_size: int) -> int:
     """Side of a map after a convolution without padding and a 2×2 pooling, in pixels."""
     return (size - kernel_size + 1) // 2
