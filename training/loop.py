@@ -22,6 +22,7 @@ from model.engine import PaddleEngine
 from model.inference import ModelError, Predictor, holds_only_a_model, load_model, save_model
 from model.networks import NETWORKS
 from model.program import REMEMBERED_STEPS, NetworkChoice
+from training.answers import answers_path, write_answers
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
@@ -280,6 +281,7 @@ class _Run:
         best = progress.best_measure is None or chosen_on.loss < progress.best_measure
         row = self._row(validation, test, best)
         progress.begin_pass()
+        write_answers(answers_path(self.folder.path, progress.passes), test.answers, self.test.labels)
         self.results.append(row)
         if best:
             progress.best_pass, progress.best_measure = progress.passes, chosen_on.loss
