@@ -272,11 +272,14 @@ def test_missing_and_swapped_passes_are_said(tmp_path: Path, order: list[int]) -
 
 def test_a_million_bad_rows_do_not_fill_screen_or_memory(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    path.write_bytes(HEADER + b"x\n" * 20_000)
+    path.write_bytes(HEADER + b"x\n" * 520)
     rows, problems = read_results(path)
     assert rows == []
-    assert len(problems) == results.MOST_PROBLEMS + 1
-    assert problems[-1].endswith(f"{20_000 - results.MOST_PROBLEMS} more rows left out")
+    assert len(problems) == results.SAID_PROBLEMS + 1
+    assert problems[-1] == f"{path}: 500 more rows left out"
+    path.write_bytes(HEADER + b"x\n" * 1_000_000)
+    with pytest.raises(UserError, match="more than 1000 bad rows"):
+        read_results(path)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +318,8 @@ def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
 def test_a_file_too_large_for_a_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     with path.open("wb") as file:
-        file.truncate(results.LARGEST_LOG + 1)
-    with pytest.raises(UserError, match="at most 64 MB"):
+        file.truncate(results.LARGEST_RESULTS + 1)
+    with pytest.raises(UserError, match="at most 8 MB"):
         read_results(path)
 
 

@@ -23,8 +23,10 @@ from typing import Any, Generic, TypeVar
 from common.errors import UserError, one_line
 from common.files import write_file
 
-LARGEST_LOG = 64 * 2**20  # bytes; steps.csv of 1,000 passes of 430 batches, each of them logged, takes 30 MB
-MOST_PROBLEMS = 20  # bad rows said one by one before the rest is only counted
+# Bytes: results.csv of 30,000 passes, and steps.csv of 1,000 passes of 430 batches, each logged, take half of this.
+LARGEST_RESULTS, LARGEST_STEPS = 2**23, 2**26
+SAID_PROBLEMS = 20  # bad rows said one by one before the rest is only counted
+MOST_PROBLEMS = 1000  # bad rows in what still passes for a log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +189,7 @@ def read_results(path: Path) -> tuple[list[Row], list[str]]:
         wrong with the rest (cells that cannot be, another run's row, a repeated pass, a missing pass).
 
     Raises:
-        UserError: `path` is not a results log at all: no file, too large, other columns.
+        UserError: `path` is not a results log at all: no file, too large, other columns, over 1,000 bad rows.
         OSError: it cannot be read.
     """
     problems = _Problems(path)
@@ -280,7 +282,7 @@ def _records(path: Path, kind: type[Record], problems: _Problems) -> Iterator[tu
 
     A row is a line, not what the csv module makes of several: a quotation mark that is never closed spoils one row.
     """
-    lines = io.BytesIO(_read(path))
+    lines = io.BytesIO(_read(path, LARGEST_RESULTS if kind is Row else LARGEST_STEPS))
     header = next(lines, b"")
     if not header.endswith(b"\n"):
         if not _line(columns(kind)).startswith(header):
@@ -298,14 +300,14 @@ def _records(path: Path, kind: type[Record], problems: _Problems) -> Iterator[tu
             problems.add(number, f"{one_line(error)}; left out")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, largest: int) -> bytes:
     if not path.is_file():
         found = "something else" if path.exists() else "nothing of that name"
         raise UserError(f"{one_line(path)}: expected a log file, found {found}")
     with path.open("rb") as file:
-        data = file.read(LARGEST_LOG + 1)
-    if len(data) > LARGEST_LOG:
-        raise UserError(f"{one_line(path)}: expected a log of at most {LARGEST_LOG // 2**20} MB, got a larger file")
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise UserError(f"{one_line(path)}: expected a log of at most {largest // 2**20} MB, got a larger file")
     return data
 
 
@@ -352,8 +354,12 @@ class _Problems:
         self._more = 0
 
     def add(self, line_number: int | None, what: str) -> None:
-        if len(self.lines) == MOST_PROBLEMS:
+        if len(self.lines) == SAID_PROBLEMS:
             self._more += 1
+            if self._more > MOST_PROBLEMS:
+                raise UserError(
+                    f"{self._path}: expected a log, got more than {MOST_PROBLEMS} bad rows; {self.lines[0]}"
+                )
             return
         where = self._path if line_number is None else f"{self._path} line {line_number}"
         self.lines.append(f"{where}: {what}")
