@@ -14,7 +14,7 @@ from rich.console import Console
 
 from common.command_line import parse, run
 from common.signals import StopRequest
-from training.progress import Figures, ProgressDisplay
+from training.progress import Figures, ProgressDisplay, headline_line
 from training.run import new_run_folder
 from training.settings import Settings, resumed
 
@@ -33,10 +33,7 @@ def main(stop: StopRequest) -> int:
     figures = Figures(folder.results, folder.steps, folder.figures)
     outcome = train(settings, folder, [ProgressDisplay(console), figures], stop)
     test = outcome.test
-    print(
-        f"best pass {outcome.best_pass}, chosen on {settings.select_on}: test loss {test.loss:.4f}, "
-        f"{test.correct}/{test.total} = {100 * test.accuracy:.2f} % (measured on the saved model)"
-    )
+    print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
     print(f"published to {outcome.save_dir}/" + (f", replacing {outcome.replaced}" if outcome.replaced else ""))
     print(f"the run is in {outcome.run_dir}/")
     return 0

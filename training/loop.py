@@ -373,6 +373,7 @@ class _Run:
             "recipe": asdict(self.recipe),
             "device": self.device.name,
             "kernel": self.kernel,
+            "parameters": self.engine.training.trainable,
             "data": {"source": self.data.source, "sha256": self.data.sums},
             "environment": environment(),
         }

@@ -153,6 +153,14 @@ def pass_line(row: Row, passes: int) -> str:
     )
 
 
+def headline_line(best_pass: int, selected_on: str, loss: float, correct: int, total: int) -> str:
+    """The line that a run ends with: the chosen pass and what its saved model scores on the test images."""
+    return (
+        f"best pass {best_pass}, chosen on {selected_on}: test loss {loss:.4f}, "
+        f"{correct}/{total} = {100 * correct / total:.2f} % (measured on the saved model)"
+    )
+
+
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
