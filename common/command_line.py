@@ -52,6 +52,9 @@ def run(main: Callable[[StopRequest], int]) -> None:
 
     SIGINT and SIGTERM reach `main` as its argument says, and end as 130 and 143.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not end a script.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         with catch_signals() as stop:
             status = main(stop)
