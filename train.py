@@ -15,6 +15,7 @@ from rich.console import Console
 from common.command_line import parse, run
 from common.signals import StopRequest
 from training.progress import Figures, ProgressDisplay, headline_line
+from training.resuming import restore_threads, what_was_finished
 from training.run import new_run_folder
 from training.settings import Settings, resumed
 
@@ -24,11 +25,16 @@ def main(stop: StopRequest) -> int:
     settings = parse(Settings)
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
+        if said := what_was_finished(folder, settings.passes):
+            print(said)
+            return 0
+        restore_threads(folder)
     else:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
+    stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = Console()
     figures = Figures(folder.results, folder.steps, folder.figures)
     outcome = train(settings, folder, [ProgressDisplay(console), figures], stop)

@@ -10,6 +10,8 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_TEMPORARY = re.compile(r"\.(.+)\.(new|old)\.tmp-(\d+)-[0-9a-f]{8}")
 
 
 def sha256(data: bytes) -> str:
@@ -24,14 +27,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def temporary_name(path: Path) -> Path:
-    """A name beside `path` that only this process uses and that .gitignore knows."""
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there, each name durable."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, as fsync makes a file's bytes."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, durable: after this they survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -42,62 +48,112 @@ def write_file(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that at every instant `path` holds all of the old bytes or all of the new.
 
     Raises:
-        OSError: the file cannot be written; the old one is untouched and no temporary file is left.
+        OSError: the file cannot be written; it names `path`, which is untouched, and no temporary file is left.
     """
-    temporary = temporary_name(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    temporary = _temporary_name(path)
+    with _errors_name(path):
+        try:
+            temporary.write_bytes(data)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder to fill; on leaving without an error it becomes `path` in one step.
+    """Yield an empty temporary folder to fill with files; on leaving without an error it becomes `path` in one step.
 
     Raises:
-        OSError: the folder cannot be written or exchanged; an old `path` is untouched and no temporary folder is left.
+        OSError: the folder cannot be written or exchanged; it names `path`, which is untouched, and no temporary
+            folder is left.
     """
-    temporary = temporary_name(path)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        sync_folder(temporary)
-        _replace_folder(temporary, path)
-        sync_folder(path.parent)
-    finally:
+    path = path.resolve()  # of a link, the folder it leads to
+    temporary = _temporary_name(path)
+    with _errors_name(path):
+        try:
+            make_folder(temporary)
+            yield temporary
+            for file in temporary.iterdir():
+                sync(file)
+            sync(temporary)
+            _replace_folder(temporary, path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if there is one; whoever reads `path` finds all of it or nothing."""
+    if path.is_dir():
+        temporary = _temporary_name(path)
+        path.rename(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that processes left in `folder` when they were killed.
+
+    An old folder that was renamed for a new one that then did not come (`_replace_folder`) gets its name back.
+    """
+    for entry in list(folder.iterdir()) if folder.is_dir() else ():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if not match or _is_alive(int(match[3])):
+            continue
+        if match[2] == "old" and not (folder / match[1]).exists():
+            entry.rename(folder / match[1])
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path, which: str = "new") -> Path:
+    """A name beside `path` that nobody else uses, that tells its process, and that .gitignore knows."""
+    return path.with_name(f".{path.name}.{which}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _is_alive(process: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Let OSErrors name `path`, not a temporary file or, as those of a failed write do, nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _replace_folder(new: Path, old: Path) -> None:
     """Give `new` the name `old`; what was `old`, if anything, is left under the name `new`."""
-    if not old.is_symlink() and not old.exists():
+    if not old.exists():
         new.rename(old)
         return
-    if old.is_symlink() or not old.is_dir():
+    if not old.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "expected a folder to replace, found something else", str(old))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
+    exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # a C library before 2018 has none
+    if exchange and exchange(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
         return
-    code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOSYS):
+    code = ctypes.get_errno() if exchange else errno.ENOSYS
+    if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         raise OSError(code, os.strerror(code), str(old))
     # A file system without exchange (some network shares): two renames, and for an instant between them no folder.
-    retired = temporary_name(old.with_name(old.name + ".old"))
+    retired = _temporary_name(old, "old")
     old.rename(retired)
     try:
         new.rename(old)
-    except OSError:
+    except BaseException:
         retired.rename(old)
         raise
     retired.rename(new)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Stopped(BaseException):
     """A signal asks the process to end. Not an Exception, so that no handler of errors takes it for one.
@@ -47,6 +49,11 @@ class StopRequest:
         finally:
             self._deferred = False
 
+    def listen(self) -> None:
+        """Take SIGINT and SIGTERM; again, where a library may have taken them for itself. Main thread only."""
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._number:
             os._exit(128 + number)
@@ -59,7 +66,8 @@ class StopRequest:
 def catch_signals() -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a StopRequest as long as the block runs; main thread only."""
     request = StopRequest()
-    before = {number: signal.signal(number, request._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    request.listen()
     try:
         yield request
     finally:

@@ -2,14 +2,13 @@
 
 A checkpoint is a folder `checkpoints/PPPP-SSSSSS` (passes and steps that are done) with `state.safetensors` (arrays),
 `progress.json` (counters) and `manifest.json` (size and SHA-256 of both). It gets its name by one rename when all of it
-is on disk. The two newest are kept: if one is damaged, the one before it serves.
+is on disk. Beside the newest, the one before it is kept: if one is damaged, the other serves.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ import numpy as np
 import safetensors.numpy
 
 from common.errors import UserError, one_line
-from common.files import new_folder, sha256
+from common.files import new_folder, remove_folder, sha256
 
 STATE, PROGRESS, MANIFEST = "state.safetensors", "progress.json", "manifest.json"
-KEPT = 2
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -41,23 +39,29 @@ class Checkpoint:
     progress: Mapping[str, Any]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint into `folder` and drop all but the newest `KEPT`.
+def checkpoint_name(passes: int, steps: int) -> str:
+    """Name of the checkpoint after `passes` passes and `steps` steps of the next one."""
+    return f"{passes:04d}-{steps:06d}"
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
+    """Write a checkpoint into `folder`, then drop all others but `before`, the last one that is known to be whole.
 
     Raises:
         OSError: it cannot be written; the earlier ones are untouched.
     """
     contents = {
-        STATE: safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()}),
+        STATE: safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in checkpoint.arrays.items()}),
         PROGRESS: json.dumps(checkpoint.progress, indent=1, sort_keys=True).encode(),
     }
-    manifest = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
+    manifest = {name: _manifest_entry(data) for name, data in contents.items()}
     contents[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
     with new_folder(folder / checkpoint.name) as new:
         for name, data in contents.items():
             (new / name).write_bytes(data)
-    for old in _names(folder)[KEPT:]:
-        shutil.rmtree(folder / old, ignore_errors=True)
+    for name in checkpoint_names(folder):
+        if name not in (checkpoint.name, before):
+            remove_folder(folder / name)
 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -70,17 +74,17 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         UserError: there are checkpoints and none can be used.
     """
     refused: list[str] = []
-    for name in _names(folder):
+    for name in checkpoint_names(folder):
         try:
             return _load(folder / name), refused
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            refused.append(f"checkpoint {folder / name} refused: {one_line(error, 160)}")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
+            refused.append(f"checkpoint {folder / name} refused: {_reason(error)}")
     if refused:
-        raise UserError(f"no usable checkpoint: {'; '.join(refused)}")
+        raise UserError(f"no usable checkpoint: {'; '.join(refused)}; restore one from a copy, or start a new run")
     return None, refused
 
 
-def _names(folder: Path) -> list[str]:
+def checkpoint_names(folder: Path) -> list[str]:
     """Names of the checkpoints, newest first; temporary folders of a crash do not match."""
     if not folder.is_dir():
         return []
@@ -93,15 +97,34 @@ def _age(name: str) -> tuple[int, int]:
 
 
 def _load(folder: Path) -> Checkpoint:
-    manifest = json.loads(_read(folder / MANIFEST))
+    manifest = _object(MANIFEST, _read(folder / MANIFEST))
     contents = {}
     for name in (STATE, PROGRESS):
         data = _read(folder / name)
-        expected = manifest[name]
-        if (len(data), sha256(data)) != (expected["bytes"], expected["sha256"]):
+        if manifest.get(name) != _manifest_entry(data):
             raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
         contents[name] = data
-    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), json.loads(contents[PROGRESS]))
+    progress = _object(PROGRESS, contents[PROGRESS])
+    if folder.name != checkpoint_name(progress["passes"], progress["steps"]):
+        raise ValueError(f"it is that of pass {progress['passes']} and step {progress['steps']}, under another's name")
+    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), progress)
+
+
+def _manifest_entry(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": sha256(data)}
+
+
+def _object(name: str, data: bytes) -> dict[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or '').name}: {error.strerror}"
+    return one_line(error, 160)
 
 
 def _read(path: Path) -> bytes:

@@ -6,14 +6,15 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from common.errors import UsageError, UserError
+from common.errors import UsageError, UserError, one_line
+from common.files import remove_folder, remove_leftovers, sync
 from common.signals import Stopped, StopRequest
 from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
 from model.conv_pool import resolve_kernel
@@ -23,11 +24,12 @@ from model.inference import ModelError, Predictor, holds_only_a_model, load_mode
 from model.networks import NETWORKS
 from model.program import REMEMBERED_STEPS, NetworkChoice
 from training.answers import answers_path, write_answers
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
 from training.feeding import made_ahead
 from training.results import ResultsLog, Row, Step, StepsLog, cut_back, cut_back_steps, read_results
+from training.resuming import continued, differences, expect_same_run
 from training.run import RunFolder, environment
 from training.settings import Settings, to_json
 
@@ -54,6 +56,7 @@ class Progress:
         last_finite_loss: of the latest step, mean, nats per image.
         best_pass: the best so far; 0 before there is one.
         best_measure: what it was chosen by (loss, nats per image).
+        best_answers: SHA-256 of its answers to the test images, one byte each.
     """
 
     passes: int = 0
@@ -65,6 +68,7 @@ class Progress:
     last_finite_loss: float | None = None
     best_pass: int = 0
     best_measure: float | None = None
+    best_answers: str = ""
 
     def begin_pass(self) -> None:
         """Count one pass as done and start the sums of the next."""
@@ -102,7 +106,7 @@ def train(
 
     Args:
         settings: as the user gave them.
-        folder: the run's folder; if it holds a checkpoint, the run goes on from there.
+        folder: the run's folder; with `settings.resume`, the run in it goes on from its newest checkpoint.
         handlers: hear of every step and pass, in this order.
         stop: where signals are noted; the run then saves a checkpoint and raises `Stopped`.
         data: the images, if they are loaded already.
@@ -115,9 +119,18 @@ def train(
         raise UsageError(f"--save-dir {settings.save_dir}: it holds other things than a model, and would be replaced")
     paddle.enable_static()
     with folder.locked():
+        if settings.resume is None:
+            folder.expect_no_run()
+        begun = folder.read_record() if settings.resume else {}
         data = data or load_mnist(settings.data_dir)
-        run = _Run(settings, folder, handlers, stop or StopRequest(), data)
-        return run.to_the_end()
+        run = _Run(settings, folder, handlers, stop or StopRequest(), data, begun)
+        try:
+            return run.to_the_end()
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or folder.path}: {error.strerror or one_line(error)}; what was saved before is "
+                f"whole: continue with --resume {folder.path}"
+            ) from error
 
 
 @dataclass
@@ -127,8 +140,10 @@ class _Run:
     handlers: Sequence[Handler]
     stop: StopRequest
     data: Mnist
+    begun: Mapping[str, Any]  # run.json as it was when a run that goes on began; empty for a new run
     progress: Progress = field(default_factory=Progress)
     best_parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
+    saved: str = ""  # name of the last checkpoint that is known to be whole
 
     def __post_init__(self) -> None:
         self.recipe = self.settings.resolved_recipe()
@@ -137,7 +152,8 @@ class _Run:
         self.test = Subset(self.data.test_images, self.data.test_labels)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
-        self.kernel, why_stock = resolve_kernel(self.settings.kernel, self.device.name, self._tell)
+        kernel = "stock" if self.begun.get("kernel") == "stock" else self.settings.kernel
+        self.kernel, why_stock = resolve_kernel(kernel, self.device.name, self._tell)
         for reason in (self.device.reason and f"computing on the CPU: {self.device.reason}", why_stock):
             if reason:
                 self._tell(reason)
@@ -150,8 +166,16 @@ class _Run:
             handler.on_message(line)
 
     def to_the_end(self) -> Outcome:
-        self._restore()
-        self.folder.write_record(self._record())
+        self.record = self._record()
+        if self.begun:
+            expect_same_run(self.folder, self.begun, self.record)
+            differing = list(differences(self.begun, self.record))
+            for line in differing:
+                self._tell(line)
+            self.record = continued(self.begun, self.record, differing)
+        self._load_checkpoint()
+        self.folder.write_record(self.record)
+        self._restore_folder()
         self.results, self.steps_log = ResultsLog(self.folder.results), StepsLog(self.folder.steps)
         done = self.progress
         started = Started(
@@ -165,42 +189,55 @@ class _Run:
                     self._train_pass()
                     validation = self._evaluate(self.validation) if len(self.validation.labels) else None
                     self._finish_pass(validation, self._evaluate(self.test))
-        except Stopped:
+                return self._publish()
+        except Stopped as stopped:
             self._save_checkpoint()
+            self._tell(f"stopped by {stopped}, everything is saved; continue with --resume {self.folder.path}")
             raise
         finally:
             for handler in self.handlers:
                 handler.on_end()
-        return self._publish()
 
-    def _restore(self) -> None:
-        """Go back to the newest checkpoint, in memory and in the logs; without one, to the beginning."""
+    def _load_checkpoint(self) -> None:
+        """Go back to the newest checkpoint in memory; without one, this is the beginning."""
         checkpoint, refused = load_checkpoint(self.folder.checkpoints)
         for line in refused:
             self._tell(line)
-        if checkpoint:
+        if checkpoint is None:
+            return
+        try:
             self.progress = Progress(**checkpoint.progress)
-            self.engine.load_state(_under("state/", checkpoint.arrays))
-            self.best_parameters = _under("best/", checkpoint.arrays)
-        if self.folder.results.exists():
-            cut_back(self.folder.results, self.progress.passes)
+        except TypeError as error:
+            where = self.folder.checkpoints / checkpoint.name
+            raise UserError(f"{where}: a checkpoint of another release: {one_line(error, 120)}") from error
+        if self.progress.passes > self.recipe.passes:
+            raise UsageError(f"--passes {self.recipe.passes}: {self.folder.path} has done {self.progress.passes}")
+        self.engine.load_state(_under("state/", checkpoint.arrays))
+        self.best_parameters = _under("best/", checkpoint.arrays)
+        self.saved = checkpoint.name
+
+    def _restore_folder(self) -> None:
+        """Bring the logs and the best model to where the checkpoint is; without one, save the first."""
+        if not self.saved:
+            if self.folder.results.exists():
+                raise UserError(
+                    f"{self.folder.checkpoints}: expected a checkpoint, since results.csv was begun, found none; "
+                    "restore one from a copy, or start a new run"
+                )
+            self._save_checkpoint()
+        cut_back(self.folder.results, self.progress.passes)
         cut_back_steps(self.folder.steps, self.progress.passes, self.progress.steps)
         self._restore_best_model()
 
     def _restore_best_model(self) -> None:
-        """The best model on disk may be of a pass that the checkpoint does not know yet, or be lost."""
+        """Write the best model as the checkpoint knows it; the one on disk may be of a later pass, or lost."""
         if not self.progress.best_pass:
+            remove_folder(self.folder.model)
             return
-        try:
-            if load_model(self.folder.model).card["pass"] == self.progress.best_pass:
-                return
-        except ModelError:
-            pass
         state = self.engine.state()
         self.engine.load_parameters(self.best_parameters)
         rows, _ = read_results(self.folder.results)
-        row = rows[self.progress.best_pass - 1]
-        self._save_best_model(row, self._evaluate(self.test))
+        self._save_best_model(rows[self.progress.best_pass - 1])
         self.engine.load_state(state)
 
     def _train_pass(self) -> None:
@@ -285,8 +322,9 @@ class _Run:
         self.results.append(row)
         if best:
             progress.best_pass, progress.best_measure = progress.passes, chosen_on.loss
+            progress.best_answers = _digest(test.answers)
             self.best_parameters = parameters
-            self._save_best_model(row, test)
+            self._save_best_model(row)
         self._save_checkpoint()
         for handler in self.handlers:
             handler.on_pass(row)
@@ -325,17 +363,22 @@ class _Run:
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
+        name = checkpoint_name(progress.passes, progress.steps)
+        if name == self.saved:
+            return
         arrays = {f"state/{name}": value for name, value in self.engine.state().items()}
         arrays |= {f"best/{name}": value for name, value in self.best_parameters.items()}
-        name = f"{progress.passes:04d}-{progress.steps:06d}"
-        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress)))
+        if self.folder.steps.exists():
+            sync(self.folder.steps)  # the checkpoint knows its rows
+        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress)), before=self.saved)
+        self.saved = name
         self.last_checkpoint = time.monotonic()
 
-    def _save_best_model(self, row: Row, test: Scores) -> None:
+    def _save_best_model(self, row: Row) -> None:
         program, parameters = self.engine.inference_files()
-        save_model(self.folder.model, program, parameters, self._card(row, test))
+        save_model(self.folder.model, program, parameters, self._card(row))
 
-    def _card(self, row: Row, test: Scores) -> dict[str, Any]:
+    def _card(self, row: Row) -> dict[str, Any]:
         image = self.image
         scores = {"test": {"loss": row.test_loss, "correct": row.test_correct, "total": row.test_total}}
         if row.validation_total:
@@ -359,7 +402,7 @@ class _Run:
             "pass": row.pass_number,
             "selected_on": self.settings.select_on,
             "scores": scores,
-            "test_answers_sha256": _digest(test.answers),
+            "test_answers_sha256": self.progress.best_answers,
             "recipe": asdict(self.recipe),
             "seed": self.settings.seed,
             "data_sha256": self.data.sums,
@@ -369,7 +412,7 @@ class _Run:
     def _record(self) -> dict[str, Any]:
         return {
             "run": self.folder.name,
-            "settings": to_json(self.settings),
+            "settings": to_json(replace(self.settings, resume=None)),
             "recipe": asdict(self.recipe),
             "device": self.device.name,
             "kernel": self.kernel,
@@ -384,17 +427,30 @@ class _Run:
         Raises:
             UserError: it does not answer as the best pass did.
         """
+        progress, save_dir = self.progress, self.settings.save_dir
         saved = load_model(self.folder.model)
-        test = evaluate(Predictor(saved, self.device.name), self.image, self.test)
-        if _digest(test.answers) != saved.card["test_answers_sha256"]:
-            was = saved.card["scores"]["test"]
+        test = evaluate(Predictor(saved, self.device.name), self.image, self.test, self.stop.check)
+        if _digest(test.answers) != progress.best_answers:
+            expected = read_results(self.folder.results)[0][progress.best_pass - 1]
             raise UserError(
-                f"{self.folder.model}: read back, it answers otherwise than pass {self.progress.best_pass} did: "
-                f"expected {was['correct']}/{was['total']}, got {test.correct}/{test.total}; nothing was published"
+                f"{self.folder.model}: read back, it answers otherwise than pass {progress.best_pass} did: expected "
+                f"{expected.test_correct}/{expected.test_total}, got {test.correct}/{test.total}; nothing was published"
             )
-        replaced = _what_is_in(self.settings.save_dir)
-        save_model(self.settings.save_dir, saved.program, saved.parameters, saved.card)
-        return Outcome(self.folder.path, self.settings.save_dir, saved.card["pass"], test, replaced)
+        if not holds_only_a_model(save_dir):
+            raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
+        self.stop.check()
+        remove_leftovers(save_dir.resolve().parent)
+        replaced = _what_is_in(save_dir)
+        save_model(save_dir, saved.program, saved.parameters, saved.card)
+        outcome = {
+            "passes": progress.passes,
+            "best_pass": progress.best_pass,
+            "test_correct": test.correct,
+            "test_total": test.total,
+            "published": str(save_dir),
+        }
+        self.folder.write_record({**self.record, "outcome": outcome})
+        return Outcome(self.folder.path, save_dir, progress.best_pass, test, replaced)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError, UserError, one_line
-from common.files import write_file
+from common.files import make_folder, remove_leftovers, write_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# How many threads the mathematical libraries and the fused operator use, and so in which order they add.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS")
+
 
 class RunFolder:
-    """Names of what is in `runs/NAME/`."""
+    """Names of what is in `runs/NAME/`; the run keeps its name when its folder is renamed or copied."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
-        self.name = path.resolve().name
+        self.name = name or one_line(path.resolve().name) or "run"
         self.record = path / "run.json"
         self.results = path / "results.csv"
         self.steps = path / "steps.csv"
@@ -41,7 +44,7 @@ class RunFolder:
         Raises:
             UserError: another living process holds it; the message names the process.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with (self.path / "lock").open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +57,23 @@ class RunFolder:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
+            for folder in (self.path, self.checkpoints, self.path / "answers", self.figures):
+                remove_leftovers(folder)
             yield
+
+    def expect_no_run(self) -> None:
+        """Make sure that a new run may begin here; what was killed before its first checkpoint is none.
+
+        Raises:
+            UsageError: the folder holds a run, or is none.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--run-dir {self.path}: expected a folder, found a file")
+        checkpoints = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        if self.results.exists() or any(not entry.name.startswith(".") for entry in checkpoints):
+            raise UsageError(
+                f"--run-dir {self.path}: it holds a run; continue it with --resume {self.path}, or name another folder"
+            )
 
     def read_record(self) -> dict[str, Any]:
         """run.json.
@@ -66,7 +85,7 @@ class RunFolder:
             record = json.loads(self.record.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{self.path}: expected the folder of a run, found no run.json in it") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self.record}: expected JSON, got: {one_line(error, 120)}") from error
         if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
             raise UserError(f"{self.record}: expected an object with settings; it was not written by train.py")
@@ -88,10 +107,7 @@ def new_run_folder(wish: Path | None, network: str, seed: int) -> RunFolder:
         names = [stem, *(f"{stem}-{n}" for n in range(2, 1000))]
         wish = next(Path("runs", name) for name in names if not Path("runs", name).exists())
     folder = RunFolder(wish)
-    if folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir()):
-        raise UsageError(f"--run-dir {wish}: it holds a run; continue it with --resume {wish}, or name another folder")
-    if wish.exists() and not wish.is_dir():
-        raise UsageError(f"--run-dir {wish}: expected a folder, found a file")
+    folder.expect_no_run()
     return folder
 
 
@@ -101,6 +117,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: version for name in packages if (version := _version(name))},
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
         "commit": _commit(),
         "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

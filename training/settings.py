@@ -119,10 +119,10 @@ def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Setti
         UserError: no run is there, or its record is damaged.
         UsageError: an option was given that would make another run of it.
     """
-    folder = RunFolder(run_dir)
-    recorded = folder.read_record()["settings"]
+    record = RunFolder(run_dir).read_record()
+    folder = RunFolder(run_dir, one_line(record.get("run") or ""))
     try:
-        own = from_json(recorded)
+        own = from_json(record["settings"])
     except (TypeError, ValueError, UsageError) as error:
         raise UserError(f"{folder.record}: settings that this release does not have: {one_line(error, 160)}") from error
     settings = parse(own)

@@ -1,0 +1,94 @@
+"""Going on with a run as if it had never stopped: what must be the same, and what is said if it is not.
+
+Bit for bit the same come out weights, log and model with the same settings, data, versions, kind of processor, kernels
+and number of threads (docs/reliability.md). Settings and data are made sure of, kernels and threads are restored, and
+whatever differs all the same is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.errors import UserError, one_line
+from training.run import THREADS, RunFolder
+
+Record = Mapping[str, Any]
+
+
+def what_was_finished(folder: RunFolder, passes: int | None) -> str:
+    """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
+    outcome = folder.read_record().get("outcome")
+    if not isinstance(outcome, dict) or (passes or 0) > outcome["passes"]:
+        return ""
+    return (
+        f"{folder.path}: this run is finished: {outcome['passes']} passes, best pass {outcome['best_pass']} with "
+        f"{outcome['test_correct']}/{outcome['test_total']}, published to {outcome['published']}; more --passes go on"
+    )
+
+
+def restore_threads(folder: RunFolder) -> None:
+    """Give the libraries as many threads as the run began with; of use before Paddle is imported."""
+    threads = _part(folder.read_record(), "environment", "threads")
+    for name in THREADS:
+        os.environ.pop(name, None)
+    os.environ.update({name: str(value) for name, value in threads.items() if name in THREADS})
+
+
+def expect_same_run(folder: RunFolder, begun: Record, now: Record) -> None:
+    """Make sure that `now`, the record of a process, is that of the run whose record is `begun`.
+
+    Raises:
+        UserError: other data, or a recipe that this release resolves otherwise.
+    """
+    if _part(begun, "data", "sha256") != now["data"]["sha256"]:
+        raise UserError(
+            f"{now['data']['source']}: expected the data of the run in {folder.path} (run.json has their SHA-256), "
+            "got other data; name their folder with --data-dir"
+        )
+    was, is_now = begun.get("recipe"), json.loads(json.dumps(now["recipe"]))
+    if not isinstance(was, dict) or {**was, "passes": 0} != {**is_now, "passes": 0}:
+        raise UserError(
+            f"{folder.record}: this release has another recipe for these settings than the one that began the run; "
+            f"continue with that one (commit {one_line(_part(begun, 'environment').get('commit'), 50)})"
+        )
+
+
+def differences(begun: Record, now: Record) -> Iterator[str]:
+    """One line for each thing on which the bits of a result depend and that is not as it was when the run began."""
+    for where in (
+        ("device",),
+        ("kernel",),
+        ("environment", "threads"),
+        ("environment", "packages"),
+        ("environment", "machine", "processor"),
+        ("environment", "commit"),
+    ):
+        was, is_now = (_value(record, where) for record in (begun, now))
+        if was != is_now:
+            yield (
+                f"{where[-1]}: the run began with {one_line(was, 200)} and goes on with {one_line(is_now, 200)}: "
+                "the numbers may differ from those of an uninterrupted run"
+            )
+
+
+def continued(begun: Record, now: Record, differing: list[str]) -> Record:
+    """The record with which a run goes on: as it began, with what may change as it is now, and what differs noted."""
+    changed = {"settings": now["settings"], "recipe": now["recipe"]}
+    noted = [*begun.get("resumed", []), *differing]
+    return {name: value for name, value in begun.items() if name != "outcome"} | changed | {"resumed": noted}
+
+
+def _value(record: Record, where: tuple[str, ...]) -> Any:
+    *parts, name = where
+    return _part(record, *parts).get(name)
+
+
+def _part(record: Record, *names: str) -> Record:
+    """An object within a record; empty where there is none."""
+    for name in names:
+        value = record.get(name)
+        record = value if isinstance(value, dict) else {}
+    return record
