@@ -9,6 +9,10 @@ import numpy as np
 
 from reference.layers import Array, BatchNorm, Conv, FullyConnected, Layer, MaxPool, MeanPool, ReLU
 
+KernelSize = int | tuple[int, int]  # one size for both convolutions, or each its own
+Pooling = Literal["max", "mean"]
+POOLINGS: dict[Pooling, type[MaxPool | MeanPool]] = {"max": MaxPool, "mean": MeanPool}
+
 
 class Network:
     """Layers, each fed with the output of the one before: images [N, 1, S, S] -> logits [10, N].
@@ -47,7 +51,12 @@ class Network:
 
 
 def lenet5_numpy(
-    seed: int, initialisation: Literal["published", "he"] = "published", dtype: type[np.floating] = np.float32
+    seed: int,
+    maps: tuple[int, int] = (6, 16),
+    kernel_size: KernelSize = 5,
+    pooling: Pooling = "max",
+    initialisation: Literal["published", "he"] = "published",
+    dtype: type[np.floating] = np.float32,
 ) -> Network:
     """The network of document 004, 44,426 parameters, for 1×28×28 images centred with the training mean.
 
@@ -55,7 +64,7 @@ def lenet5_numpy(
 
     "published" starts as the document does: weights normal with σ = √(2 / channels) for convolutions and √(2 / D_in)
     for fully connected layers, biases normal with σ = 1. The document calls that Xavier's; it is He's with the k² of
-    a convolution's fan-in forgotten, so first activations are five times too large. "he" is He et al. 2015: σ =
+    a convolution's fan-in forgotten, so kernels start five times too large. "he" is He et al. 2015: σ =
     √(2 / (k² · channels)) and √(2 / D_in), biases 0.
     """
     random = np.random.Generator(np.random.Philox(seed))
@@ -65,21 +74,22 @@ def lenet5_numpy(
         return random.normal(0, 1, size).astype(dtype) if published else np.zeros(size, dtype)
 
     def conv(channels: int, filters: int, k: int) -> Conv:
-        sigma = np.sqrt(2 / channels) if published else np.sqrt(2 / (k * k * channels))
+        sigma = np.sqrt(2 / (channels if published else k * k * channels))
         return Conv(random.normal(0, sigma, (filters, channels, k, k)).astype(dtype), bias(filters))
 
     def full(d_in: int, d_out: int) -> FullyConnected:
         return FullyConnected(random.normal(0, np.sqrt(2 / d_in), (d_in, d_out)).astype(dtype), bias(d_out))
 
+    (first, second), (k1, k2) = maps, _two(kernel_size)
     return Network(
         {
-            "conv1": conv(1, 6, 5),  # 6 × 24 × 24
+            "conv1": conv(1, first, k1),  # 6 × 24 × 24
             "relu1": ReLU(),
-            "pool1": MaxPool(2),  # 6 × 12 × 12
-            "conv2": conv(6, 16, 5),  # 16 × 8 × 8
+            "pool1": POOLINGS[pooling](2),  # 6 × 12 × 12
+            "conv2": conv(first, second, k2),  # 16 × 8 × 8
             "relu2": ReLU(),
-            "pool2": MaxPool(2),  # 16 × 4 × 4
-            "full1": full(256, 120),
+            "pool2": POOLINGS[pooling](2),  # 16 × 4 × 4
+            "full1": full(second * _pooled_side(k1, k2) ** 2, 120),
             "relu3": ReLU(),
             "full2": full(120, 84),
             "relu4": ReLU(),
@@ -91,44 +101,49 @@ def lenet5_numpy(
 def conv_pool_bn(
     seed: int,
     maps: tuple[int, int] = (20, 50),
-    kernel_size: int = 5,
-    pooling: Literal["max", "mean"] = "max",
+    kernel_size: KernelSize = 5,
+    pooling: Pooling = "max",
     dtype: type[np.floating] = np.float32,
 ) -> Network:
     """The network of document 001, 33,620 parameters, for 1×28×28 images in [-1, 1].
 
-    conv 20@5 → ReLU → pool 2 → batch norm → conv 50@5 → ReLU → pool 2 → FC 10.
+    conv 20@5 → ReLU → max-pool 2 → batch norm → conv 50@5 → ReLU → max-pool 2 → FC 10.
 
-    It starts as Paddle's layers do: convolutions normal with σ = √(2 / (k² · channels)), the fully connected layer
-    uniform within ±√(6 / (D_in + D_out)), scales 1, biases and shifts 0.
+    The document states no initialisation; weights and biases start uniform within ±1/√fan_in, as the same network in
+    `model` does, the scales of the normalisation at 1 and its shifts at 0.
     """
     random = np.random.Generator(np.random.Philox(seed))
-    k, (first, second) = kernel_size, maps
-    side = ((28 - k + 1) // 2 - k + 1) // 2
 
-    def conv(channels: int, filters: int) -> Conv:
-        sigma = np.sqrt(2 / (k * k * channels))
-        return Conv(random.normal(0, sigma, (filters, channels, k, k)).astype(dtype), np.zeros(filters, dtype))
+    def uniform(fan_in: int, *shape: int) -> Array:
+        return random.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(dtype)
 
-    def pool() -> Layer:
-        return MaxPool(2) if pooling == "max" else MeanPool(2)
+    def conv(channels: int, filters: int, k: int) -> Conv:
+        fan_in = channels * k * k
+        return Conv(uniform(fan_in, filters, channels, k, k), uniform(fan_in, filters))
 
-    conv1, conv2 = conv(1, first), conv(first, second)
-    d_in = second * side * side
-    bound = np.sqrt(6 / (d_in + 10))
-    weight = random.uniform(-bound, bound, (d_in, 10)).astype(dtype)
+    (first, second), (k1, k2) = maps, _two(kernel_size)
+    d_in = second * _pooled_side(k1, k2) ** 2
     return Network(
         {
-            "conv1": conv1,  # 20 × 24 × 24
+            "conv1": conv(1, first, k1),  # 20 × 24 × 24
             "relu1": ReLU(),
-            "pool1": pool(),  # 20 × 12 × 12
+            "pool1": POOLINGS[pooling](2),  # 20 × 12 × 12
             "norm": BatchNorm(np.ones(first, dtype), np.zeros(first, dtype)),
-            "conv2": conv2,  # 50 × 8 × 8
+            "conv2": conv(first, second, k2),  # 50 × 8 × 8
             "relu2": ReLU(),
-            "pool2": pool(),  # 50 × 4 × 4
-            "output": FullyConnected(weight, np.zeros(10, dtype)),
+            "pool2": POOLINGS[pooling](2),  # 50 × 4 × 4
+            "output": FullyConnected(uniform(d_in, d_in, 10), uniform(d_in, 10)),
         }
     )
+
+
+def _two(kernel_size: KernelSize) -> tuple[int, int]:
+    return (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+
+
+def _pooled_side(k1: int, k2: int) -> int:
+    """Side of the maps after both convolutions and poolings of a 28×28 image."""
+    return ((28 - k1 + 1) // 2 - k2 + 1) // 2
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {"lenet5_numpy": lenet5_numpy, "conv_pool_bn": conv_pool_bn}
