@@ -144,7 +144,7 @@ def _compile(compiler: str, work: Path) -> Path:
     """Compile everything at once, one process per file and instruction set; link in `work`."""
     root = Path(paddle.__file__).parent
     paddle_flags = [f"-I{root}/include", f"-I{root}/include/third_party", "-DPADDLE_WITH_CUSTOM_KERNEL"]
-    units = {"conv_pool": ("conv_pool.cc", []), "thread_pool": ("thread_pool.cc", [])}
+    units: dict[str, tuple[str, list[str]]] = {"conv_pool": ("conv_pool.cc", []), "thread_pool": ("thread_pool.cc", [])}
     units["paddle_op"] = ("paddle_op.cc", ["-O1", *paddle_flags])
     for name, flags in _KERNEL_FLAGS.get(platform.machine(), {"generic": []}).items():
         units[f"kernels_{name}"] = ("kernels.cc", flags)

@@ -9,7 +9,9 @@ from paddle.base.layer_helper import LayerHelper
 _in_new_representation = getattr(paddle.framework, "in_pir_mode", lambda: False)
 
 
-def fused_conv_pool(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, activation: str, pooling: str):
+def fused_conv_pool(
+    x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, activation: str, pooling: str
+) -> paddle.Tensor:
     """`conv_pool` by the fused operator; arguments and result as there."""
     # Pictures need no gradient, and an operator that has none for them is spared half of the backward work.
     name = "fused_conv_pool_of_data" if x.stop_gradient else "fused_conv_pool"

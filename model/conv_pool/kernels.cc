@@ -32,20 +32,31 @@ namespace {
 constexpr char kIsa[] = "avx512";
 constexpr int kLanes = 16;
 constexpr int kMaxTileFilters = 6;     // x 4 positions = 24 accumulators of 32 registers
-constexpr int kMaxPatchVectors = 24;   // accumulators of the backward pass
+constexpr int kMaxSums = 24;         // of the backward pass
 #elif defined(__AVX2__)
 #define CONV_POOL_KERNELS kAvx2Kernels
 constexpr char kIsa[] = "avx2";
 constexpr int kLanes = 8;
 constexpr int kMaxTileFilters = 3;     // of 16 registers
-constexpr int kMaxPatchVectors = 12;
+constexpr int kMaxSums = 12;
 #else
 #define CONV_POOL_KERNELS kGenericKernels
 constexpr char kIsa[] = "generic";
 constexpr int kLanes = 4;              // SSE2 and NEON, which every x86-64 and ARM64 processor has
 constexpr int kMaxTileFilters = 3;
-constexpr int kMaxPatchVectors = 12;
+constexpr int kMaxSums = 12;
 #endif
+
+constexpr int kMaxRunVectors = 8;
+#ifndef IMG
+#define IMG 10000
+#define WC 6400
+#endif
+constexpr int64_t kImageCacheFloats = IMG;
+constexpr int64_t kWeightCacheFloats = WC;
+
+// Loops over registers must disappear, or the registers become memory.
+#define UNROLLED _Pragma("GCC unroll 16")
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
@@ -87,8 +98,7 @@ inline Vec ExchangeLanes(Vec a, Vec b, std::integer_sequence<int, Lane...>) {
 template <int Step>
 inline void TransposeStep(Vec* t) {
   using Lanes = std::make_integer_sequence<int, kLanes>;
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
+  UNROLLED for (int i = 0; i < kLanes; ++i) {
     if ((i & Step) == 0) {
       const Vec a = t[i], b = t[i + Step];
       t[i] = ExchangeLanes<Step, false>(a, b, Lanes());
@@ -140,13 +150,11 @@ inline void TransposeOverreading(const float* from, int64_t from_stride, int64_t
   for (; r + kLanes <= rows; r += kLanes) {
     for (int64_t c = 0; c < columns; c += kLanes) {
       Vec t[kLanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) t[i] = Load(from + (r + i) * from_stride + c);
+      UNROLLED for (int i = 0; i < kLanes; ++i) t[i] = Load(from + (r + i) * from_stride + c);
       TransposeTile(t);
       const int64_t valid = Min(kLanes, columns - c);
       if (valid == kLanes) {
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) Store(to + (c + i) * to_stride + r, t[i]);
+        UNROLLED for (int i = 0; i < kLanes; ++i) Store(to + (c + i) * to_stride + r, t[i]);
       } else {
         for (int64_t i = 0; i < valid; ++i) Store(to + (c + i) * to_stride + r, t[i]);
       }
@@ -225,8 +233,7 @@ inline void Finish(const Problem& p, const Vec (&sum)[4], Vec bias, float* out, 
   if (p.pooling == Pooling::kMax) {
     Vec best = sum[0];
     IntVec position = {};
-#pragma GCC unroll 4
-    for (int i = 1; i < 4; ++i) {
+    UNROLLED for (int i = 1; i < 4; ++i) {
       // A NaN anywhere in the window wins, so that a diverged training shows.
       const IntVec better = (sum[i] > best) | (sum[i] != sum[i]);
       best = better ? sum[i] : best;
@@ -241,8 +248,7 @@ inline void Finish(const Problem& p, const Vec (&sum)[4], Vec bias, float* out, 
   }
   Vec mean = {};
   IntVec passes = {};
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
+  UNROLLED for (int i = 0; i < 4; ++i) {
     Vec y = sum[i] + bias;
     if (p.activation == Activation::kRelu) {
       y = y < 0.0f ? Vec{} : y;
@@ -274,12 +280,10 @@ void ForwardTiles(const Problem& p, const float* x, const float* weight, const f
         for (int64_t ky = 0; ky < kernel; ++ky) {
           const float* upper = corner + c * plane + ky * row;
           const float* lower = upper + row;
-#pragma GCC unroll 8
-          for (int64_t kx = 0; kx < kernel; ++kx) {
+          UNROLLED for (int64_t kx = 0; kx < kernel; ++kx) {
             const Vec x00 = LoadAligned(upper + kx * kLanes), x01 = LoadAligned(upper + (kx + 1) * kLanes);
             const Vec x10 = LoadAligned(lower + kx * kLanes), x11 = LoadAligned(lower + (kx + 1) * kLanes);
-#pragma GCC unroll 8
-            for (int f = 0; f < Filters; ++f) {
+            UNROLLED for (int f = 0; f < Filters; ++f) {
               const Vec wf = Broadcast(w[f]);
               sum[f][0] += wf * x00;
               sum[f][1] += wf * x01;
@@ -290,8 +294,7 @@ void ForwardTiles(const Problem& p, const float* x, const float* weight, const f
           }
         }
       }
-#pragma GCC unroll 8
-      for (int f = 0; f < Filters; ++f) {
+      UNROLLED for (int f = 0; f < Filters; ++f) {
         Finish(p, sum[f], Broadcast(bias[f]), out, code, (f * windows + window) * kLanes);
       }
     }
@@ -321,8 +324,7 @@ inline void TransposeToBytes(const float* from, int64_t rows, int64_t count, uin
   int64_t r = 0;
   for (; r + kLanes <= rows; r += kLanes) {
     Vec t[kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) t[i] = LoadAligned(from + (r + i) * kLanes);
+    UNROLLED for (int i = 0; i < kLanes; ++i) t[i] = LoadAligned(from + (r + i) * kLanes);
     TransposeTile(t);
     for (int64_t i = 0; i < count; ++i) {
       *reinterpret_cast<Bytes*>(to + i * stride + r) = __builtin_convertvector(reinterpret_cast<IntVec>(t[i]), Bytes);
@@ -359,28 +361,63 @@ void ForwardImages(const Problem& p, const float* x, const float* packed_weight,
 
 // ---- backward ---------------------------------------------------------------------------------------------------
 
-// How an image is unfolded: for each row and each column where a patch can begin, `vectors` vectors that hold kernel x
-// channels floats of that row (its `run`), and, where a run is so short that vectors would stay half empty (one channel),
-// also those of the next rows_per_step - 1 rows. A patch is then `steps` pieces, rows_per_step rows apart.
-// Weights and their gradients have the layout of a patch: [filter][step][vectors * kLanes].
+// How an image is unfolded. The pixel at (y, x) has, in aligned vectors: its channels, as far as they fill vectors (the
+// `whole` ones), and of the `rest` channels its own and those of the pixels to its right. A patch is then `steps` pieces,
+// each of `vectors` vectors at fixed offsets from the patch's first pixel:
+//   - the whole vectors of `kernel` pixels;
+//   - vectors of the rest: one of every rest_columns-th pixel, or, if that takes more vectors than one run of all
+//     kernel x rest floats, this run, of which then every pixel has a copy.
+// Where all of a kernel row fits half a vector (one channel), a vector holds it for rows_per_step rows, and a piece is
+// so many kernel rows.
+// Weights and their gradients are kept as patches: [filter][step][vector][lane].
 struct Patches {
-  int64_t run, rows_per_step, vectors, steps;
-  int64_t piece, row, filter;  // strides, in floats: piece to piece, row to row, filter to filter
-  int64_t rows, columns;
+  int64_t whole, rest, rest_columns, rest_vectors;  // rest_columns 0: runs, of rest_vectors vectors
+  int64_t rows_per_step, steps, vectors;
+  int64_t pixel, row, step;          // strides in the unfolded image, in floats
+  int64_t piece, filter;             // strides in weights, in floats
+  int64_t rows, columns;             // pixels that are unfolded
+
   explicit Patches(const Problem& p) {
-    run = p.kernel * p.channels;
-    rows_per_step = Min(p.kernel, Max(1, kLanes / run));
-    steps = CeilDiv(p.kernel, rows_per_step);
-    vectors = CeilDiv(run * rows_per_step, kLanes);
+    const int64_t kernel = p.kernel;
+    whole = p.channels / kLanes;
+    rest = p.channels % kLanes;
+    rest_columns = rest == 0 ? 1 : Min(kernel, kLanes / rest);
+    const int64_t grouped = rest == 0 ? 0 : CeilDiv(kernel, rest_columns);
+    const int64_t run = CeilDiv(kernel * rest, kLanes);
+    rest_vectors = rest == 0 ? 0 : 1;
+    if (run < grouped && run <= kMaxRunVectors) {
+      rest_columns = 0;
+      rest_vectors = run;
+    }
+    vectors = whole * kernel + (rest_columns == 0 ? run : grouped);
+    const bool several_rows = whole == 0 && rest_columns == kernel;
+    rows_per_step = several_rows ? Min(kernel, kLanes / (rest * kernel)) : 1;
+    steps = CeilDiv(kernel, rows_per_step);
+
+    pixel = (whole + rest_vectors) * kLanes;
+    rows = whole > 0 ? p.height : 2 * p.PooledHeight() + (steps - 1) * rows_per_step;
+    columns = whole > 0 ? p.width : 2 * p.PooledWidth() + (rest_columns == 0 ? 0 : (grouped - 1) * rest_columns);
+    row = columns * pixel;
+    step = rows_per_step * row;
     piece = vectors * kLanes;
-    columns = 2 * p.PooledWidth();
-    rows = 2 * p.PooledHeight() + (steps - 1) * rows_per_step;
-    row = columns * piece;
     filter = steps * piece;
   }
+
+  // Where vector v of a piece is, from the first pixel of the patch in that piece's first row.
+  int64_t Offset(int64_t kernel, int64_t v) const {
+    if (v < whole * kernel) return v / whole * pixel + v % whole * kLanes;
+    const int64_t i = v - whole * kernel;
+    return rest_columns == 0 ? (whole + i) * kLanes : i * rest_columns * pixel + whole * kLanes;
+  }
+
   // Where element (c, ky, kx) of a filter is.
-  int64_t Index(const Problem& p, int64_t c, int64_t ky, int64_t kx) const {
-    return ky / rows_per_step * piece + ky % rows_per_step * run + kx * p.channels + c;
+  int64_t Index(int64_t kernel, int64_t c, int64_t ky, int64_t kx) const {
+    const int64_t begin = ky / rows_per_step * piece;
+    if (c < whole * kLanes) return begin + (kx * whole + c / kLanes) * kLanes + c % kLanes;
+    const int64_t first = begin + whole * kernel * kLanes, rest_channel = c - whole * kLanes;
+    if (rest_columns == 0) return first + kx * rest + rest_channel;
+    return first + kx / rest_columns * kLanes + ky % rows_per_step * kernel * rest + kx % rest_columns * rest +
+           rest_channel;
   }
 };
 
@@ -393,7 +430,7 @@ void PackBackwardWeight(const Problem& p, const float* weight, float* packed) {
     for (int64_t c = 0; c < p.channels; ++c) {
       for (int64_t ky = 0; ky < p.kernel; ++ky) {
         for (int64_t kx = 0; kx < p.kernel; ++kx) {
-          packed[m * patches.filter + patches.Index(p, c, ky, kx)] = *weight++;
+          packed[m * patches.filter + patches.Index(p.kernel, c, ky, kx)] = *weight++;
         }
       }
     }
@@ -412,353 +449,426 @@ void ReduceWeight(const Problem& p, float* const* partials, int64_t count, int64
   float* to = grad_weight + filter * p.channels * p.kernel * p.kernel;
   for (int64_t c = 0; c < p.channels; ++c) {
     for (int64_t ky = 0; ky < p.kernel; ++ky) {
-      for (int64_t kx = 0; kx < p.kernel; ++kx) *to++ = sum[patches.Index(p, c, ky, kx)];
+      for (int64_t kx = 0; kx < p.kernel; ++kx) *to++ = sum[patches.Index(p.kernel, c, ky, kx)];
     }
   }
 }
 
-// Where a vector takes rows_per_step runs from as many source vectors: lane -> lane of (what is there, the new row).
-inline IntVec RunLanes(const Patches& patches, int64_t j) {
-  IntVec from;
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const bool taken = lane >= j * patches.run && lane < (j + 1) * patches.run;
-    from[lane] = static_cast<int32_t>(taken ? kLanes + lane - j * patches.run : lane);
-  }
-  return from;
-}
-
-// image [C, H, W] -> hwc [H, W, C] -> unfolded. Lanes that belong to no run hold finite or not finite rubbish.
-void Unfold(const Problem& p, const Patches& patches, const float* image, float* hwc, float* unfolded) {
-  const int64_t pixels = p.height * p.width, width = p.width * p.channels;
-  TransposeOverwriting(image, pixels, p.channels, pixels, hwc, p.channels);
-  for (int64_t y = 0; y < patches.rows; ++y) {
-    const float* from = hwc + y * width;
-    float* to = unfolded + y * patches.row;
-    if (patches.rows_per_step == 1) {
-      for (int64_t x = 0; x < patches.columns; ++x, from += p.channels) {
-        for (int64_t v = 0; v < patches.piece; v += kLanes, to += kLanes) StoreAligned(to, Load(from + v));
-      }
-      continue;
-    }
-    IntVec lanes[kLanes];
-    for (int64_t j = 1; j < patches.rows_per_step; ++j) lanes[j] = RunLanes(patches, j);
-    for (int64_t x = 0; x < patches.columns; ++x, from += p.channels, to += kLanes) {
-      Vec v = Load(from);
-      for (int64_t j = 1; j < patches.rows_per_step; ++j) v = __builtin_shuffle(v, Load(from + j * width), lanes[j]);
-      StoreAligned(to, v);
+// The rest of the channels, when a vector holds those of `Rows` rows; from each row come `run` floats.
+template <int Rows>
+void UnfoldRows(const Patches& patches, const float* rest_hwc, int64_t width, int64_t run, float* unfolded) {
+  IntVec lanes[Rows] = {};  // of (what there is, row j): the first j runs stay
+  for (int64_t j = 0; j < Rows; ++j) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[j][lane] = static_cast<int32_t>(lane < j * run ? lane : kLanes + (lane - j * run) % kLanes);
     }
   }
-}
-
-// The adjoint of Unfold: unfolded -> hwc -> image.
-void Fold(const Problem& p, const Patches& patches, const float* unfolded, float* hwc, float* image) {
-  const int64_t pixels = p.height * p.width, width = p.width * p.channels;
-  memset(hwc, 0, pixels * p.channels * sizeof(float));
   for (int64_t y = 0; y < patches.rows; ++y) {
     for (int64_t x = 0; x < patches.columns; ++x) {
-      const float* from = unfolded + y * patches.row + x * patches.piece;
-      float* to = hwc + y * width + x * p.channels;
-      if (patches.rows_per_step == 1) {
-        // The lanes beyond the run are multiples of the weights' padding: they add zero to the pixels that follow.
-        for (int64_t v = 0; v < patches.piece; v += kLanes) Store(to + v, Load(to + v) + LoadAligned(from + v));
-        continue;
+      const float* from = rest_hwc + y * width + x * patches.rest;
+      Vec v = Load(from);
+      UNROLLED for (int64_t j = 1; j < Rows; ++j) v = __builtin_shuffle(v, Load(from + j * width), lanes[j]);
+      StoreAligned(unfolded + y * patches.row + x * patches.pixel, v);
+    }
+  }
+}
+
+// image [C, H, W] -> unfolded. Lanes without a meaning get some of the image's values.
+void Unfold(const Problem& p, const Patches& patches, const float* image, float* rest_hwc, float* unfolded) {
+  const int64_t pixels = p.height * p.width;
+  for (int64_t j = 0; j < patches.whole; ++j) {
+    TransposeOverwriting(image + j * kLanes * pixels, pixels, kLanes, pixels, unfolded + j * kLanes,
+                         patches.pixel);
+  }
+  if (patches.rest > 0) {
+    TransposeOverwriting(image + patches.whole * kLanes * pixels, pixels, patches.rest, pixels, rest_hwc, patches.rest);
+    const int64_t width = p.width * patches.rest, run = p.kernel * patches.rest;
+    switch (patches.rows_per_step) {
+      case 1:
+        for (int64_t y = 0; y < patches.rows; ++y) {
+          for (int64_t x = 0; x < patches.columns; ++x) {
+            const float* from = rest_hwc + y * width + x * patches.rest;
+            float* to = unfolded + y * patches.row + x * patches.pixel + patches.whole * kLanes;
+            for (int64_t v = 0; v < patches.rest_vectors; ++v) {
+              StoreAligned(to + v * kLanes, Load(from + v * kLanes));
+            }
+          }
+        }
+        break;
+      case 2: UnfoldRows<2>(patches, rest_hwc, width, run, unfolded); break;
+      case 3: UnfoldRows<3>(patches, rest_hwc, width, run, unfolded); break;
+      // A row of a vector of 16 has at least 1 float, and so many rows have kernels no smaller.
+      case 4: UnfoldRows<4>(patches, rest_hwc, width, run, unfolded); break;
+    }
+  }
+}
+
+// The adjoint of Unfold: unfolded gradient -> gradient of image.
+void Fold(const Problem& p, const Patches& patches, const float* unfolded, float* rest_hwc, float* image) {
+  const int64_t pixels = p.height * p.width;
+  for (int64_t j = 0; j < patches.whole; ++j) {
+    TransposeOverreading(unfolded + j * kLanes, patches.pixel, pixels, kLanes, image + j * kLanes * pixels, pixels);
+  }
+  if (patches.rest == 0) return;
+  const int64_t width = p.width * patches.rest, run = p.kernel * patches.rest;
+  memset(rest_hwc, 0, pixels * patches.rest * sizeof(float));
+  if (patches.rows_per_step > 1) {
+    for (int64_t y = 0; y < patches.rows; ++y) {
+      for (int64_t x = 0; x < patches.columns; ++x) {
+        const float* from = unfolded + y * patches.row + x * patches.pixel;
+        for (int64_t j = 0; j < patches.rows_per_step && y + j < p.height; ++j) {
+          float* to = rest_hwc + (y + j) * width + x * patches.rest;
+          for (int64_t i = 0; i < run; ++i) to[i] += from[j * run + i];
+        }
       }
-      for (int64_t j = 0; j < patches.rows_per_step && y + j < p.height; ++j) {
-        for (int64_t i = 0; i < patches.run; ++i) to[j * width + i] += from[j * patches.run + i];
+    }
+  } else {
+    // A pixel's sum: its own gradient, its left neighbour's shifted by one pixel, and so on. Lanes that have no meaning
+    // are multiples of the padding of weights, 0.
+    IntVec shift;
+    for (int64_t lane = 0; lane < kLanes; ++lane) shift[lane] = static_cast<int32_t>(lane + patches.rest);
+    for (int64_t y = 0; y < patches.rows; ++y) {
+      Vec sum[kMaxRunVectors + 1] = {};
+      for (int64_t x = 0; x < p.width; ++x) {
+        const float* from = unfolded + y * patches.row + x * patches.pixel + patches.whole * kLanes;
+        for (int64_t v = 0; v < patches.rest_vectors; ++v) {
+          sum[v] = __builtin_shuffle(sum[v], sum[v + 1], shift);
+          if (x < patches.columns) sum[v] += LoadAligned(from + v * kLanes);
+        }
+        Store(rest_hwc + y * width + x * patches.rest, sum[0]);  // too much, but what follows overwrites it
       }
     }
-  }
-  TransposeOverreading(hwc, p.channels, pixels, p.channels, image, pixels);
-}
-
-// The gradients before pooling and activation of one image. `layers` is 1 for the maximum, whose gradient reaches the
-// one position named by code, and 4 for the mean: layer a is that of position a.
-struct WindowGradients {
-  int64_t layers;
-  const float* value[4];  // [filter][window]; 0 where nothing passes
-  const uint8_t* code;
-};
-
-WindowGradients ComputeWindowGradients(const Problem& p, const float* out, const uint8_t* saved, const float* grad_out,
-                                       float* scratch) {
-  const int64_t size = p.filters * p.Windows();
-  WindowGradients gradients = {p.pooling == Pooling::kMax ? 1 : 4, {}, saved};
-  for (int64_t a = 0; a < gradients.layers; ++a) gradients.value[a] = scratch + a * size;
-  if (p.pooling == Pooling::kMax) {
-    float* value = scratch;
-    switch (p.activation) {
-      case Activation::kNone: gradients.value[0] = grad_out; break;
-      case Activation::kRelu: for (int64_t i = 0; i < size; ++i) value[i] = out[i] > 0 ? grad_out[i] : 0; break;
-      case Activation::kTanh: for (int64_t i = 0; i < size; ++i) value[i] = grad_out[i] * (1 - out[i] * out[i]); break;
-    }
-    return gradients;
-  }
-  const float* slopes = reinterpret_cast<const float*>(saved);
-  for (int64_t a = 0; a < 4; ++a) {
-    float* value = scratch + a * size;
-    if (p.SavesSlopes()) {
-      for (int64_t i = 0; i < size; ++i) value[i] = 0.25f * grad_out[i] * slopes[4 * i + a];
-    } else {
-      for (int64_t i = 0; i < size; ++i) value[i] = (saved[i] >> a & 1) ? 0.25f * grad_out[i] : 0;
+    // Nothing follows the last row of an odd image: what was written too much is there.
+    if (patches.rows < p.height) {
+      memset(rest_hwc + patches.rows * width, 0, (p.height - patches.rows) * width * sizeof(float));
     }
   }
-  return gradients;
+  TransposeOverreading(rest_hwc, patches.rest, pixels, patches.rest, image + patches.whole * kLanes * pixels, pixels);
 }
 
-inline float Sum(const float* values, int64_t count) {
-  Vec sums = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) sums += Load(values + i);
-  float sum = 0;
-  for (; i < count; ++i) sum += values[i];
-  for (int lane = 0; lane < kLanes; ++lane) sum += sums[lane];
-  return sum;
-}
-
-// Positions that a gradient reaches, and the gradients there. Lists are written without branches: every candidate is
+// Elements of a sum of multiples: which, and how much of it. Lists are written without branches: every candidate is
 // stored, and the end moves on only behind those that count. Hence kLanes elements of slack.
 struct List {
-  int32_t* offset;  // in floats, of a patch in the unfolded image or of a filter in the packed weights
+  int32_t* index;
   float* value;
   int64_t count;
 };
 
-// Appends the windows whose value is not 0. codes: which position of the window, or null: position `code` of each.
-inline void AppendWindows(const float* value, const uint8_t* codes, int code, const int32_t* window_offset,
-                          const int32_t (&position_offset)[4], int64_t windows, List* list) {
+// Appends the positions of one filter in one image that a gradient reaches, as 4 * window + place in the window, counted
+// from first_position; returns the sum of these gradients.
+// kMax: `saved` names the place that each window's gradient goes to. kMean: the place is `place`, for all windows.
+template <Pooling pooling, Activation activation>
+float AppendPositions(const float* out, const uint8_t* saved, const float* grad_out, int place, int64_t windows,
+                      int32_t first_position, List* list) {
+  constexpr bool kIsMax = pooling == Pooling::kMax;
+  const float* slopes = reinterpret_cast<const float*>(saved);
+  int64_t i = 0;
+  float sum = 0;
 #if defined(__AVX512F__)
-  const __m512i positions =
-      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(position_offset)));
-  for (int64_t i = 0; i < windows; i += kLanes) {
-    const __mmask16 valid = windows - i < kLanes ? (1u << (windows - i)) - 1 : 0xFFFF;
-    const __m512 v = _mm512_maskz_loadu_ps(valid, value + i);
-    const __mmask16 active = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    const __m512i which = codes == nullptr ? _mm512_set1_epi32(code)
-                                           : _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(valid, codes + i));
-    const __m512i offset = _mm512_add_epi32(_mm512_maskz_loadu_epi32(valid, window_offset + i),
-                                            _mm512_permutexvar_epi32(which, positions));
-    // Compressed in a register, then stored whole: compressing stores are slow on Zen 4 and 5.
-    _mm512_storeu_ps(list->value + list->count, _mm512_maskz_compress_ps(active, v));
-    _mm512_storeu_si512(list->offset + list->count, _mm512_maskz_compress_epi32(active, offset));
-    list->count += __builtin_popcount(active);
-  }
-#else
-  for (int64_t i = 0; i < windows; ++i) {
-    list->value[list->count] = value[i];
-    list->offset[list->count] = window_offset[i] + position_offset[codes == nullptr ? code : codes[i]];
-    list->count += value[i] != 0;
+  if constexpr (kIsMax || activation != Activation::kTanh) {
+    const __m512i four_each = _mm512_set_epi32(60, 56, 52, 48, 44, 40, 36, 32, 28, 24, 20, 16, 12, 8, 4, 0);
+    Vec sums = {};
+    for (; i < windows; i += kLanes) {
+      const __mmask16 valid = windows - i < kLanes ? (1u << (windows - i)) - 1 : 0xFFFF;
+      const __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(valid, saved + i));
+      __mmask16 passes = valid;
+      if constexpr (!kIsMax) {
+        passes = _mm512_mask_test_epi32_mask(valid, code, _mm512_set1_epi32(1 << place));
+      } else if constexpr (activation == Activation::kRelu) {
+        passes = _mm512_cmp_ps_mask(_mm512_maskz_loadu_ps(valid, out + i), _mm512_setzero_ps(), _CMP_GT_OQ);
+      }
+      Vec value = _mm512_maskz_loadu_ps(passes, grad_out + i);
+      if constexpr (!kIsMax) value *= 0.25f;
+      if constexpr (kIsMax && activation == Activation::kTanh) {
+        const Vec y = _mm512_maskz_loadu_ps(valid, out + i);
+        value *= 1.0f - y * y;
+      }
+      sums += value;
+      const __mmask16 active = _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+      const __m512i position = _mm512_add_epi32(
+          _mm512_add_epi32(four_each, kIsMax ? code : _mm512_set1_epi32(place)),
+          _mm512_set1_epi32(first_position + static_cast<int32_t>(4 * i)));
+      // Compressed in a register, then stored whole: compressing stores are slow on Zen 4 and 5.
+      _mm512_storeu_ps(list->value + list->count, _mm512_maskz_compress_ps(active, value));
+      _mm512_storeu_si512(list->index + list->count, _mm512_maskz_compress_epi32(active, position));
+      list->count += __builtin_popcount(active);
+    }
+    for (int lane = 0; lane < kLanes; ++lane) sum += sums[lane];
   }
 #endif
+  for (; i < windows; ++i) {
+    float slope = 1;
+    if constexpr (!kIsMax) {
+      slope = 0.25f * (activation == Activation::kTanh ? slopes[4 * i + place] : static_cast<float>(saved[i] >> place & 1));
+    } else if constexpr (activation == Activation::kTanh) {
+      slope = 1 - out[i] * out[i];
+    }
+    float value = grad_out[i] * slope;
+    if (kIsMax && activation == Activation::kRelu) value = out[i] > 0 ? value : 0;
+    sum += value;
+    list->value[list->count] = value;
+    list->index[list->count] = first_position + static_cast<int32_t>(4 * i) + (kIsMax ? saved[i] : place);
+    list->count += value != 0;
+  }
+  return sum;
 }
 
-// sum[s][v] += value * patch piece, over a list of patches: Steps x Vectors accumulators. Where these are few, several
-// elements of the list are summed separately, lest each addition wait for the one before.
-template <int Steps, int Vectors>
-void AddPatches(const List& list, const float* unfolded, int64_t step_stride, float* sum, int64_t sum_stride) {
-  constexpr int kWays = Steps * Vectors >= 6 ? 1 : Steps * Vectors >= 3 ? 2 : 4;
-  Vec acc[kWays][Steps][Vectors] = {};
-#pragma GCC unroll 8
-  for (int s = 0; s < Steps; ++s) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) acc[0][s][v] = LoadAligned(sum + s * sum_stride + v * kLanes);
+float AppendPositions(const Problem& p, const float* out, const uint8_t* saved, const float* grad_out,
+                      int32_t first_position, List* list) {
+  const int64_t windows = p.Windows();
+  float sum = 0;
+  if (p.pooling == Pooling::kMean) {
+    const auto append = p.SavesSlopes() ? AppendPositions<Pooling::kMean, Activation::kTanh>
+                                        : AppendPositions<Pooling::kMean, Activation::kRelu>;
+    for (int place = 0; place < 4; ++place) sum += append(out, saved, grad_out, place, windows, first_position, list);
+    return sum;
   }
+  const auto append = p.activation == Activation::kRelu   ? AppendPositions<Pooling::kMax, Activation::kRelu>
+                      : p.activation == Activation::kTanh ? AppendPositions<Pooling::kMax, Activation::kTanh>
+                                                          : AppendPositions<Pooling::kMax, Activation::kNone>;
+  return append(out, saved, grad_out, 0, windows, first_position, list);
+}
+
+// A block of a patch: Steps x Vectors of its vectors, at these places.
+struct Block {
+  const int64_t* vector_offset;  // of the unfolded image, in floats
+  int64_t step;                  // stride of the unfolded image
+  int64_t piece;                 // stride of weights
+};
+
+// sum += value * patch, over a list of positions: the gradient of one filter.
+// Where the sums are few, several elements of the list are summed separately, lest each addition wait for the last.
+template <int Steps, int Vectors>
+void AddPatches(const List& list, const float* unfolded, const int32_t* position_offset, const Block& block,
+                float* grad_weight) {
+  constexpr int kWays = Steps * Vectors >= 6 ? 1 : Steps * Vectors >= 3 ? 2 : 4;
+  Vec sum[kWays][Steps][Vectors] = {};
+  int64_t offset[Vectors];
+  UNROLLED for (int v = 0; v < Vectors; ++v) offset[v] = block.vector_offset[v];
+  UNROLLED for (int s = 0; s < Steps; ++s) {
+    UNROLLED for (int v = 0; v < Vectors; ++v) sum[0][s][v] = LoadAligned(grad_weight + s * block.piece + v * kLanes);
+  }
+  const int64_t step = block.step;
+  const auto add = [&](int64_t i, Vec(&to)[Steps][Vectors]) __attribute__((always_inline)) {
+    const Vec value = Broadcast(list.value[i]);
+    const float* patch = unfolded + position_offset[list.index[i]];
+    UNROLLED for (int s = 0; s < Steps; ++s) {
+      // Hides from the compiler that offset[v] + s * step could be computed beforehand: there are not so many registers.
+      asm("" : "+r"(patch));
+      UNROLLED for (int v = 0; v < Vectors; ++v) to[s][v] += value * LoadAligned(patch + offset[v]);
+      patch += step;
+    }
+  };
   int64_t i = 0;
   for (; i + kWays <= list.count; i += kWays) {
-#pragma GCC unroll 4
-    for (int way = 0; way < kWays; ++way) {
-      const Vec value = Broadcast(list.value[i + way]);
-      const float* patch = unfolded + list.offset[i + way];
-#pragma GCC unroll 8
-      for (int s = 0; s < Steps; ++s) {
-#pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) {
-          acc[way][s][v] += value * LoadAligned(patch + s * step_stride + v * kLanes);
-        }
-      }
-    }
+    UNROLLED for (int way = 0; way < kWays; ++way) add(i + way, sum[way]);
   }
-  for (; i < list.count; ++i) {
-    const Vec value = Broadcast(list.value[i]);
-    const float* patch = unfolded + list.offset[i];
-#pragma GCC unroll 8
-    for (int s = 0; s < Steps; ++s) {
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[0][s][v] += value * LoadAligned(patch + s * step_stride + v * kLanes);
-    }
-  }
-#pragma GCC unroll 8
-  for (int s = 0; s < Steps; ++s) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      Vec total = acc[0][s][v];
-#pragma GCC unroll 4
-      for (int way = 1; way < kWays; ++way) total += acc[way][s][v];
-      StoreAligned(sum + s * sum_stride + v * kLanes, total);
+  for (; i < list.count; ++i) add(i, sum[0]);
+  UNROLLED for (int s = 0; s < Steps; ++s) {
+    UNROLLED for (int v = 0; v < Vectors; ++v) {
+      Vec total = sum[0][s][v];
+      UNROLLED for (int way = 1; way < kWays; ++way) total += sum[way][s][v];
+      StoreAligned(grad_weight + s * block.piece + v * kLanes, total);
     }
   }
 }
 
-using AddPatchesFunction = void (*)(const List&, const float*, int64_t, float*, int64_t);
-constexpr int kMaxVectors = 8;
-constexpr int kMaxSteps = 5;
+// Lists of the same capacity, one after the other.
+struct Lists {
+  int32_t* index;
+  float* value;
+  int32_t* count;
+  int64_t capacity;
+};
+
+// sum += value * filter, over the list of filters of each position: the gradients of the patches that begin there.
+template <int Steps, int Vectors>
+void AddFilters(const Lists& lists, const int32_t* order, int64_t positions, const float* packed_weight,
+                const Block& block, const int32_t* position_offset, float* grad) {
+  int64_t offset[Vectors];
+  UNROLLED for (int v = 0; v < Vectors; ++v) offset[v] = block.vector_offset[v];
+  for (int64_t i = 0; i < positions; ++i) {
+    const int64_t position = order[i];
+    const float* value = lists.value + position * lists.capacity;
+    const int32_t* index = lists.index + position * lists.capacity;
+    const int32_t* end = index + lists.count[position];
+    float* patch = grad + position_offset[position];
+    Vec sum[Steps][Vectors];
+    float* row = patch;
+    UNROLLED for (int s = 0; s < Steps; ++s) {
+      asm("" : "+r"(row));  // see AddPatches
+      UNROLLED for (int v = 0; v < Vectors; ++v) sum[s][v] = LoadAligned(row + offset[v]);
+      row += block.step;
+    }
+    for (; index != end; ++index, ++value) {
+      const Vec multiple = Broadcast(*value);
+      const float* weight = packed_weight + *index;
+      UNROLLED for (int s = 0; s < Steps; ++s) {
+        UNROLLED for (int v = 0; v < Vectors; ++v) sum[s][v] += multiple * LoadAligned(weight + v * kLanes);
+        weight += block.piece;
+      }
+    }
+    row = patch;
+    UNROLLED for (int s = 0; s < Steps; ++s) {
+      asm("" : "+r"(row));
+      UNROLLED for (int v = 0; v < Vectors; ++v) StoreAligned(row + offset[v], sum[s][v]);
+      row += block.step;
+    }
+  }
+}
+
+// The functions for a block of a given size.
+struct BlockFunctions {
+  void (*add_patches)(const List&, const float*, const int32_t*, const Block&, float*);
+  void (*add_filters)(const Lists&, const int32_t*, int64_t, const float*, const Block&, const int32_t*, float*);
+};
+constexpr int kMaxBlockVectors = 8;
+constexpr int kMaxBlockSteps = 5;
 
 template <int Steps, int Vectors>
-constexpr AddPatchesFunction AddPatchesIfItFits() {
-  if constexpr (Steps * Vectors <= kMaxPatchVectors) {
-    return AddPatches<Steps, Vectors>;
+constexpr BlockFunctions BlockFunctionsIfTheyFit() {
+  if constexpr (Steps * Vectors <= kMaxSums) {
+    return {AddPatches<Steps, Vectors>, AddFilters<Steps, Vectors>};
   } else {
-    return nullptr;
+    return {};
   }
 }
 
 template <int... Index>
-AddPatchesFunction AddPatchesOf(int64_t steps, int64_t vectors, std::integer_sequence<int, Index...>) {
-  constexpr AddPatchesFunction kFunctions[] = {AddPatchesIfItFits<Index / kMaxVectors + 1, Index % kMaxVectors + 1>()...};
-  return kFunctions[(steps - 1) * kMaxVectors + vectors - 1];
+const BlockFunctions& BlockFunctionsOf(int64_t steps, int64_t vectors, std::integer_sequence<int, Index...>) {
+  static constexpr BlockFunctions kFunctions[] = {
+      BlockFunctionsIfTheyFit<Index / kMaxBlockVectors + 1, Index % kMaxBlockVectors + 1>()...};
+  return kFunctions[(steps - 1) * kMaxBlockVectors + vectors - 1];
 }
 
-AddPatchesFunction AddPatchesOf(int64_t steps, int64_t vectors) {
-  return AddPatchesOf(steps, vectors, std::make_integer_sequence<int, kMaxSteps * kMaxVectors>());
-}
-
-// A filter, or a patch, cut into blocks of steps x vectors that fit the registers, as even as possible.
-struct Blocks {
-  int64_t step_blocks, vector_blocks, steps, vectors;
-  Blocks(const Patches& patches, int64_t max_accumulators) {
-    vector_blocks = CeilDiv(patches.vectors, Min(kMaxVectors, max_accumulators));
-    vectors = CeilDiv(patches.vectors, vector_blocks);
-    vector_blocks = CeilDiv(patches.vectors, vectors);
-    const int64_t most = Max(1, Min(kMaxSteps, max_accumulators / vectors));
-    step_blocks = CeilDiv(patches.steps, most);
-    steps = CeilDiv(patches.steps, step_blocks);
-    step_blocks = CeilDiv(patches.steps, steps);
+// Calls work(functions, block, where it begins in an unfolded image, and in a filter) for every block. Blocks have at most
+// max_sums vectors, and as even a size as can be.
+template <typename Work>
+void ForBlocks(const Problem& p, const Patches& patches, int64_t max_sums, const Work& work) {
+  const int64_t most_vectors = Min(kMaxBlockVectors, max_sums);
+  const int64_t vectors = CeilDiv(patches.vectors, CeilDiv(patches.vectors, most_vectors));
+  const int64_t most_steps = Min(kMaxBlockSteps, max_sums / vectors);
+  const int64_t steps = CeilDiv(patches.steps, CeilDiv(patches.steps, most_steps));
+  for (int64_t v = 0; v < patches.vectors; v += vectors) {
+    int64_t vector_offset[kMaxBlockVectors] = {};
+    const int64_t width = Min(vectors, patches.vectors - v);
+    for (int64_t i = 0; i < width; ++i) vector_offset[i] = patches.Offset(p.kernel, v + i);
+    const Block block = {vector_offset, patches.step, patches.piece};
+    for (int64_t s = 0; s < patches.steps; s += steps) {
+      const BlockFunctions& functions =
+          BlockFunctionsOf(Min(steps, patches.steps - s), width,
+                           std::make_integer_sequence<int, kMaxBlockSteps * kMaxBlockVectors>());
+      work(functions, block, s * patches.step, s * patches.piece + v * kLanes);
+    }
   }
-};
+}
 
 struct BackwardScratch {
-  float *hwc, *unfolded, *unfolded_grad, *values, *list_value;
-  int32_t *window_offset, *list_offset, *list_begin;
-  int64_t floats;
-  BackwardScratch(const Problem& p, bool with_grad_x, float* base) {
-    const Patches patches(p);
-    const int64_t windows = p.Windows(), positions = 4 * windows;
-    // The slack lets whole vectors be read and written at the last pixels, and one step reach below the last row.
-    const int64_t slack = patches.piece + kLanes + patches.rows_per_step * p.width * p.channels;
+  float *rest_hwc, *unfolded, *grad;
+  int32_t *position_offset, *order, *length_begin;
+  List positions;  // of one filter
+  Lists filters;   // of each position
+  int64_t together, image, image_positions, floats;
+  BackwardScratch(const Problem& p, const Patches& patches, bool with_image, float* base) {
+    // As many images are worked on together as the first-level cache holds: longer lists.
+    image = patches.rows * patches.row;
+    together = Max(1, Min(8, kImageCacheFloats / image));
+    image_positions = 4 * p.Windows();
+    const int64_t all = together * image_positions;
+    // Slack: whole vectors are read and written at the last pixels, and several rows per vector reach below the last.
+    const int64_t slack = (patches.rest_vectors + 1) * kLanes + patches.rows_per_step * p.width * patches.rest;
     Arena arena{base};
-    hwc = arena.Take(p.height * p.width * p.channels + slack);
-    unfolded = arena.Take(patches.rows * patches.row);
-    unfolded_grad = with_grad_x ? arena.Take(patches.rows * patches.row) : nullptr;
-    values = arena.Take(p.pooling == Pooling::kMax ? p.filters * windows : 4 * p.filters * windows);
-    window_offset = arena.TakeInts(windows);
-    const int64_t lists = Max(p.filters * ((p.pooling == Pooling::kMax ? windows : positions) + kLanes),
-                              with_grad_x ? positions * (p.filters + 1) : 0);
-    list_value = arena.Take(lists);
-    list_offset = arena.TakeInts(lists);
-    list_begin = arena.TakeInts(Max(positions, p.filters) + 1);
+    rest_hwc = arena.Take(p.height * p.width * patches.rest + slack);
+    unfolded = arena.Take(together * image);
+    position_offset = arena.TakeInts(all);
+    positions = {arena.TakeInts(all + kLanes), arena.Take(all + kLanes), 0};
+    if (with_image) {
+      grad = arena.Take(together * image);
+      order = arena.TakeInts(all);
+      length_begin = arena.TakeInts(p.filters + 2);
+      filters.capacity = p.filters;
+      filters.index = arena.TakeInts(all * p.filters);
+      filters.value = arena.Take(all * p.filters);
+      filters.count = arena.TakeInts(all);
+    }
     floats = arena.used;
   }
 };
 
-int64_t BackwardScratchFloats(const Problem& p, bool with_grad_x) {
-  return BackwardScratch(p, with_grad_x, nullptr).floats;
+int64_t BackwardScratchFloats(const Problem& p, bool with_image) {
+  return BackwardScratch(p, Patches(p), with_image, nullptr).floats;
 }
 
-// Gradient of the weights: for each filter the patches that its windows chose.
-void AddWeightGradient(const Problem& p, const Patches& patches, const WindowGradients& gradients,
-                       const BackwardScratch& scratch, const int32_t (&position_offset)[4], float* partial) {
-  const int64_t windows = p.Windows(), capacity = (gradients.layers * windows + kLanes);
-  int32_t* counts = scratch.list_begin;
-  for (int64_t m = 0; m < p.filters; ++m) {
-    List list = {scratch.list_offset + m * capacity, scratch.list_value + m * capacity, 0};
-    for (int64_t a = 0; a < gradients.layers; ++a) {
-      AppendWindows(gradients.value[a] + m * windows, gradients.layers == 1 ? gradients.code + m * windows : nullptr,
-                    static_cast<int>(a), scratch.window_offset, position_offset, windows, &list);
-    }
-    counts[m] = static_cast<int32_t>(list.count);
+// An order of the positions by the length of their lists: where the number of rounds of a loop seldom changes, the
+// processor predicts its end. Returns how many positions have any filter at all; the order begins with these.
+int64_t SortByLength(const Lists& lists, int64_t positions, int32_t* begin, int32_t* order) {
+  // Counting sort, longest first: begin[i] is where the lists of length capacity - i go.
+  memset(begin, 0, (lists.capacity + 2) * sizeof(int32_t));
+  for (int64_t i = 0; i < positions; ++i) ++begin[lists.capacity - lists.count[i] + 1];
+  for (int64_t i = 1; i <= lists.capacity; ++i) begin[i] += begin[i - 1];
+  const int64_t used = begin[lists.capacity];
+  for (int64_t i = 0; i < positions; ++i) {
+    order[begin[lists.capacity - lists.count[i]]++] = static_cast<int32_t>(i);
   }
-  const Blocks blocks(patches, kMaxPatchVectors);
-  const int64_t step_stride = patches.rows_per_step * patches.row;
-  for (int64_t s = 0; s < patches.steps; s += blocks.steps) {
-    for (int64_t v = 0; v < patches.vectors; v += blocks.vectors) {
-      const AddPatchesFunction add =
-          AddPatchesOf(Min(blocks.steps, patches.steps - s), Min(blocks.vectors, patches.vectors - v));
-      for (int64_t m = 0; m < p.filters; ++m) {
-        const List list = {scratch.list_offset + m * capacity, scratch.list_value + m * capacity, counts[m]};
-        add(list, scratch.unfolded + s * step_stride + v * kLanes, step_stride,
-            partial + m * patches.filter + s * patches.piece + v * kLanes, patches.piece);
-      }
-    }
-  }
-}
-
-// Gradient of one image: for each position the filters that chose it.
-void AddImageGradient(const Problem& p, const Patches& patches, const WindowGradients& gradients,
-                      const BackwardScratch& scratch, const int32_t (&position_offset)[4], const float* packed_weight) {
-  const int64_t windows = p.Windows(), capacity = p.filters + 1;
-  int32_t* counts = scratch.list_begin;
-  memset(counts, 0, 4 * windows * sizeof(int32_t));
-  for (int64_t a = 0; a < gradients.layers; ++a) {
-    for (int64_t m = 0; m < p.filters; ++m) {
-      const float* value = gradients.value[a] + m * windows;
-      const uint8_t* code = gradients.code + m * windows;
-      const int32_t offset = static_cast<int32_t>(m * patches.filter);
-      for (int64_t i = 0; i < windows; ++i) {
-        const int64_t position = 4 * i + (gradients.layers == 1 ? code[i] : a);
-        const int64_t at = position * capacity + counts[position];
-        scratch.list_value[at] = value[i];
-        scratch.list_offset[at] = offset;
-        counts[position] += value[i] != 0;
-      }
-    }
-  }
-  memset(scratch.unfolded_grad, 0, patches.rows * patches.row * sizeof(float));
-  const Blocks blocks(patches, kMaxPatchVectors);
-  const int64_t step_stride = patches.rows_per_step * patches.row;
-  for (int64_t s = 0; s < patches.steps; s += blocks.steps) {
-    for (int64_t v = 0; v < patches.vectors; v += blocks.vectors) {
-      const AddPatchesFunction add =
-          AddPatchesOf(Min(blocks.steps, patches.steps - s), Min(blocks.vectors, patches.vectors - v));
-      for (int64_t i = 0; i < windows; ++i) {
-        for (int64_t a = 0; a < 4; ++a) {
-          const int64_t position = 4 * i + a;
-          const List list = {scratch.list_offset + position * capacity, scratch.list_value + position * capacity,
-                             counts[position]};
-          add(list, packed_weight + s * patches.piece + v * kLanes, patches.piece,
-              scratch.unfolded_grad + scratch.window_offset[i] + position_offset[a] + s * step_stride + v * kLanes,
-              step_stride);
-        }
-      }
-    }
-  }
+  return used;
 }
 
 void BackwardImages(const Problem& p, const float* x, const float* packed_weight, const float* out,
                     const uint8_t* saved, const float* grad_out, int64_t first, int64_t count, float* grad_x,
                     float* partial_weight, float* partial_bias, float* scratch_base) {
+  const bool with_image = grad_x != nullptr;
   const Patches patches(p);
-  const BackwardScratch scratch(p, grad_x != nullptr, scratch_base);
-  const int64_t pixels = p.channels * p.height * p.width, windows = p.Windows();
-  const int32_t position_offset[4] = {0, static_cast<int32_t>(patches.piece), static_cast<int32_t>(patches.row),
-                                      static_cast<int32_t>(patches.row + patches.piece)};
-  for (int64_t i = 0; i < windows; ++i) {
-    scratch.window_offset[i] =
-        static_cast<int32_t>(2 * (i / p.PooledWidth()) * patches.row + 2 * (i % p.PooledWidth()) * patches.piece);
+  BackwardScratch scratch(p, patches, with_image, scratch_base);
+  List& positions = scratch.positions;
+  Lists& filters = scratch.filters;
+  const int64_t image_floats = p.channels * p.height * p.width, windows = p.Windows();
+  for (int64_t i = 0; i < scratch.together * scratch.image_positions; ++i) {
+    const int64_t image = i / scratch.image_positions, window = i % scratch.image_positions / 4;
+    const int64_t y = 2 * (window / p.PooledWidth()) + i % 4 / 2, at = 2 * (window % p.PooledWidth()) + i % 2;
+    scratch.position_offset[i] = static_cast<int32_t>(image * scratch.image + y * patches.row + at * patches.pixel);
   }
-  memset(scratch.hwc, 0, (scratch.unfolded - scratch.hwc) * sizeof(float));
+  memset(scratch.rest_hwc, 0, (scratch.unfolded - scratch.rest_hwc) * sizeof(float));
   memset(partial_weight, 0, p.filters * patches.filter * sizeof(float));
   memset(partial_bias, 0, p.filters * sizeof(float));
-  for (int64_t n = first; n < first + count; ++n) {
-    const int64_t at = n * p.filters * windows;
-    const WindowGradients gradients =
-        ComputeWindowGradients(p, out + at, saved + at * p.SavedBytesPerWindow(), grad_out + at, scratch.values);
-    for (int64_t a = 0; a < gradients.layers; ++a) {
-      for (int64_t m = 0; m < p.filters; ++m) partial_bias[m] += Sum(gradients.value[a] + m * windows, windows);
+  for (int64_t n = first; n < first + count; n += scratch.together) {
+    const int64_t images = Min(scratch.together, first + count - n);
+    for (int64_t i = 0; i < images; ++i) {
+      Unfold(p, patches, x + (n + i) * image_floats, scratch.rest_hwc, scratch.unfolded + i * scratch.image);
     }
-    Unfold(p, patches, x + n * pixels, scratch.hwc, scratch.unfolded);
-    AddWeightGradient(p, patches, gradients, scratch, position_offset, partial_weight);
-    if (grad_x != nullptr) {
-      AddImageGradient(p, patches, gradients, scratch, position_offset, packed_weight);
-      Fold(p, patches, scratch.unfolded_grad, scratch.hwc, grad_x + n * pixels);
+    if (with_image) memset(filters.count, 0, images * scratch.image_positions * sizeof(int32_t));
+    for (int64_t m = 0; m < p.filters; ++m) {
+      positions.count = 0;
+      for (int64_t i = 0; i < images; ++i) {
+        const int64_t at = ((n + i) * p.filters + m) * windows;
+        partial_bias[m] += AppendPositions(p, out + at, saved + at * p.SavedBytesPerWindow(), grad_out + at,
+                                           static_cast<int32_t>(i * scratch.image_positions), &positions);
+      }
+      ForBlocks(p, patches, kMaxSums, [&](const BlockFunctions& functions, const Block& block, int64_t in_image,
+                                          int64_t in_filter) {
+        functions.add_patches(positions, scratch.unfolded + in_image, scratch.position_offset, block,
+                              partial_weight + m * patches.filter + in_filter);
+      });
+      if (!with_image) continue;
+      for (int64_t i = 0; i < positions.count; ++i) {
+        const int64_t position = positions.index[i];
+        const int64_t at = position * filters.capacity + filters.count[position]++;
+        filters.index[at] = static_cast<int32_t>(m * patches.filter);
+        filters.value[at] = positions.value[i];
+      }
+    }
+    if (!with_image) continue;
+    const int64_t used =
+        SortByLength(filters, images * scratch.image_positions, scratch.length_begin, scratch.order);
+    memset(scratch.grad, 0, images * scratch.image * sizeof(float));
+    // The weights of a block, of all filters, shall stay in the first-level cache.
+    const int64_t max_sums = Max(1, Min(kMaxSums, kWeightCacheFloats / (p.filters * kLanes)));
+    ForBlocks(p, patches, max_sums, [&](const BlockFunctions& functions, const Block& block, int64_t in_image,
+                                        int64_t in_filter) {
+      functions.add_filters(filters, scratch.order, used, packed_weight + in_filter, block, scratch.position_offset,
+                            scratch.grad + in_image);
+    });
+    for (int64_t i = 0; i < images; ++i) {
+      Fold(p, patches, scratch.grad + i * scratch.image, scratch.rest_hwc, grad_x + (n + i) * image_floats);
     }
   }
 }

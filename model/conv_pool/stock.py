@@ -5,7 +5,9 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-_ACTIVATIONS = {"relu": functional.relu, "tanh": paddle.tanh, "none": lambda x: x}
+from model.activations import tanh
+
+_ACTIVATIONS = {"relu": functional.relu, "tanh": tanh, "none": lambda x: x}
 
 
 def stock_conv_pool(
