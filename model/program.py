@@ -63,18 +63,21 @@ class Program:
 def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
     """Build the program that takes one step: feeds `image` [N, 1, S, S] float32 and `label` [N] int64.
 
-    It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats and
-    the fraction that was right, both before the step's update, are appended to the scope's variable `RECENT`. The
-    learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
+    It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats,
+    labels not smoothed, and the fraction that was right, both before the step's update, are appended to the scope's
+    variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
     with _program_of(choice, choice.kernel) as (programs, network, image):
         label = static.data("label", [None], "int64")
         scores = network(image)
-        loss = functional.nll_loss(network.log_probability(scores), label)
+        log_probability = network.log_probability(scores)
+        loss = functional.nll_loss(log_probability, label)
         right = paddle.equal(paddle.argmax(scores, axis=1), label)
         accuracy = paddle.mean(paddle.cast(right, "float32"))
         _append_to_recent(paddle.stack([loss, accuracy]))
-        _optimizer(recipe).minimize(loss)
+        smoothing = recipe.label_smoothing
+        smoothed = (1 - smoothing) * loss - smoothing * paddle.mean(log_probability) if smoothing else loss
+        _optimizer(recipe, network).minimize(smoothed)
         return _value(programs, network, [image, label], {})
 
 
@@ -144,11 +147,15 @@ def _value(
     )
 
 
-def _optimizer(recipe: Recipe) -> paddle.optimizer.Optimizer:
+def _optimizer(recipe: Recipe, network: Network) -> paddle.optimizer.Optimizer:
     if recipe.optimizer == "adam":
         return paddle.optimizer.Adam(recipe.learning_rate)
     if recipe.optimizer == "adamw":
-        return paddle.optimizer.AdamW(recipe.learning_rate)
+        # Biases and scales are the parameters of one dimension.
+        decayed = {parameter.name for parameter in network.parameters() if len(parameter.shape) > 1}
+        return paddle.optimizer.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, apply_decay_param_fun=decayed.__contains__
+        )
     if recipe.optimizer == "momentum":
-        return paddle.optimizer.Momentum(recipe.learning_rate)
+        return paddle.optimizer.Momentum(recipe.learning_rate, recipe.momentum)
     return paddle.optimizer.SGD(recipe.learning_rate)

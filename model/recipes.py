@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from common.errors import UsageError
+
+NetworkName = Literal["conv_pool_bn", "lenet5_1998", "two_branch", "lenet5_relu", "lenet_tanh", "lenet5_numpy"]
+RecipeName = Literal["published", "published-sgd", "published-momentum"]
 Optimizer = Literal["adam", "adamw", "momentum", "sgd"]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Document 003's rule: stop when this many steps are done, unless the validation error still falls by enough.
+
+    Attributes:
+        patience: steps that are done in any case.
+        increase: an error that falls by enough makes the patience this many times the steps done so far.
+        threshold: a new error falls by enough when it is below this fraction of the best one before.
+    """
+
+    patience: int = 10_000
+    increase: float = 2.0
+    threshold: float = 0.995
+
+
+@dataclass(frozen=True)
+class Distortions:
+    """How far training images are distorted: ranges by the names and units of `mnist.augment.Distortions`; 0 is off."""
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic_alpha: float = 0.0
+    elastic_sigma: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -14,12 +46,22 @@ class Recipe:
 
     Attributes:
         optimizer: which update rule.
-        learning_rate: step size at its largest.
+        learning_rate: step size at its largest, for the mean of a batch's losses.
         batch_size: images per step.
         passes: times through the training images.
         shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in document
             001; 1: file order.
         validation_size: images held out of the 60,000, the last ones in file order.
+        select_by: what makes a pass the best one: least loss, or fewest errors.
+        early_stopping: when to stop before `passes`; None for never.
+        momentum: of the optimizer "momentum": v ← momentum · v + g, w ← w - rate · v.
+        weight_decay: of the optimizer "adamw": w ← w - rate · decay · w beside Adam's step; not for biases and scales.
+        schedule: of the learning rate, after the warm-up: constant, or half a cosine down to 0.
+        warmup_steps: steps in which the learning rate rises from 0 in a straight line.
+        ema: decay per step of an exponential moving average of the weights, which is then what is scored and saved;
+            0 for none.
+        label_smoothing: part of each label that is spread evenly over the ten digits (Szegedy et al. 2016).
+        distortions: of the training images; None for none.
     """
 
     optimizer: Optimizer = "adam"
@@ -28,10 +70,83 @@ class Recipe:
     passes: int = 10
     shuffle_buffer: int | Literal["all"] = "all"
     validation_size: int = 5000
+    select_by: Literal["loss", "error"] = "loss"
+    early_stopping: EarlyStopping | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    distortions: Distortions | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight decay {self.weight_decay}: expected the optimizer adamw, got {self.optimizer}")
 
 
-# As each source states them (shared/networks.md, second table). Document 001 shuffles in a buffer of 512; the full
-# shuffle is the default here and `--shuffle-buffer 512` gives the document's.
-PUBLISHED: dict[str, Recipe] = {
+# As each source states them (shared/networks.md, second table).
+PUBLISHED: dict[NetworkName, Recipe] = {
+    # Document 001 shuffles in a buffer of 512; the full shuffle is the default here, `--shuffle-buffer 512` the other.
     "conv_pool_bn": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, passes=10),
+    # The paper's stochastic diagonal Levenberg-Marquardt, one image a step, is history; its 20 passes are kept.
+    "lenet5_1998": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=32, passes=20),
+    "two_branch": Recipe(optimizer="adam", learning_rate=2e-3, batch_size=256, passes=15),
+    # Document 002 names no optimizer, and its loader does not shuffle by default: Adam and a full shuffle are ours.
+    "lenet5_relu": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, passes=500),
+    # 100 steps a pass, in file order; document 003 chooses and stops by the validation error.
+    "lenet_tanh": Recipe(
+        optimizer="sgd",
+        learning_rate=0.1,
+        batch_size=500,
+        passes=200,
+        shuffle_buffer=1,
+        validation_size=10_000,
+        select_by="error",
+        early_stopping=EarlyStopping(patience=10_000, increase=2.0, threshold=0.995),
+    ),
+    # Document 004 names no learning rate for Adam. Its 20,000 steps are 23 passes of 860 steps, in whole passes.
+    "lenet5_numpy": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=64, passes=23),
 }
+
+# Document 004 trains in two more ways, at the rate 1e-4 for the sum of a batch's gradients: 64e-4 for their mean.
+PUBLISHED_SGD: dict[NetworkName, Recipe] = {
+    "lenet5_numpy": Recipe(optimizer="sgd", learning_rate=64e-4, batch_size=64, passes=23),
+}
+PUBLISHED_MOMENTUM: dict[NetworkName, Recipe] = {
+    "lenet5_numpy": Recipe(optimizer="momentum", learning_rate=64e-4, momentum=0.99, batch_size=64, passes=23),
+}
+
+RECIPES: dict[RecipeName, dict[NetworkName, Recipe]] = {
+    "published": PUBLISHED,
+    "published-sgd": PUBLISHED_SGD,
+    "published-momentum": PUBLISHED_MOMENTUM,
+}
+
+
+def recipe_for(network: NetworkName, name: RecipeName) -> Recipe:
+    """The recipe of that name for a network.
+
+    Raises:
+        UsageError: the network has none of that name.
+    """
+    if network not in RECIPES[name]:
+        expected = ", ".join(recipe for recipe in RECIPES if network in RECIPES[recipe])
+        raise UsageError(f"--recipe {name}: the network {network} has no such recipe; expected one of {expected}")
+    return RECIPES[name][network]
+
+
+def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Learning rate of a step.
+
+    Args:
+        recipe: with the schedule.
+        step: of the run, from 0.
+        total_steps: of the run; a cosine would reach 0 at the step after the last.
+    """
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = (step - recipe.warmup_steps) / (total_steps - recipe.warmup_steps)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import UsageError, UserError, one_line
-from model.recipes import PUBLISHED, Recipe
+from model.recipes import NetworkName, Recipe, RecipeName, recipe_for
 from training.run import RunFolder
 
 
@@ -22,10 +22,10 @@ class Settings:
     checkpoints, best model, figures.
     """
 
-    network: Literal["conv_pool_bn"] = "conv_pool_bn"
+    network: NetworkName = "conv_pool_bn"
     """Which network of the literature."""
-    recipe: Literal["published"] = "published"
-    """Training settings: as the source published them."""
+    recipe: RecipeName = "published"
+    """Training settings: as the source published them; document 004 has lenet5_numpy's by Adam, SGD and momentum."""
     passes: int | None = None
     """Times through the training images."""
     batch_size: int | None = None
@@ -58,10 +58,14 @@ class Settings:
     """Longest time that a crash may cost, seconds; a checkpoint is written at every pass too."""
     maps: tuple[int, ...] | None = None
     """Feature maps of the convolutions, such as 20 50."""
-    kernel_size: int | None = None
-    """Side of the convolutions' kernels, pixels."""
+    kernel_size: int | tuple[int, int] | None = None
+    """Side of the convolutions' kernels, pixels: one number for both, or two, such as 7 3."""
     pooling: Literal["max", "mean"] | None = None
     """Kind of pooling."""
+    squashing: Literal["tanh", "sigmoid"] | None = None
+    """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
+    train_rbf: bool = False
+    """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
 
     def __post_init__(self) -> None:
         for name, least in (("passes", 1), ("batch_size", 1), ("log_every", 1), ("validation_size", 0), ("seed", 0)):
@@ -80,6 +84,7 @@ class Settings:
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on test"
             )
+        recipe_for(self.network, self.recipe)  # refuses a recipe that the network does not have
         if self.network_options():
             from model.networks import check_options  # here, so that --help does not wait for Paddle
 
@@ -87,7 +92,13 @@ class Settings:
 
     def network_options(self) -> dict[str, Any]:
         """The options that go to the network's class: those that were given."""
-        given = {"maps": self.maps, "kernel_size": self.kernel_size, "pooling": self.pooling}
+        given = {
+            "maps": self.maps,
+            "kernel_size": self.kernel_size,
+            "pooling": self.pooling,
+            "squashing": self.squashing,
+            "train_rbf": self.train_rbf or None,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
     def resolved_recipe(self) -> Recipe:
@@ -100,7 +111,7 @@ class Settings:
             "shuffle_buffer": self.shuffle_buffer,
         }
         return dataclasses.replace(
-            PUBLISHED[self.network], **{name: value for name, value in given.items() if value is not None}
+            recipe_for(self.network, self.recipe), **{name: value for name, value in given.items() if value is not None}
         )
 
 
@@ -153,6 +164,7 @@ def from_json(values: dict[str, Any]) -> Settings:
     restored: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in values.items()
     }
-    if isinstance(restored.get("maps"), list):
-        restored["maps"] = tuple(restored["maps"])
+    for name in ("maps", "kernel_size"):
+        if isinstance(restored.get(name), list):
+            restored[name] = tuple(restored[name])
     return Settings(**restored)

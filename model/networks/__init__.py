@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import UsageError
+from model.conv_pool import Kernel
 from model.networks.conv_pool_bn import ConvPoolBN
-from model.networks.network import ImageSpec, Kernel, Network
+from model.networks.layers import KernelSize, pooled_twice, two_sizes
+from model.networks.lenet5_1998 import LeNet51998
+from model.networks.lenet5_numpy import LeNet5NumPy
+from model.networks.lenet5_relu import LeNet5ReLU
+from model.networks.lenet_tanh import LeNetTanh
+from model.networks.network import ImageSpec, Network
+from model.networks.two_branch import TwoBranch
 
 NETWORKS: dict[str, type[Network]] = {
     "conv_pool_bn": ConvPoolBN,
+    "lenet5_1998": LeNet51998,
+    "two_branch": TwoBranch,
+    "lenet5_relu": LeNet5ReLU,
+    "lenet_tanh": LeNetTanh,
+    "lenet5_numpy": LeNet5NumPy,
 }
 
 
@@ -32,15 +44,18 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         expected = len(known["maps"].default)
         if len(maps) != expected or min(maps) < 1:
             raise UsageError(f"--maps {' '.join(map(str, maps))}: expected {expected} numbers of at least 1")
-    size = options.get("kernel_size")
-    # Two valid convolutions and two halvings must leave at least one pixel: 28 → 9 fits (28-8)/2 = 10, (10-8)/2 = 1.
-    if size is not None and not 1 <= size <= _largest_kernel(NETWORKS[name].image.size):
-        raise UsageError(f"--kernel-size {size}: expected 1 to {_largest_kernel(NETWORKS[name].image.size)}")
+    if options.get("kernel_size") is not None:
+        _check_kernel_size(NETWORKS[name].image.size, options["kernel_size"])
 
 
-def _largest_kernel(image_size: int) -> int:
-    """The largest kernel side with which two convolution-pooling layers leave at least one pixel."""
-    return max(k for k in range(1, image_size) if ((image_size - k + 1) // 2 - k + 1) // 2 >= 1)
+def _check_kernel_size(image_size: int, kernel_size: KernelSize) -> None:
+    """Two convolutions without padding and two halvings must leave at least one pixel."""
+    sizes = two_sizes(kernel_size)
+    if min(sizes) >= 1 and pooled_twice(image_size, sizes) >= 1:
+        return
+    largest = max(size for size in range(1, image_size) if pooled_twice(image_size, size) >= 1)
+    shown = " ".join(map(str, sizes if isinstance(kernel_size, tuple) else [kernel_size]))
+    raise UsageError(f"--kernel-size {shown}: expected 1 to {largest}, or two sizes such as 7 3 that leave a pixel")
 
 
 def build_network(name: str, options: Mapping[str, Any], kernel: Kernel) -> Network:

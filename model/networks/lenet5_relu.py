@@ -1,0 +1,60 @@
+"""The network of document 002: LeNet-5 as most people write it today."""
+
+from __future__ import annotations
+
+import paddle
+from paddle.nn import functional
+
+from model.conv_pool import Kernel, Pooling
+from model.networks.layers import (
+    ConvPool,
+    KernelSize,
+    WholeMapConv,
+    fully_connected,
+    pooled_twice,
+    torch_default,
+    two_sizes,
+)
+from model.networks.network import ImageSpec, Network
+
+
+class LeNet5ReLU(Network):
+    """LeNet-5 with ReLU, maximum pooling and a full C3; 61,706 parameters.
+
+    conv 6@5 → ReLU → max-pool → conv 16@5 → ReLU → max-pool → conv 120@5 → FC 84 → ReLU → FC 10 → softmax.
+
+    Nothing stands between the third convolution and the fully connected layer, as in the document; the two are one
+    linear map of rank 84. Initial values are PyTorch's (`torch_default`).
+    """
+
+    image = ImageSpec(size=32, low=-1.0, high=1.0, fit="resize")
+
+    def __init__(
+        self,
+        maps: tuple[int, int] = (6, 16),
+        kernel_size: KernelSize = 5,
+        pooling: Pooling = "max",
+        kernel: Kernel = "stock",
+    ) -> None:
+        super().__init__()
+        first, second = maps
+        first_size, second_size = two_sizes(kernel_size)
+        side = pooled_twice(self.image.size, kernel_size)
+
+        def conv(inputs: int, outputs: int, size: int) -> ConvPool:
+            init = torch_default(inputs * size * size)
+            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
+
+        self.conv1 = conv(1, first, first_size)
+        self.conv2 = conv(first, second, second_size)
+        init = torch_default(second * side * side)
+        self.conv3 = WholeMapConv(second, 120, side, init, init)
+        self.full1 = fully_connected(120, 84, torch_default(120), torch_default(120))
+        self.output = fully_connected(84, 10, torch_default(84), torch_default(84))
+
+    def forward(self, image: paddle.Tensor) -> paddle.Tensor:
+        """See the class."""
+        x = self.conv1(image)  # 6 × 14 × 14
+        x = self.conv2(x)  # 16 × 5 × 5
+        x = functional.relu(self.full1(self.conv3(x)))
+        return self.output(x)

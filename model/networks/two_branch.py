@@ -1,0 +1,63 @@
+"""The network of document 000's code: LeNet-5's sizes, but two second convolutions whose outputs are added."""
+
+from __future__ import annotations
+
+import paddle
+from paddle.nn import functional
+
+from model.conv_pool import Kernel, Pooling
+from model.networks.layers import (
+    ConvPool,
+    KernelSize,
+    WholeMapConv,
+    fully_connected,
+    pooled_twice,
+    torch_default,
+    two_sizes,
+)
+from model.networks.network import ImageSpec, Network
+
+
+class TwoBranch(Network):
+    """LeNet-5 with two second convolutions; 64,122 parameters.
+
+    conv 6@5 → ReLU → max-pool → two times (conv 16@5 → ReLU → max-pool) side by side, added → conv 120@5 → ReLU →
+    FC 84 → ReLU → FC 10 → softmax.
+
+    The document puts a cross-entropy, which contains a log-softmax, on top of a log-softmax layer. A second log-softmax
+    changes nothing, so there is one here. Initial values are PyTorch's (`torch_default`).
+    """
+
+    image = ImageSpec(size=32, low=0.0, high=1.0, fit="resize")
+
+    def __init__(
+        self,
+        maps: tuple[int, int] = (6, 16),
+        kernel_size: KernelSize = 5,
+        pooling: Pooling = "max",
+        kernel: Kernel = "stock",
+    ) -> None:
+        super().__init__()
+        first, second = maps
+        first_size, second_size = two_sizes(kernel_size)
+        side = pooled_twice(self.image.size, kernel_size)
+
+        def conv(inputs: int, outputs: int, size: int) -> ConvPool:
+            init = torch_default(inputs * size * size)
+            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
+
+        self.conv1 = conv(1, first, first_size)
+        self.conv2a = conv(first, second, second_size)
+        self.conv2b = conv(first, second, second_size)
+        init = torch_default(second * side * side)
+        self.conv3 = WholeMapConv(second, 120, side, init, init)
+        self.full1 = fully_connected(120, 84, torch_default(120), torch_default(120))
+        self.output = fully_connected(84, 10, torch_default(84), torch_default(84))
+
+    def forward(self, image: paddle.Tensor) -> paddle.Tensor:
+        """See the class."""
+        x = self.conv1(image)  # 6 × 14 × 14
+        x = paddle.add(self.conv2a(x), self.conv2b(x))  # 16 × 5 × 5
+        x = functional.relu(self.conv3(x))
+        x = functional.relu(self.full1(x))
+        return self.output(x)
