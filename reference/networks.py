@@ -52,6 +52,7 @@ class Network:
 
 def lenet5_numpy(
     seed: int,
+    *,
     maps: tuple[int, int] = (6, 16),
     kernel_size: KernelSize = 5,
     pooling: Pooling = "max",
@@ -100,6 +101,7 @@ def lenet5_numpy(
 
 def conv_pool_bn(
     seed: int,
+    *,
     maps: tuple[int, int] = (20, 50),
     kernel_size: KernelSize = 5,
     pooling: Pooling = "max",
