@@ -130,15 +130,20 @@ class Figures(Handler):
     def on_start(self, started: Started) -> None:
         """See Handler."""
         self._passes = started.passes
+        if started.first_pass > started.passes:  # a run that was killed between its last pass and its curves
+            self._draw()
 
     def on_pass(self, row: Row) -> None:
         """See Handler."""
         if time.monotonic() - self._drawn >= FIGURE_SECONDS or row.pass_number == self._passes:
-            rows, _ = read_results(self._results)
-            steps, _ = read_steps(self._steps)
-            self._folder.mkdir(exist_ok=True)
-            training_curves(rows, steps, self._folder / "curves.png")
-            self._drawn = time.monotonic()
+            self._draw()
+
+    def _draw(self) -> None:
+        rows, _ = read_results(self._results)
+        steps, _ = read_steps(self._steps)
+        self._folder.mkdir(exist_ok=True)
+        training_curves(rows, steps, self._folder / "curves.png")
+        self._drawn = time.monotonic()
 
 
 def pass_line(row: Row, passes: int) -> str:

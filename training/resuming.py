@@ -20,12 +20,16 @@ Record = Mapping[str, Any]
 
 def what_was_finished(folder: RunFolder, passes: int | None) -> str:
     """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
-    outcome = folder.read_record().get("outcome")
-    if not isinstance(outcome, dict) or (passes or 0) > outcome["passes"]:
+    outcome = _part(folder.read_record(), "outcome")
+    done = outcome.get("passes")
+    if not isinstance(done, int) or (passes or 0) > done:
         return ""
+    best, correct, total, where = (
+        one_line(outcome.get(name)) for name in ("best_pass", "test_correct", "test_total", "published")
+    )
     return (
-        f"{folder.path}: this run is finished: {outcome['passes']} passes, best pass {outcome['best_pass']} with "
-        f"{outcome['test_correct']}/{outcome['test_total']}, published to {outcome['published']}; more --passes go on"
+        f"{folder.path}: this run is finished: {done} passes, best pass {best} with {correct}/{total}, "
+        f"published to {where}; more --passes go on"
     )
 
 

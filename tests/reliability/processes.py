@@ -1,0 +1,176 @@
+"""Real training processes that are killed or denied at a chosen point, and what must hold of the folders they leave."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.inference import load_model
+
+HERE = Path(__file__).resolve().parent
+KILL = -1  # as in faults.c
+DENIALS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
+
+# Two passes of four steps, a checkpoint after each step: every way of writing happens many times in a second.
+TINY_RUN = ("--validation-size", "128", "--batch-size", "128", "--passes", "2", "--log-every", "1")
+OFTEN = ("--checkpoint-seconds", "1e-9")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The `call`-th call that changes a file: kill there, or let it and all later ones fail with an errno.
+
+    Attributes:
+        call: from 1; 0 for none.
+        how: KILL, or an errno.
+        no_exchange: the file system cannot exchange two names.
+    """
+
+    call: int = 0
+    how: int = 0
+    no_exchange: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that is no more: exit status, or minus the signal that killed it; what it said; calls it made."""
+
+    status: int
+    output: str
+    errors: str
+    calls: int
+
+
+class Trainer:
+    """Forks processes that are train.py from one that has imported everything; see server.py."""
+
+    def __init__(self, work: Path) -> None:
+        compiler = shutil.which("gcc") or shutil.which("cc")
+        if compiler is None:
+            raise FileNotFoundError("a C compiler is needed to place faults")
+        self._work = work
+        library = work / "faults.so"
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "faults.c", "-ldl"], check=True)
+        self._server = subprocess.Popen(
+            [sys.executable, HERE / "server.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"},
+        )
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+
+    def start(
+        self,
+        arguments: Sequence[object],
+        below: Path | None = None,
+        fault: Fault | None = None,
+        kill_after: float | None = None,
+    ) -> int:
+        """Begin a process; faults are placed in calls that change something below a folder. Returns its id.
+
+        It is killed after `kill_after` seconds, wherever it is then.
+        """
+        fault = fault or Fault()
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "below": str(below or ""),
+            "call": fault.call,
+            "how": fault.how,
+            "no_exchange": int(fault.no_exchange),
+            "kill_after": kill_after,
+            "output": str(self._work / "output"),
+            "errors": str(self._work / "errors"),
+        }
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def wait(self) -> Ended:
+        """Wait for the process that was started last."""
+        answer = json.loads(self._server.stdout.readline())
+        status = answer["status"]
+        return Ended(
+            -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
+            (self._work / "output").read_text(),
+            (self._work / "errors").read_text(),
+            answer["calls"],
+        )
+
+    def run(self, arguments: Sequence[object], below: Path | None = None, fault: Fault | None = None) -> Ended:
+        """Start a process and wait for it."""
+        self.start(arguments, below, fault)
+        return self.wait()
+
+    def kill_after(self, seconds: float, arguments: Sequence[object]) -> Ended:
+        """Start a process and kill it after some time, unless it has ended before."""
+        self.start(arguments, kill_after=seconds)
+        return self.wait()
+
+
+def new_run(folder: Path, data: Path, *options: object) -> list[object]:
+    """Arguments of train.py for a run in `folder`/run that is published to `folder`/model."""
+    return ["--data-dir", data, *TINY_RUN, *options, "--run-dir", folder / "run", "--save-dir", folder / "model"]
+
+
+def goes_on(folder: Path) -> list[object] | None:
+    """Arguments of train.py that go on with the run in `folder`; None if it was killed before it was one."""
+    return ["--resume", folder / "run"] if (folder / "run" / "run.json").exists() else None
+
+
+def passes_said(output: str) -> list[int]:
+    """The passes whose rows a process printed."""
+    return [int(line.split("/")[0]) for line in output.splitlines() if line.split("/")[0].isdigit()]
+
+
+def broken_models(folder: Path) -> list[str]:
+    """Models that are there and not whole: of the run, and the published one."""
+    broken = []
+    for model in (folder / "run" / "inference_model", folder / "model"):
+        if model.exists():
+            try:
+                load_model(model)
+            except Exception as error:
+                broken.append(str(error))
+    return broken
+
+
+def differences(folder: Path, reference: Path) -> list[str]:
+    """In what a finished run differs from another, beside times of day and speeds; bit for bit."""
+    ours, theirs = (_contents(each) for each in (folder, reference))
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+def _contents(folder: Path) -> dict[str, object]:
+    run = folder / "run"
+    contents: dict[str, object] = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name not in ("lock", "run.json") and run / "checkpoints" not in path.parents:
+            contents[str(path.relative_to(folder))] = path.read_bytes()
+    with (run / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timing = ("seconds", "images_per_second")
+    contents["run/results.csv"] = [{name: cell for name, cell in row.items() if name not in timing} for row in rows]
+    record = json.loads((run / "run.json").read_text())
+    contents["run/run.json"] = {name: record[name] for name in ("run", "recipe", "kernel", "data")}
+    contents["outcome"] = {name: value for name, value in record["outcome"].items() if name != "published"}
+    newest = max(run.joinpath("checkpoints").iterdir())
+    progress = json.loads((newest / "progress.json").read_text())
+    contents["progress"] = {name: value for name, value in progress.items() if name != "seconds"}
+    contents["state"] = (newest.name, (newest / "state.safetensors").read_bytes())
+    hidden = [path.name for path in run.joinpath("checkpoints").iterdir() if path.name.startswith(".")]
+    contents["left over"] = hidden
+    return contents
