@@ -1,0 +1,49 @@
+"""Document 003's early stopping: training goes on as long as the validation error keeps falling by enough."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from model.recipes import EarlyStopping
+
+
+@dataclass
+class Patience:
+    """The rule as it runs; both numbers are plain, for a checkpoint to keep.
+
+    Steps are counted from 0 over the whole run, as the document counts its iterations: the pass with S steps that ends
+    as number p is validated at step p · S - 1.
+
+    Attributes:
+        rule: its constants.
+        last_step: the step at which training stops as things stand; the document's `patience`.
+        best_error: lowest validation error so far, a fraction.
+    """
+
+    rule: EarlyStopping
+    last_step: float
+    best_error: float = math.inf
+
+    @classmethod
+    def start(cls, rule: EarlyStopping) -> Patience:
+        """The rule before the first step."""
+        return cls(rule, rule.patience)
+
+    def validated(self, step: int, error: float) -> bool:
+        """Take in the validation error, a fraction, after a step; returns whether it is the lowest so far."""
+        if error >= self.best_error:
+            return False
+        if error < self.best_error * self.rule.threshold:
+            self.last_step = max(self.last_step, step * self.rule.increase)
+        self.best_error = error
+        return True
+
+    def reaches(self, step: int) -> bool:
+        """Whether training gets as far as validating after `step`.
+
+        The document looks at the end of every step, not of every pass, and stops when patience ≤ step: a pass that
+        contains `last_step` is broken off there, unless it is the pass's last step, where validation comes first. Steps
+        after the last validation change no model that could be chosen, so asking this before a pass is the same rule.
+        """
+        return self.last_step > step - 1
