@@ -42,8 +42,10 @@ class Settings:
     """Probability under which an answer is marked as rejected, 0 to 1."""
     max_bytes: int = 64 << 20
     """Largest file that is read, bytes."""
-    max_pixels: int = 64_000_000
+    max_pixels: int = 50_000_000
     """Largest picture that is decoded, pixels."""
+    max_seconds: float = 2.0
+    """Longest that reading one picture may take, seconds."""
 
     def __post_init__(self) -> None:
         if not self.pictures:
@@ -52,8 +54,8 @@ class Settings:
             raise UsageError(f"--top-k {self.top_k}: expected 1 to 10")
         if not 0 <= self.reject_below <= 1:
             raise UsageError(f"--reject-below {self.reject_below}: expected a probability, 0 to 1")
-        if self.max_bytes < 1 or self.max_pixels < 1:
-            raise UsageError("--max-bytes and --max-pixels: expected at least 1")
+        if self.max_bytes < 1 or self.max_pixels < 1 or not self.max_seconds > 0:
+            raise UsageError("--max-bytes, --max-pixels and --max-seconds: expected more than 0")
 
 
 def main(stop: StopRequest) -> int:
@@ -61,26 +63,28 @@ def main(stop: StopRequest) -> int:
     settings = parse(Settings)
 
     from mnist.picture import Limits
+    from recognition.workers import Workers
 
-    from model.device import choose_device
-    from model.inference import Predictor, load_model
-    from recognition.output import FORMATS
-    from recognition.reader import Failure, find_pictures, recognise
+    limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
+    with Workers(limits) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+        from model.device import choose_device
+        from model.inference import Predictor, load_model
+        from recognition.output import FORMATS
+        from recognition.reader import Failure, find_pictures, recognise
 
-    model = load_model(settings.model_dir)
-    predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
-    limits = Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-    header, line = FORMATS[settings.format]
-    if header:
-        print(header)
-    failed = False
-    paths = find_pictures(settings.pictures)
-    for answer in recognise(paths, model, predictor, limits, settings.top_k, settings.reject_below):
-        if text := line(answer):
-            print(text)
-        if isinstance(answer, Failure):
-            failed = True
-            print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
+        model = load_model(settings.model_dir)
+        predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
+        header, line = FORMATS[settings.format]
+        if header:
+            print(header)
+        failed = False
+        paths = find_pictures(settings.pictures)
+        for answer in recognise(paths, model, predictor, workers, settings.top_k, settings.reject_below):
+            if text := line(answer):
+                print(text)
+            if isinstance(answer, Failure):
+                failed = True
+                print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
     return 1 if failed else 0
 
 

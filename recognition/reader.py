@@ -6,16 +6,13 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from mnist.picture import Limits, read_picture, to_mnist
 
-from common.errors import UserError, one_line
 from mnist.dataset import network_input
 from model.inference import Predictor, SavedModel
+from recognition.workers import Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
@@ -65,7 +62,7 @@ def recognise(
     paths: Iterable[str],
     model: SavedModel,
     predictor: Predictor,
-    limits: Limits,
+    workers: Workers,
     top_k: int = 3,
     reject_below: float = 0.0,
 ) -> Iterator[Answer | Failure]:
@@ -75,45 +72,42 @@ def recognise(
         paths: files, or "-" for standard input.
         model: what `predictor` runs; its card says which picture the network takes.
         predictor: the network.
-        limits: beyond which a picture is refused.
+        workers: read the pictures.
         top_k: digits in an answer, 1 to 10.
         reject_below: probability under which an answer counts as rejected.
     """
-    picture, labels = model.input, model.card["labels"]
-    cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(cores) as pool:
-        remaining = iter(paths)
-        while chunk := list(itertools.islice(remaining, CHUNK)):
-            read = list(pool.map(lambda path: _read(path, limits), chunk))
-            images = [image for image in read if isinstance(image, np.ndarray)]
-            answers = iter(())
-            if images:
-                inputs = network_input(
-                    np.stack(images),
-                    size=picture["shape"][-1],
-                    low=picture["low"],
-                    high=picture["high"],
-                    fit=picture["fit"],
-                )
-                answers = iter(predictor.probabilities(inputs))
-            for path, image in zip(chunk, read, strict=True):
-                if isinstance(image, str):
-                    yield Failure(path, image)
-                    continue
-                probabilities = next(answers)
-                order = np.argsort(-probabilities, kind="stable")[:top_k]
-                digits = [(labels[digit], float(probabilities[digit])) for digit in order]
-                yield Answer(path, digits, rejected=digits[0][1] < reject_below)
+    remaining = iter(paths)
+    in_hand: tuple[list[str], Iterator[np.ndarray | str]] | None = None
+    while True:
+        chunk = list(itertools.islice(remaining, CHUNK))
+        # The workers begin with the next chunk before the network answers for this one.
+        begun = (chunk, workers.read([_source(path, workers.limits.max_bytes) for path in chunk]))
+        if in_hand:
+            for path, picture in zip(in_hand[0], _answered(list(in_hand[1]), model, predictor), strict=True):
+                if isinstance(picture, str):
+                    yield Failure(path, picture)
+                else:
+                    order = np.argsort(-picture, kind="stable")[:top_k]
+                    digits = [(model.card["labels"][digit], float(picture[digit])) for digit in order]
+                    yield Answer(path, digits, rejected=digits[0][1] < reject_below)
+        if not chunk:
+            return
+        in_hand = begun
 
 
-def _read(path: str, limits: Limits) -> np.ndarray | str:
-    """The picture as MNIST would have it, [28, 28] uint8; or why it cannot be had."""
-    try:
-        source: bytes | Path = Path(path)
-        if path == STANDARD_INPUT:
-            source = sys.stdin.buffer.read(limits.max_bytes + 1)
-        return to_mnist(read_picture(source, limits))
-    except UserError as error:
-        return one_line(error)
-    except OSError as error:
-        return one_line(error.strerror or error)
+def _answered(read: list[np.ndarray | str], model: SavedModel, predictor: Predictor) -> Iterator[np.ndarray | str]:
+    """Probabilities [10] for each picture [28, 28]; why there are none stays as it is."""
+    images = [image for image in read if isinstance(image, np.ndarray)]
+    spec = model.input
+    probabilities: Iterator[np.ndarray] = iter(())
+    if images:
+        inputs = network_input(
+            np.stack(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"]
+        )
+        probabilities = iter(predictor.probabilities(inputs))
+    return (image if isinstance(image, str) else next(probabilities) for image in read)
+
+
+def _source(path: str, max_bytes: int) -> str | bytes:
+    """What the workers are given: a path, or what standard input holds, up to one byte too much."""
+    return sys.stdin.buffer.read(max_bytes + 1) if path == STANDARD_INPUT else path

@@ -1,0 +1,165 @@
+"""Any picture file -> grey levels, read safely.
+
+Pictures come from strangers: what is opened is a regular file of bounded size, of a format from a list, of bounded
+pixels, and only its first frame. Everything else is a `PictureError`, one line.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from common.errors import UserError, one_line
+
+# Formats that Pillow decodes by itself. Left out are those that start other programs (EPS: Ghostscript), that are
+# containers or stubs without a decoder (MPEG, HDF5, GRIB, BUFR, WMF), and scientific ones that hold no handwriting.
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "CUR", "TGA", "PCX", "DCX", "SGI"),
+    *("JPEG2000", "PSD", "DDS", "BLP", "FLI", "XBM", "XPM", "MSP", "SUN", "QOI", "IM", "ICNS"),
+)
+
+ORIENTATION = 0x0112  # EXIF's tag
+
+LONGEST_SIDE = 640  # pixels; larger pictures are reduced: a digit on a page is still several MNIST digits high
+
+
+class PictureError(UserError):
+    """A picture cannot be read, or there is nothing to read in it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these a picture is refused, unread.
+
+    Attributes:
+        max_bytes: size of the file; a camera's largest JPEG has some 30 MB.
+        max_pixels: width × height; 50 million is the largest common phone camera.
+        max_seconds: for reading one, in a process that can be stopped (`recognition.workers`).
+        max_memory: for reading one there, bytes beyond what the process has at its start.
+    """
+
+    max_bytes: int = 64 << 20
+    max_pixels: int = 50_000_000
+    max_seconds: float = 2.0
+    max_memory: int = 1 << 30
+
+
+def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarray:
+    """Read a picture's grey levels, turned as its EXIF orientation says, reduced to at most `LONGEST_SIDE`.
+
+    Transparent parts show as paper: white, or black under a drawing that is light itself.
+
+    Args:
+        source: a file, or the bytes of one.
+        limits: beyond which it is refused.
+
+    Returns:
+        [height, width] uint8, 0 black to 255 white.
+
+    Raises:
+        PictureError: no regular file, too large, no known format, broken.
+    """
+    limits = limits or Limits()
+    data = source if isinstance(source, bytes) else _file_bytes(source, limits)
+    if not data:
+        raise PictureError("expected a picture, got an empty file")
+    if len(data) > limits.max_bytes:
+        raise PictureError(f"expected at most {limits.max_bytes} bytes, got more")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what it mends or skips; whether the picture opens is what counts. Its own limit of pixels
+            # is off: ours is checked on the size that the header states, before anything is decoded.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                return _grey(picture, limits)
+    except PictureError:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
+        raise PictureError(f"expected a picture, got one that cannot be decoded: {_reason(error)}") from error
+
+
+def _file_bytes(path: Path, limits: Limits) -> bytes:
+    try:
+        # O_NONBLOCK: a pipe without a writer must not block; it changes nothing for regular files.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise PictureError(getattr(error, "strerror", None) or one_line(error)) from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError("expected a regular file, got a folder, device or pipe")
+        if status.st_size > limits.max_bytes:
+            raise PictureError(f"expected at most {limits.max_bytes} bytes, got {status.st_size}")
+        return file.read(limits.max_bytes + 1)
+
+
+def _grey(picture: Image.Image, limits: Limits) -> np.ndarray:
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise PictureError(f"expected at least one pixel, got {width}×{height}")
+    if width * height > limits.max_pixels:
+        raise PictureError(f"expected at most {limits.max_pixels} pixels, got {width}×{height}")
+    # JPEG decodes at a half, a quarter or an eighth by itself, which is quicker and leaves nothing out.
+    picture.draft(None, (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
+    picture.load()
+    plain = _plain(picture)
+    factor = max(plain.size) // (2 * LONGEST_SIDE)
+    if factor > 1:
+        plain = plain.reduce(factor)
+    levels = Image.fromarray(_LEVELS[plain.mode](plain))
+    levels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
+    levels.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)
+    return np.asarray(ImageOps.exif_transpose(levels))
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """The picture in one of four modes: L grey, RGBA with transparency, I and F with more than 8 bits a pixel."""
+    if picture.mode in ("I", "F"):
+        return picture
+    if picture.mode.startswith("I;16"):
+        return picture.convert("I")
+    if picture.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    return picture.convert("RGB").convert("L") if picture.mode in ("LAB", "HSV", "P") else picture.convert("L")
+
+
+def _stretched(picture: Image.Image) -> np.ndarray:
+    """More than 8 bits a pixel: what part of the range is used differs from program to program, so all of it is."""
+    values = np.asarray(picture, np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise PictureError("nothing to read: no pixel is a number")
+    low, high = values[finite].min(), values[finite].max()
+    scaled = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / max(high - low, 1e-300)
+    return np.rint(scaled * 255 * (high > low)).astype(np.uint8)
+
+
+def _on_paper(picture: Image.Image) -> np.ndarray:
+    """A picture with transparency on white paper, or on black if what is opaque is light."""
+    alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
+    grey = np.asarray(picture.convert("RGB").convert("L"), np.float32)
+    drawn = float((grey * alpha).sum() / max(float(alpha.sum()), 1e-6))
+    paper = 255.0 if drawn < 128 or alpha.min() == 1 else 0.0
+    return np.rint(grey * alpha + paper * (1 - alpha)).astype(np.uint8)
+
+
+_LEVELS: dict[str, Callable[[Image.Image], np.ndarray]] = {
+    "L": np.asarray,
+    "RGBA": _on_paper,
+    "I": _stretched,
+    "F": _stretched,
+}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no known format"
+    return one_line(error, 120) or type(error).__name__

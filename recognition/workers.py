@@ -1,0 +1,129 @@
+"""Processes that read strangers' pictures: what a decoder does wrong there, nobody else feels.
+
+Each picture is read in a process of its own kind, with a limit of time and memory, and without a screen for the
+decoders' own talk. One that hangs is stopped, one that crashes is replaced, and the picture is told as failed. They are
+started before Paddle is imported and get ready while it is; and they read in parallel.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import resource
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError, one_line
+from mnist.picture import Limits
+
+START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a busy machine is no error
+
+# A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
+_context = multiprocessing.get_context("forkserver")
+
+
+class Workers:
+    """As many reading processes as there are processor cores; use as a context manager.
+
+    Attributes:
+        limits: beyond which a picture is refused.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        _context.set_forkserver_preload(["mnist.digit", "PIL.Image", "scipy.ndimage"])
+        count = len(os.sched_getaffinity(0))
+        self.limits = limits
+        self._threads = ThreadPoolExecutor(count)
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(_Worker(limits))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get().stop()
+
+    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | str]:
+        """MNIST's image of each picture, [28, 28] uint8, or in one line why there is none; in order.
+
+        Args:
+            sources: a file's path, or the bytes of a picture.
+        """
+        return self._threads.map(self._read, sources)
+
+    def _read(self, source: str | bytes) -> np.ndarray | str:
+        worker = self._idle.get()
+        try:
+            answer = worker.ask(source, self.limits.max_seconds)
+        except TimeoutError:
+            worker.stop()
+            worker = _Worker(self.limits)
+            return f"not read within {self.limits.max_seconds:g} s"
+        except (EOFError, OSError):
+            worker.stop()
+            worker = _Worker(self.limits)
+            return "the decoder crashed"
+        finally:
+            self._idle.put(worker)
+        return answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(28, 28)
+
+
+class _Worker:
+    def __init__(self, limits: Limits) -> None:
+        self._pipe, theirs = _context.Pipe()
+        self._process = _context.Process(target=_serve, args=(theirs, limits), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+
+    def ask(self, source: str | bytes, seconds: float) -> bytes | str:
+        if not self._ready:
+            self._receive(START_SECONDS)
+            self._ready = True
+        self._pipe.send(source)
+        return self._receive(seconds)
+
+    def _receive(self, seconds: float) -> bytes | str:
+        if not self._pipe.poll(seconds):
+            raise TimeoutError
+        return self._pipe.recv()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection, limits: Limits) -> None:
+    """What a worker does all its life: read what it is asked to, answer with 784 bytes or a line of text."""
+    from mnist.digit import to_mnist
+    from mnist.picture import read_picture
+
+    # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr what they think.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + limits.max_memory,) * 2)
+    pipe.send("ready")
+    while True:
+        try:
+            source = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = to_mnist(read_picture(Path(source) if isinstance(source, str) else source, limits)).tobytes()
+        except UserError as error:
+            answer = one_line(error)
+        except MemoryError:
+            answer = f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
+        pipe.send(answer)
