@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -44,7 +45,9 @@ class _BuildError(Exception):
     """The operator cannot be built; the message is the reason, in one line."""
 
 
-_outcome: str | None = None  # of this process's first load_fused(): Paddle refuses to register an operator twice
+# Of this process's first load_fused(): Paddle refuses to register an operator twice.
+_outcome: str | None = None
+_loaded: ctypes.CDLL | None = None
 
 
 def load_fused(report: Report = print) -> str:
@@ -56,10 +59,12 @@ def load_fused(report: Report = print) -> str:
     Returns:
         Empty if `conv_pool(…, kernel="fused")` works from now on, else the reason why not, in one line.
     """
-    global _outcome
+    global _outcome, _loaded
     if _outcome is None:
         try:
-            _register(_library(report))
+            path = _library(report)
+            _register(path)
+            _loaded = ctypes.CDLL(str(path))
             _outcome = ""
         except _BuildError as error:
             _outcome = str(error)
@@ -87,6 +92,22 @@ def resolve_kernel(
     if choice == "fused":
         raise UserError(f"--kernel fused: the fused convolution-pooling operator is not available: {reason}")
     return "stock", f"stock convolution-pooling operators, not the fused one: {reason}"
+
+
+def set_threads(threads: int | None) -> None:
+    """Let so many threads work on a fused operator; None: as many as processors that this process may use.
+
+    `load_fused` must have succeeded. The environment variable CONV_POOL_THREADS sets the number from the start.
+    Results do not depend on it, not by a bit.
+    """
+    if _loaded is None:
+        raise RuntimeError("the fused operator is not loaded")
+    _loaded.conv_pool_set_threads(threads or 0)
+
+
+def kernel_flags() -> dict[str, list[str]]:
+    """For each instruction set that is compiled on this machine, the compiler's flags."""
+    return _KERNEL_FLAGS.get(platform.machine(), {"generic": []})
 
 
 def _register(path: Path) -> None:
@@ -146,7 +167,7 @@ def _compile(compiler: str, work: Path) -> Path:
     paddle_flags = [f"-I{root}/include", f"-I{root}/include/third_party", "-DPADDLE_WITH_CUSTOM_KERNEL"]
     units: dict[str, tuple[str, list[str]]] = {"conv_pool": ("conv_pool.cc", []), "thread_pool": ("thread_pool.cc", [])}
     units["paddle_op"] = ("paddle_op.cc", ["-O1", *paddle_flags])
-    for name, flags in _KERNEL_FLAGS.get(platform.machine(), {"generic": []}).items():
+    for name, flags in kernel_flags().items():
         units[f"kernels_{name}"] = ("kernels.cc", flags)
 
     def compile_unit(name: str) -> str:

@@ -48,12 +48,11 @@ constexpr int kMaxSums = 12;
 #endif
 
 constexpr int kMaxRunVectors = 8;
-#ifndef IMG
-#define IMG 10000
-#define WC 6400
-#endif
-constexpr int64_t kImageCacheFloats = IMG;
-constexpr int64_t kWeightCacheFloats = WC;
+
+// What of the first-level cache, 32 KiB or more on every processor of the last decade, the backward pass gives to
+// unfolded images, and to weights.
+constexpr int64_t kImageCacheFloats = 10000;
+constexpr int64_t kWeightCacheFloats = 6400;
 
 // Loops over registers must disappear, or the registers become memory.
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -371,14 +370,14 @@ void ForwardImages(const Problem& p, const float* x, const float* packed_weight,
 // so many kernel rows.
 // Weights and their gradients are kept as patches: [filter][step][vector][lane].
 struct Patches {
-  int64_t whole, rest, rest_columns, rest_vectors;  // rest_columns 0: runs, of rest_vectors vectors
+  int64_t kernel, whole, rest, rest_columns, rest_vectors;  // rest_columns 0: runs, of rest_vectors vectors
   int64_t rows_per_step, steps, vectors;
   int64_t pixel, row, step;          // strides in the unfolded image, in floats
   int64_t piece, filter;             // strides in weights, in floats
   int64_t rows, columns;             // pixels that are unfolded
 
   explicit Patches(const Problem& p) {
-    const int64_t kernel = p.kernel;
+    kernel = p.kernel;
     whole = p.channels / kLanes;
     rest = p.channels % kLanes;
     rest_columns = rest == 0 ? 1 : Min(kernel, kLanes / rest);
@@ -404,14 +403,14 @@ struct Patches {
   }
 
   // Where vector v of a piece is, from the first pixel of the patch in that piece's first row.
-  int64_t Offset(int64_t kernel, int64_t v) const {
+  int64_t Offset(int64_t v) const {
     if (v < whole * kernel) return v / whole * pixel + v % whole * kLanes;
     const int64_t i = v - whole * kernel;
     return rest_columns == 0 ? (whole + i) * kLanes : i * rest_columns * pixel + whole * kLanes;
   }
 
   // Where element (c, ky, kx) of a filter is.
-  int64_t Index(int64_t kernel, int64_t c, int64_t ky, int64_t kx) const {
+  int64_t Index(int64_t c, int64_t ky, int64_t kx) const {
     const int64_t begin = ky / rows_per_step * piece;
     if (c < whole * kLanes) return begin + (kx * whole + c / kLanes) * kLanes + c % kLanes;
     const int64_t first = begin + whole * kernel * kLanes, rest_channel = c - whole * kLanes;
@@ -430,7 +429,7 @@ void PackBackwardWeight(const Problem& p, const float* weight, float* packed) {
     for (int64_t c = 0; c < p.channels; ++c) {
       for (int64_t ky = 0; ky < p.kernel; ++ky) {
         for (int64_t kx = 0; kx < p.kernel; ++kx) {
-          packed[m * patches.filter + patches.Index(p.kernel, c, ky, kx)] = *weight++;
+          packed[m * patches.filter + patches.Index(c, ky, kx)] = *weight++;
         }
       }
     }
@@ -449,7 +448,7 @@ void ReduceWeight(const Problem& p, float* const* partials, int64_t count, int64
   float* to = grad_weight + filter * p.channels * p.kernel * p.kernel;
   for (int64_t c = 0; c < p.channels; ++c) {
     for (int64_t ky = 0; ky < p.kernel; ++ky) {
-      for (int64_t kx = 0; kx < p.kernel; ++kx) *to++ = sum[patches.Index(p.kernel, c, ky, kx)];
+      for (int64_t kx = 0; kx < p.kernel; ++kx) *to++ = sum[patches.Index(c, ky, kx)];
     }
   }
 }
@@ -629,24 +628,30 @@ float AppendPositions(const Problem& p, const float* out, const uint8_t* saved, 
   return append(out, saved, grad_out, 0, windows, first_position, list);
 }
 
-// A block of a patch: Steps x Vectors of its vectors, at these places.
+constexpr int kMaxBlockVectors = 8;
+constexpr int kMaxBlockSteps = 5;
+
+// Some of a patch's steps, and some of their vectors: as many as registers can sum.
 struct Block {
-  const int64_t* vector_offset;  // of the unfolded image, in floats
-  int64_t step;                  // stride of the unfolded image
-  int64_t piece;                 // stride of weights
+  int64_t steps, vectors;
+  int64_t vector_offset[kMaxBlockVectors];  // where they are in an unfolded image, in floats
+  int64_t step, piece;                      // strides from step to step in an unfolded image, and in weights
+  int64_t in_image, in_filter;              // where it begins
 };
 
 // sum += value * patch, over a list of positions: the gradient of one filter.
 // Where the sums are few, several elements of the list are summed separately, lest each addition wait for the last.
 template <int Steps, int Vectors>
 void AddPatches(const List& list, const float* unfolded, const int32_t* position_offset, const Block& block,
-                float* grad_weight) {
+                float* grad_filter) {
+  unfolded += block.in_image;
+  grad_filter += block.in_filter;
   constexpr int kWays = Steps * Vectors >= 6 ? 1 : Steps * Vectors >= 3 ? 2 : 4;
   Vec sum[kWays][Steps][Vectors] = {};
   int64_t offset[Vectors];
   UNROLLED for (int v = 0; v < Vectors; ++v) offset[v] = block.vector_offset[v];
   UNROLLED for (int s = 0; s < Steps; ++s) {
-    UNROLLED for (int v = 0; v < Vectors; ++v) sum[0][s][v] = LoadAligned(grad_weight + s * block.piece + v * kLanes);
+    UNROLLED for (int v = 0; v < Vectors; ++v) sum[0][s][v] = LoadAligned(grad_filter + s * block.piece + v * kLanes);
   }
   const int64_t step = block.step;
   const auto add = [&](int64_t i, Vec(&to)[Steps][Vectors]) __attribute__((always_inline)) {
@@ -668,7 +673,7 @@ void AddPatches(const List& list, const float* unfolded, const int32_t* position
     UNROLLED for (int v = 0; v < Vectors; ++v) {
       Vec total = sum[0][s][v];
       UNROLLED for (int way = 1; way < kWays; ++way) total += sum[way][s][v];
-      StoreAligned(grad_weight + s * block.piece + v * kLanes, total);
+      StoreAligned(grad_filter + s * block.piece + v * kLanes, total);
     }
   }
 }
@@ -685,6 +690,8 @@ struct Lists {
 template <int Steps, int Vectors>
 void AddFilters(const Lists& lists, const int32_t* order, int64_t positions, const float* packed_weight,
                 const Block& block, const int32_t* position_offset, float* grad) {
+  packed_weight += block.in_filter;
+  grad += block.in_image;
   int64_t offset[Vectors];
   UNROLLED for (int v = 0; v < Vectors; ++v) offset[v] = block.vector_offset[v];
   for (int64_t i = 0; i < positions; ++i) {
@@ -719,11 +726,9 @@ void AddFilters(const Lists& lists, const int32_t* order, int64_t positions, con
 
 // The functions for a block of a given size.
 struct BlockFunctions {
-  void (*add_patches)(const List&, const float*, const int32_t*, const Block&, float*);
-  void (*add_filters)(const Lists&, const int32_t*, int64_t, const float*, const Block&, const int32_t*, float*);
+  decltype(&AddPatches<1, 1>) add_patches;
+  decltype(&AddFilters<1, 1>) add_filters;
 };
-constexpr int kMaxBlockVectors = 8;
-constexpr int kMaxBlockSteps = 5;
 
 template <int Steps, int Vectors>
 constexpr BlockFunctions BlockFunctionsIfTheyFit() {
@@ -735,40 +740,46 @@ constexpr BlockFunctions BlockFunctionsIfTheyFit() {
 }
 
 template <int... Index>
-const BlockFunctions& BlockFunctionsOf(int64_t steps, int64_t vectors, std::integer_sequence<int, Index...>) {
+const BlockFunctions& BlockFunctionsOf(const Block& block, std::integer_sequence<int, Index...>) {
   static constexpr BlockFunctions kFunctions[] = {
       BlockFunctionsIfTheyFit<Index / kMaxBlockVectors + 1, Index % kMaxBlockVectors + 1>()...};
-  return kFunctions[(steps - 1) * kMaxBlockVectors + vectors - 1];
+  return kFunctions[(block.steps - 1) * kMaxBlockVectors + block.vectors - 1];
 }
 
-// Calls work(functions, block, where it begins in an unfolded image, and in a filter) for every block. Blocks have at most
-// max_sums vectors, and as even a size as can be.
-template <typename Work>
-void ForBlocks(const Problem& p, const Patches& patches, int64_t max_sums, const Work& work) {
-  const int64_t most_vectors = Min(kMaxBlockVectors, max_sums);
-  const int64_t vectors = CeilDiv(patches.vectors, CeilDiv(patches.vectors, most_vectors));
-  const int64_t most_steps = Min(kMaxBlockSteps, max_sums / vectors);
-  const int64_t steps = CeilDiv(patches.steps, CeilDiv(patches.steps, most_steps));
-  for (int64_t v = 0; v < patches.vectors; v += vectors) {
-    int64_t vector_offset[kMaxBlockVectors] = {};
-    const int64_t width = Min(vectors, patches.vectors - v);
-    for (int64_t i = 0; i < width; ++i) vector_offset[i] = patches.Offset(p.kernel, v + i);
-    const Block block = {vector_offset, patches.step, patches.piece};
-    for (int64_t s = 0; s < patches.steps; s += steps) {
-      const BlockFunctions& functions =
-          BlockFunctionsOf(Min(steps, patches.steps - s), width,
-                           std::make_integer_sequence<int, kMaxBlockSteps * kMaxBlockVectors>());
-      work(functions, block, s * patches.step, s * patches.piece + v * kLanes);
-    }
-  }
+const BlockFunctions& BlockFunctionsOf(const Block& block) {
+  return BlockFunctionsOf(block, std::make_integer_sequence<int, kMaxBlockSteps * kMaxBlockVectors>());
 }
+
+// A patch cut into blocks of at most max_sums vectors, as even as can be.
+class Blocks {
+ public:
+  Blocks(const Patches& patches, int64_t max_sums) : patches_(patches) {
+    vectors_ = CeilDiv(patches.vectors, CeilDiv(patches.vectors, Min(kMaxBlockVectors, max_sums)));
+    const int64_t most_steps = Min(kMaxBlockSteps, max_sums / vectors_);
+    steps_ = CeilDiv(patches.steps, CeilDiv(patches.steps, most_steps));
+    across_ = CeilDiv(patches.vectors, vectors_);
+  }
+  int64_t count() const { return across_ * CeilDiv(patches_.steps, steps_); }
+  Block operator[](int64_t i) const {
+    const int64_t v = i % across_ * vectors_, s = i / across_ * steps_;
+    Block block = {Min(steps_, patches_.steps - s), Min(vectors_, patches_.vectors - v), {}, patches_.step,
+                   patches_.piece, s * patches_.step, s * patches_.piece + v * kLanes};
+    for (int64_t j = 0; j < block.vectors; ++j) block.vector_offset[j] = patches_.Offset(v + j);
+    return block;
+  }
+
+ private:
+  const Patches& patches_;
+  int64_t steps_, vectors_, across_;
+};
 
 struct BackwardScratch {
   float *rest_hwc, *unfolded, *grad;
   int32_t *position_offset, *order, *length_begin;
+  Block* blocks;   // of the sums of one filter
   List positions;  // of one filter
   Lists filters;   // of each position
-  int64_t together, image, image_positions, floats;
+  int64_t together, image, image_positions, patch_blocks, floats;
   BackwardScratch(const Problem& p, const Patches& patches, bool with_image, float* base) {
     // As many images are worked on together as the first-level cache holds: longer lists.
     image = patches.rows * patches.row;
@@ -781,6 +792,8 @@ struct BackwardScratch {
     rest_hwc = arena.Take(p.height * p.width * patches.rest + slack);
     unfolded = arena.Take(together * image);
     position_offset = arena.TakeInts(all);
+    patch_blocks = Blocks(patches, kMaxSums).count();
+    blocks = reinterpret_cast<Block*>(arena.Take(patch_blocks * sizeof(Block) / sizeof(float)));
     positions = {arena.TakeInts(all + kLanes), arena.Take(all + kLanes), 0};
     if (with_image) {
       grad = arena.Take(together * image);
@@ -819,6 +832,10 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
   const bool with_image = grad_x != nullptr;
   const Patches patches(p);
   BackwardScratch scratch(p, patches, with_image, scratch_base);
+  const Blocks patch_blocks(patches, kMaxSums);
+  for (int64_t i = 0; i < patch_blocks.count(); ++i) scratch.blocks[i] = patch_blocks[i];
+  // The weights of a block, those of all filters, shall stay in the first-level cache.
+  const Blocks filter_blocks(patches, Max(1, Min(kMaxSums, kWeightCacheFloats / (p.filters * kLanes))));
   List& positions = scratch.positions;
   Lists& filters = scratch.filters;
   const int64_t image_floats = p.channels * p.height * p.width, windows = p.Windows();
@@ -843,11 +860,11 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
         partial_bias[m] += AppendPositions(p, out + at, saved + at * p.SavedBytesPerWindow(), grad_out + at,
                                            static_cast<int32_t>(i * scratch.image_positions), &positions);
       }
-      ForBlocks(p, patches, kMaxSums, [&](const BlockFunctions& functions, const Block& block, int64_t in_image,
-                                          int64_t in_filter) {
-        functions.add_patches(positions, scratch.unfolded + in_image, scratch.position_offset, block,
-                              partial_weight + m * patches.filter + in_filter);
-      });
+      float* const grad_filter = partial_weight + m * patches.filter;
+      for (int64_t i = 0; i < scratch.patch_blocks; ++i) {
+        const Block& block = scratch.blocks[i];
+        BlockFunctionsOf(block).add_patches(positions, scratch.unfolded, scratch.position_offset, block, grad_filter);
+      }
       if (!with_image) continue;
       for (int64_t i = 0; i < positions.count; ++i) {
         const int64_t position = positions.index[i];
@@ -860,13 +877,11 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
     const int64_t used =
         SortByLength(filters, images * scratch.image_positions, scratch.length_begin, scratch.order);
     memset(scratch.grad, 0, images * scratch.image * sizeof(float));
-    // The weights of a block, of all filters, shall stay in the first-level cache.
-    const int64_t max_sums = Max(1, Min(kMaxSums, kWeightCacheFloats / (p.filters * kLanes)));
-    ForBlocks(p, patches, max_sums, [&](const BlockFunctions& functions, const Block& block, int64_t in_image,
-                                        int64_t in_filter) {
-      functions.add_filters(filters, scratch.order, used, packed_weight + in_filter, block, scratch.position_offset,
-                            scratch.grad + in_image);
-    });
+    for (int64_t i = 0; i < filter_blocks.count(); ++i) {
+      const Block block = filter_blocks[i];
+      BlockFunctionsOf(block).add_filters(filters, scratch.order, used, packed_weight, block, scratch.position_offset,
+                                          scratch.grad);
+    }
     for (int64_t i = 0; i < images; ++i) {
       Fold(p, patches, scratch.grad + i * scratch.image, scratch.rest_hwc, grad_x + (n + i) * image_floats);
     }

@@ -30,7 +30,7 @@ int ThreadsByDefault() {
   }
   cpu_set_t processors;
   if (sched_getaffinity(0, sizeof(processors), &processors) == 0) return CPU_COUNT(&processors);
-  return static_cast<int>(std::thread::hardware_concurrency());
+  return 1;
 }
 
 ThreadPool* pool = nullptr;
@@ -105,7 +105,7 @@ void ThreadPool::Unlock() { state_->turn.unlock(); }
 
 void ThreadPool::SetThreads(int threads) {
   std::lock_guard<std::mutex> lock(state_->turn);
-  threads_ = threads < 1 ? 1 : threads;
+  threads_ = threads < 1 ? ThreadsByDefault() : threads;
   for (; state_->started < threads_ - 1; ++state_->started) {
     std::thread(&State::Serve, state_, state_->started + 1).detach();
   }

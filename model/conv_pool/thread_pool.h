@@ -34,7 +34,7 @@ class ThreadPool {
   void Unlock();
 
   int threads() const { return threads_; }
-  void SetThreads(int threads);
+  void SetThreads(int threads);  // 0: the default
 
  private:
   ThreadPool();

@@ -1,0 +1,246 @@
+"""The fused operator is the stock one, only faster: outputs, gradients, ties; and what happens where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from paddle import static
+
+from common.errors import UserError
+from model.conv_pool import build, conv_pool, load_fused, resolve_kernel
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "model" / "conv_pool"
+ACTIVATIONS = ["relu", "tanh", "none"]
+POOLINGS = ["max", "mean"]
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: there is no fused operator")
+
+
+@pytest.fixture
+def fused() -> None:
+    reason = load_fused()
+    if reason:
+        pytest.skip(f"no fused operator: {reason}")
+
+
+def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
+    """Output, and gradients of sum(output · grad_out) with respect to x (if asked for), weight and bias."""
+    x, weight, bias, grad_out = arrays
+    main, startup = static.Program(), static.Program()
+    with static.program_guard(main, startup), paddle.utils.unique_name.guard():
+        feeds = {"x": x, "grad_out": grad_out}
+        image = static.data("x", [None, *x.shape[1:]], "float32")
+        image.stop_gradient = not grad_x
+        seed = static.data("grad_out", [None, *grad_out.shape[1:]], "float32")
+        w, b = (
+            static.create_parameter(
+                list(a.shape), "float32", default_initializer=paddle.nn.initializer.Assign(a), name=name
+            )
+            for name, a in (("w", weight), ("b", bias))
+        )
+        out = conv_pool(image, w, b, activation, pooling, kernel)
+        wanted = [image, w, b] if grad_x else [w, b]
+        gradients = static.gradients([paddle.sum(out * seed)], wanted)
+    with static.scope_guard(static.Scope()):
+        executor = static.Executor(paddle.CPUPlace())
+        executor.run(startup)
+        return executor.run(main, feed=feeds, fetch_list=[out, *gradients])
+
+
+def random_arrays(images, channels, height, width, filters, kernel, seed=0, whole_numbers=False):
+    rng = np.random.default_rng(seed)
+    pooled = [images, filters, (height - kernel + 1) // 2, (width - kernel + 1) // 2]
+    shapes = [images, channels, height, width], [filters, channels, kernel, kernel], [filters], pooled
+    if whole_numbers:
+        return [rng.integers(-2, 3, shape).astype(np.float32) for shape in shapes]
+    x, weight, bias, grad_out = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    return [x, weight / np.float32(np.sqrt(channels) * kernel), bias, grad_out]
+
+
+def assert_close(got, expected):
+    assert len(got) == len(expected)
+    for a, b in zip(got, expected, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(np.abs(b).max(), 1e-3))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_stock_form_is_activation_of_convolution_then_pooling(activation, pooling):
+    arrays = random_arrays(3, 2, 9, 8, 4, 3)
+    x, weight, bias, _ = arrays
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
+    y = np.einsum("nchwij,mcij->nmhw", windows.astype(np.float64), weight) + bias[:, None, None]
+    y = {"relu": lambda v: np.maximum(v, 0), "tanh": np.tanh, "none": lambda v: v}[activation](y)
+    y = y[:, :, :6, :6].reshape(3, 4, 3, 2, 3, 2)  # the convolution's seventh row belongs to no window
+    expected = y.max(axis=(3, 5)) if pooling == "max" else y.mean(axis=(3, 5))
+    np.testing.assert_allclose(run("stock", arrays, activation, pooling)[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(19, 1, 28, 28, 20, 5), (19, 20, 12, 12, 50, 5), (5, 6, 14, 14, 16, 5)])
+def test_fused_agrees_on_the_networks_of_the_project(shape, activation, pooling):
+    arrays = random_arrays(*shape)
+    for grad_x in (True, False):
+        options = {"activation": activation, "pooling": pooling, "grad_x": grad_x}
+        assert_close(run("fused", arrays, **options), run("stock", arrays, **options))
+
+
+@pytest.mark.usefixtures("fused")
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    images=st.integers(1, 35),
+    channels=st.integers(1, 20),
+    kernel=st.integers(1, 7),
+    beyond=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    filters=st.integers(1, 20),
+    activation=st.sampled_from(ACTIVATIONS),
+    pooling=st.sampled_from(POOLINGS),
+)
+@example(images=16, channels=1, kernel=5, beyond=(27, 27), filters=6, activation="relu", pooling="max")
+@example(images=33, channels=3, kernel=4, beyond=(2, 9), filters=7, activation="tanh", pooling="max")
+def test_fused_agrees_on_any_shape(images, channels, kernel, beyond, filters, activation, pooling):
+    # Whole numbers are summed exactly: equal sums are equal in both, so ties must be broken alike.
+    shape = (images, channels, kernel + beyond[0], kernel + beyond[1], filters, kernel)
+    arrays = random_arrays(*shape, whole_numbers=True)
+    assert_close(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling))
+
+
+@pytest.mark.usefixtures("fused")
+def test_the_first_of_equal_maxima_gets_the_gradient():
+    arrays = [np.zeros((1, 1, 4, 4)), np.ones((1, 1, 1, 1)), np.ones(1), np.ones((1, 1, 2, 2))]
+    for kernel in ("stock", "fused"):
+        _, grad_x, _, _ = run(kernel, [a.astype(np.float32) for a in arrays])
+        np.testing.assert_array_equal(grad_x[0, 0], np.tile([[1, 0], [0, 0]], (2, 2)))
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("place", range(4))
+def test_a_nan_anywhere_in_a_window_shows(place):
+    arrays = random_arrays(2, 1, 3, 3, 2, 2)
+    arrays[0][0, 0, place // 2 * 2, place % 2 * 2] = np.nan
+    out = run("fused", arrays)[0]
+    assert np.isnan(out[0]).all()
+    assert np.isfinite(out[1]).all()
+
+
+@pytest.mark.usefixtures("fused")
+def test_twice_is_bit_for_bit_the_same_with_any_number_of_threads(monkeypatch):
+    arrays = random_arrays(150, 3, 10, 11, 7, 3)
+    results = []
+    for threads in (2, 2, 1, 3):
+        build.set_threads(threads)
+        results.append(run("fused", arrays))
+    build.set_threads(None)
+    for result in results[1:]:
+        for a, b in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def child(code, **environment):
+    """Standard output of a new Python process, which imports from the repository."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "GLOG_minloglevel": "2", **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PRINT_KERNEL = "from model.conv_pool import resolve_kernel; print(resolve_kernel('auto', 'cpu'))"
+
+
+def test_without_compiler_or_cache_the_stock_kernel_is_used_and_one_line_says_why(tmp_path):
+    out = child(PRINT_KERNEL, PATH="", CONV_POOL_CACHE=str(tmp_path))
+    assert out.startswith("('stock', 'stock convolution-pooling operators, not the fused one: ")
+    assert out.count("\n") == 1
+    assert "no C++ compiler" in out
+
+
+def test_a_failing_compiler_leaves_nothing_behind(tmp_path):
+    compiler = tmp_path / "failing-compiler"
+    compiler.write_text("#!/bin/sh\necho 'x.cc:1: error: no such luck' >&2\nexit 3\n")
+    compiler.chmod(0o755)
+    cache = tmp_path / "cache"
+    out = child(PRINT_KERNEL, CXX=str(compiler), CONV_POOL_CACHE=str(cache))
+    assert "failed with status 3: x.cc:1: error: no such luck" in out
+    assert "'stock'" in out
+    assert [path.name for path in cache.iterdir()] == ["lock"]
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_reason_too(tmp_path):
+    (tmp_path / "file").touch()
+    out = child(PRINT_KERNEL, CONV_POOL_CACHE=str(tmp_path / "file" / "cache"))
+    assert "'stock'" in out
+    assert "Not a directory" in out
+
+
+def test_a_gpu_uses_the_stock_kernel():
+    kernel, reason = resolve_kernel("auto", "gpu")
+    assert kernel == "stock"
+    assert "CPU" in reason
+    with pytest.raises(UserError, match="--kernel fused"):
+        resolve_kernel("fused", "gpu")
+    assert resolve_kernel("stock", "cpu") == ("stock", "")
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """The operator's own test program, with sanitizers, compiled for each instruction set as build.py does."""
+    work = tmp_path_factory.mktemp("sanitize")
+    flags = ["-std=c++17", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+    probe = subprocess.run(
+        ["g++", *flags, "-xc++", "-", "-o", str(work / "probe")], input="int main() {}", text=True, capture_output=True
+    )
+    if probe.returncode != 0:
+        pytest.skip("the compiler has no sanitizers")
+    compilations = []
+    units = [(f"kernels_{name}", "kernels.cc", more) for name, more in build.kernel_flags().items()]
+    units += [("conv_pool", "conv_pool.cc", []), ("thread_pool", "thread_pool.cc", [])]
+    for name, source, more in units:
+        command = ["g++", *flags, *more, "-c", str(SOURCES / source), "-o", str(work / f"{name}.o")]
+        compilations.append(subprocess.Popen(command))
+    assert [compilation.wait() for compilation in compilations] == [0] * len(units)
+    program = work / "conv_pool_sanitize"
+    objects = [str(work / f"{name}.o") for name, _, _ in units]
+    command = ["g++", *flags, str(ROOT / "tests" / "conv_pool_sanitize.cc"), *objects, "-pthread", "-o", str(program)]
+    subprocess.run(command, check=True)
+    return program
+
+
+@needs_compiler
+@pytest.mark.parametrize("isa", build.kernel_flags())
+def test_every_instruction_set_agrees_with_the_definition_under_sanitizers(sanitized, isa):
+    done = subprocess.run([sanitized], env={**os.environ, "CONV_POOL_ISA": isa}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if not done.stdout.endswith(f" on {isa}\n"):
+        pytest.skip(f"this processor has no {isa}: {done.stdout.strip()}")
+
+
+@needs_compiler
+def test_two_processes_at_once_compile_once(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", PRINT_KERNEL]
+    environment = {**os.environ, "GLOG_minloglevel": "2", "CONV_POOL_CACHE": str(tmp_path)}
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    assert all("('fused', '')" in output for output in outputs)
+    assert sum("once (about" in output for output in outputs) == 1
+    assert len(list(tmp_path.glob("*.so"))) == 1
+    assert "compiling" not in child(PRINT_KERNEL, PATH="", CONV_POOL_CACHE=str(tmp_path))
