@@ -134,11 +134,11 @@ def _without_rim(ink: np.ndarray) -> np.ndarray:
 
 def _belongs(piece: tuple[slice, slice], main: tuple[slice, slice]) -> bool:
     """Whether a piece is near the main one, as the bar of a 5 is: its middle is in the main one's box, or not far."""
-    for own, other in zip(piece, main, strict=True):
-        middle, size = (own.start + own.stop) / 2, other.stop - other.start
-        if not other.start - 0.3 * size <= middle <= other.stop + 0.3 * size:
-            return False
-    return True
+    reach = 0.3 * max(side.stop - side.start for side in main)
+    return all(
+        other.start - reach <= (own.start + own.stop) / 2 <= other.stop + reach
+        for own, other in zip(piece, main, strict=True)
+    )
 
 
 def _thickened(digit: np.ndarray) -> np.ndarray:

@@ -92,10 +92,11 @@ def _file_bytes(path: Path, limits: Limits) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise PictureError(getattr(error, "strerror", None) or one_line(error)) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise PictureError("expected a regular file, got a folder, device or pipe")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError("expected a regular file, got a folder, device or pipe")
         if status.st_size > limits.max_bytes:
             raise PictureError(f"expected at most {limits.max_bytes} bytes, got {status.st_size}")
         return file.read(limits.max_bytes + 1)
