@@ -1,13 +1,13 @@
 """The saved model: write it, verify it, load it, predict with it.
 
 A model is a folder of three files. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
-parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256. What is
-loaded are the very bytes whose sums were checked: they go to Paddle from memory, not by path.
+parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
+its own. What is loaded are the very bytes whose sums were checked: they go to Paddle from memory, not by path. The
+sums tell damage, not malice: who writes files and sums alike is not found out.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from paddle import inference
 
 from common.errors import UserError, one_line
 from common.files import new_folder, sha256
+from common.sealed import parsed, sealed, unsealed
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
@@ -64,15 +65,14 @@ def save_model(folder: Path, program: bytes, parameters: bytes, card: Mapping[st
         folder: created, or replaced if it exists.
         program: bytes of the inference program.
         parameters: bytes of its parameters.
-        card: what card.json shall say; `format` and `files` are added.
+        card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
 
     Raises:
         OSError: it cannot be written; an old folder is untouched.
     """
     contents = {PROGRAM: program, PARAMETERS: parameters}
     files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
-    whole_card = {"format": CARD_FORMAT, **card, "files": files}
-    contents[CARD] = (json.dumps(whole_card, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    contents[CARD] = sealed({"format": CARD_FORMAT, **card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as new:
         for name, data in contents.items():
@@ -140,19 +140,19 @@ def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
 def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
     where = folder / CARD
     try:
-        card = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where}: expected JSON, got: {one_line(error, 120)}") from error
-    problem = _card_problem(card)
+        card = parsed(data)
+        problem = _card_problem(card)
+        if not problem:
+            unsealed(data)
+    except ValueError as error:
+        raise ModelError(f"{where}: expected the card of a model, got: {one_line(error, 120)}") from error
     if problem:
         raise ModelError(f"{where}: {problem}")
     return card
 
 
-def _card_problem(card: Any) -> str:
+def _card_problem(card: Mapping[str, Any]) -> str:
     """What makes a card unusable, in words; empty if nothing does."""
-    if not isinstance(card, dict):
-        return f"expected a JSON object, got {type(card).__name__}"
     if card.get("format") != CARD_FORMAT:
         got = one_line(card.get("format"), 40)
         return f"expected format {CARD_FORMAT}, got {got}: made by another release of this project"
@@ -176,9 +176,13 @@ def _card_problem(card: Any) -> str:
     if (picture["fit"] == "none") != (size == [28]):
         return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
     labels = card.get("labels")
-    if not isinstance(labels, list) or len(labels) != 10 or not all(isinstance(label, str) for label in labels):
-        return "expected labels, a list of 10 names"
+    if not isinstance(labels, list) or len(labels) != 10 or not all(map(_is_name, labels)):
+        return "expected labels, a list of 10 printable names"
     return ""
+
+
+def _is_name(label: Any) -> bool:
+    return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100
 
 
 class Predictor:

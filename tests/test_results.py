@@ -23,7 +23,6 @@ from training.results import (
     Step,
     StepsLog,
     best_row,
-    cut_back,
     cut_back_steps,
     read_results,
     read_steps,
@@ -131,7 +130,6 @@ def test_every_cut_of_a_log_can_be_continued(tmp_path: Path) -> None:
     for length in range(len(data)):
         path.write_bytes(data[:length])
         whole = max(data[:length].count(b"\n") - 1, 0)
-        cut_back(path, whole)
         assert written(path, rows[whole:]) == data
 
 
@@ -295,10 +293,10 @@ def test_a_million_bad_rows_do_not_fill_screen_or_memory(tmp_path: Path) -> None
         (b'"' + b"x" * 200_000 + b"\n", "missing run"),
     ],
 )
-def test_a_foreign_file_is_refused_by_reader_writer_and_cutter(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_foreign_file_is_refused_by_reader_and_writer(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "results.csv"
     path.write_bytes(content)
-    for use in (read_results, ResultsLog, lambda path: cut_back(path, 0)):
+    for use in (read_results, ResultsLog):
         if use is ResultsLog and b"\n" not in content:
             continue
         with pytest.raises(UserError, match=said) as error:
@@ -360,32 +358,6 @@ def test_impossible_rows_cannot_be_made() -> None:
     for changes in ({"run": "a\nb"}, {"run": ""}, {"pass_number": -1}, {"train_accuracy": 98.5}, {"test_loss": None}):
         with pytest.raises(ValueError, match=r"expected"):
             row(**changes)
-
-
-def test_cut_back_keeps_the_passes_that_the_checkpoint_knows_byte_for_byte(tmp_path: Path) -> None:
-    path = tmp_path / "results.csv"
-    lines = written(path, [row(1), row(2), row(3)]).splitlines(keepends=True)
-    path.write_bytes(b"".join(lines) + b"a,4,0.")
-    cut_back(path, 2)
-    assert path.read_bytes() == b"".join(lines[:3])
-    before = path.stat().st_ino
-    cut_back(path, 2)
-    assert path.stat().st_ino == before
-    cut_back(path, 0)
-    assert path.read_bytes() == HEADER
-
-
-@pytest.mark.parametrize(("order", "said"), [([1, 3], "no row of pass 2"), ([1, 2, 2, 3], "rows repeated")])
-def test_cut_back_refuses_a_log_without_the_passes_of_the_checkpoint(
-    tmp_path: Path, order: list[int], said: str
-) -> None:
-    path = tmp_path / "results.csv"
-    data = written(path, [row(number) for number in order])
-    with pytest.raises(UserError, match=said):
-        cut_back(path, 3)
-    assert path.read_bytes() == data
-    with pytest.raises(UserError, match="no row of pass 1"):
-        cut_back(tmp_path / "nothing.csv", 1)
 
 
 def test_cut_back_steps_in_the_middle_of_a_pass(tmp_path: Path) -> None:

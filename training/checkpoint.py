@@ -1,8 +1,9 @@
 """Checkpoints: everything a run needs to go on exactly where it was, written so that a crash costs nothing.
 
 A checkpoint is a folder `checkpoints/PPPP-SSSSSS` (passes and steps that are done) with `state.safetensors` (arrays),
-`progress.json` (counters) and `manifest.json` (size and SHA-256 of both). It gets its name by one rename when all of it
-is on disk. Beside the newest, the one before it is kept: if one is damaged, the other serves.
+`progress.json` (counters), `results.csv` (the log as it was) and `manifest.json` (size and SHA-256 of each). It gets
+its name by one rename when all of it is on disk. Beside the newest, the one before it is kept: if one is damaged, the
+other serves.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import safetensors.numpy
 
 from common.errors import UserError, one_line
 from common.files import new_folder, remove_folder, sha256
+from common.sealed import parsed, sealed, unsealed
 
-STATE, PROGRESS, MANIFEST = "state.safetensors", "progress.json", "manifest.json"
+STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -32,11 +34,13 @@ class Checkpoint:
         name: its folder's name.
         arrays: by name; dtype and shape as saved.
         progress: counters and the like, plain JSON.
+        log: bytes of the results log.
     """
 
     name: str
     arrays: Mapping[str, np.ndarray]
     progress: Mapping[str, Any]
+    log: bytes
 
 
 def checkpoint_name(passes: int, steps: int) -> str:
@@ -53,9 +57,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
     contents = {
         STATE: safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in checkpoint.arrays.items()}),
         PROGRESS: json.dumps(checkpoint.progress, indent=1, sort_keys=True).encode(),
+        LOG: checkpoint.log,
     }
     manifest = {name: _manifest_entry(data) for name, data in contents.items()}
-    contents[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    contents[MANIFEST] = sealed(manifest)
     with new_folder(folder / checkpoint.name) as new:
         for name, data in contents.items():
             (new / name).write_bytes(data)
@@ -77,7 +82,7 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for name in checkpoint_names(folder):
         try:
             return _load(folder / name), refused
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             refused.append(f"checkpoint {folder / name} refused: {_reason(error)}")
     if refused:
         raise UserError(f"no usable checkpoint: {'; '.join(refused)}; restore one from a copy, or start a new run")
@@ -97,28 +102,21 @@ def _age(name: str) -> tuple[int, int]:
 
 
 def _load(folder: Path) -> Checkpoint:
-    manifest = _object(MANIFEST, _read(folder / MANIFEST))
+    manifest = unsealed(_read(folder / MANIFEST))
     contents = {}
-    for name in (STATE, PROGRESS):
+    for name in (STATE, PROGRESS, LOG):
         data = _read(folder / name)
         if manifest.get(name) != _manifest_entry(data):
             raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
         contents[name] = data
-    progress = _object(PROGRESS, contents[PROGRESS])
+    progress = parsed(contents[PROGRESS])
     if folder.name != checkpoint_name(progress["passes"], progress["steps"]):
         raise ValueError(f"it is that of pass {progress['passes']} and step {progress['steps']}, under another's name")
-    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), progress)
+    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), progress, contents[LOG])
 
 
 def _manifest_entry(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": sha256(data)}
-
-
-def _object(name: str, data: bytes) -> dict[str, Any]:
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def _reason(error: Exception) -> str:

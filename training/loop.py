@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError, one_line
-from common.files import remove_folder, remove_leftovers, sync
+from common.files import remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
 from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
 from model.conv_pool import resolve_kernel
@@ -28,7 +28,7 @@ from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, sa
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
 from training.feeding import made_ahead
-from training.results import ResultsLog, Row, Step, StepsLog, cut_back, cut_back_steps, read_results
+from training.results import ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
 from training.resuming import continued, differences, expect_same_run
 from training.run import RunFolder, environment
 from training.settings import Settings, to_json
@@ -121,7 +121,7 @@ def train(
     with folder.locked():
         if settings.resume is None:
             folder.expect_no_run()
-        begun = folder.read_record() if settings.resume else {}
+        begun = folder.read_record(whole=True) if settings.resume else {}
         data = data or load_mnist(settings.data_dir)
         run = _Run(settings, folder, handlers, stop or StopRequest(), data, begun)
         try:
@@ -143,7 +143,8 @@ class _Run:
     begun: Mapping[str, Any]  # run.json as it was when a run that goes on began; empty for a new run
     progress: Progress = field(default_factory=Progress)
     best_parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
-    saved: str = ""  # name of the last checkpoint that is known to be whole
+    log: bytes = b""  # the results log as the last checkpoint knows it
+    saved: str = ""  # name of that checkpoint
 
     def __post_init__(self) -> None:
         self.recipe = self.settings.resolved_recipe()
@@ -214,6 +215,7 @@ class _Run:
             raise UsageError(f"--passes {self.recipe.passes}: {self.folder.path} has done {self.progress.passes}")
         self.engine.load_state(_under("state/", checkpoint.arrays))
         self.best_parameters = _under("best/", checkpoint.arrays)
+        self.log = checkpoint.log
         self.saved = checkpoint.name
 
     def _restore_folder(self) -> None:
@@ -225,7 +227,10 @@ class _Run:
                     "restore one from a copy, or start a new run"
                 )
             self._save_checkpoint()
-        cut_back(self.folder.results, self.progress.passes)
+        found = self.folder.results.read_bytes() if self.folder.results.exists() else b""
+        if not found.startswith(self.log):
+            self._tell(f"{self.folder.results}: altered or lost; restored as checkpoint {self.saved} knows it")
+        write_file(self.folder.results, self.log)
         cut_back_steps(self.folder.steps, self.progress.passes, self.progress.steps)
         self._restore_best_model()
 
@@ -370,7 +375,8 @@ class _Run:
         arrays |= {f"best/{name}": value for name, value in self.best_parameters.items()}
         if self.folder.steps.exists():
             sync(self.folder.steps)  # the checkpoint knows its rows
-        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress)), before=self.saved)
+        log = self.folder.results.read_bytes() if self.saved else b""
+        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress), log), before=self.saved)
         self.saved = name
         self.last_checkpoint = time.monotonic()
 

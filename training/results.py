@@ -235,25 +235,6 @@ def best_row(rows: list[Row]) -> Row | None:
     return next((row for row in reversed(rows) if row.best), None)
 
 
-def cut_back(path: Path, keep_passes: int) -> None:
-    """Cut a results log back to passes 1 to `keep_passes`, to resume after them; the kept lines keep their bytes.
-
-    Raises:
-        UserError: the log does not hold each of these passes exactly once.
-        OSError: it cannot be written; the old log is untouched.
-    """
-    kept = _kept(path, Row, lambda row: row.pass_number <= keep_passes)
-    found = [row.pass_number for row, _ in kept]
-    if found != list(range(1, keep_passes + 1)):
-        missing = sorted(set(range(1, keep_passes + 1)) - set(found))
-        what = f"no row of pass {missing[0]}" if missing else "rows repeated or out of order"
-        raise UserError(
-            f"{one_line(path)}: expected passes 1 to {keep_passes}, which the checkpoint knows, got {what}; "
-            "restore the log from a copy, or start a new run"
-        )
-    _rewrite(path, Row, kept)
-
-
 def cut_back_steps(path: Path, keep_passes: int, keep_steps: int = 0) -> None:
     """Cut a steps log back to passes 1 to `keep_passes` and the first `keep_steps` batches of the pass after them.
 

@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 def what_was_finished(folder: RunFolder, passes: int | None) -> str:
     """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
-    outcome = _part(folder.read_record(), "outcome")
+    outcome = _part(folder.read_record(whole=True), "outcome")
     done = outcome.get("passes")
     if not isinstance(done, int) or (passes or 0) > done:
         return ""
@@ -35,7 +35,7 @@ def what_was_finished(folder: RunFolder, passes: int | None) -> str:
 
 def restore_threads(folder: RunFolder) -> None:
     """Give the libraries as many threads as the run began with; of use before Paddle is imported."""
-    threads = _part(folder.read_record(), "environment", "threads")
+    threads = _part(folder.read_record(whole=True), "environment", "threads")
     for name in THREADS:
         os.environ.pop(name, None)
     os.environ.update({name: str(value) for name, value in threads.items() if name in THREADS})
@@ -78,7 +78,7 @@ def differences(begun: Record, now: Record) -> Iterator[str]:
             )
 
 
-def continued(begun: Record, now: Record, differing: list[str]) -> Record:
+def continued(begun: Record, now: Record, differing: list[str]) -> dict[str, Any]:
     """The record with which a run goes on: as it began, with what may change as it is now, and what differs noted."""
     changed = {"settings": now["settings"], "recipe": now["recipe"]}
     noted = [*begun.get("resumed", []), *differing]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import platform
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 
 from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, remove_leftovers, write_file
+from common.sealed import parsed, sealed, unsealed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -75,25 +75,25 @@ class RunFolder:
                 f"--run-dir {self.path}: it holds a run; continue it with --resume {self.path}, or name another folder"
             )
 
-    def read_record(self) -> dict[str, Any]:
-        """run.json.
+    def read_record(self, whole: bool = False) -> dict[str, Any]:
+        """run.json; if `whole`, only if it is to the byte what `write_record` wrote.
 
         Raises:
             UserError: there is none, or it is not what `write_record` writes.
         """
         try:
-            record = json.loads(self.record.read_bytes())
+            record = (unsealed if whole else parsed)(self.record.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{self.path}: expected the folder of a run, found no run.json in it") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{self.record}: expected JSON, got: {one_line(error, 120)}") from error
-        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        except ValueError as error:
+            raise UserError(f"{self.record}: expected the record of a run, got: {one_line(error, 120)}") from error
+        if not isinstance(record.get("settings"), dict):
             raise UserError(f"{self.record}: expected an object with settings; it was not written by train.py")
         return record
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write run.json whole."""
-        write_file(self.record, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        """Write run.json whole, with its own SHA-256."""
+        write_file(self.record, sealed(record))
 
 
 def new_run_folder(wish: Path | None, network: str, seed: int) -> RunFolder:

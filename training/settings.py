@@ -130,7 +130,7 @@ def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Setti
         UserError: no run is there, or its record is damaged.
         UsageError: an option was given that would make another run of it.
     """
-    record = RunFolder(run_dir).read_record()
+    record = RunFolder(run_dir).read_record(whole=True)
     folder = RunFolder(run_dir, one_line(record.get("run") or ""))
     try:
         own = from_json(record["settings"])
