@@ -1,6 +1,6 @@
 /* Faults at the border between a process and its files, by LD_PRELOAD: the n-th call that changes anything below a
- * folder ends the process before it is made (a write: when half is written), or fails, as do all later ones. Nothing
- * in the product knows of it.
+ * folder ends the process before it is made (a write: when half is written), or brings another signal, or fails, as do
+ * all later ones. Nothing in the product knows of it.
  *
  * The process itself says when: faults_arm() through ctypes. Until then all calls pass. */
 #define _GNU_SOURCE
@@ -16,7 +16,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { KILL = -1 }; /* else 0 to count only, or the errno with which calls fail */
+/* What happens: 0 nothing, the calls are counted; the errno with which calls fail; or minus a signal's number. */
 
 static char below[PATH_MAX];
 static size_t below_length;
@@ -56,6 +56,10 @@ static int fails(int concerned, int removes, int fd, const void *data, size_t si
     if (removes) return 0;
     errno = how;
     return 1;
+  }
+  if (how != -SIGKILL) {
+    if (calls == last) raise(-how);
+    return 0;
   }
   if (data) { /* a write stops amid */
     ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");

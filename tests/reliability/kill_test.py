@@ -4,15 +4,19 @@
 
 1. At each call that changes a file, of a whole run with a checkpoint after every step: SIGKILL before it, or amid it
    if it writes. Then the same within processes that resume, and on a file system that cannot exchange two folders.
-2. SIGKILL after a random time, again and again, until the run has ended in spite of it.
+2. From such a call on every write fails as on a full, broken, read-only or overfull disk; one line, and status 1.
+   SIGTERM or SIGINT at such a call; saved, and status 143 or 130.
+3. SIGKILL after a random time, again and again, until the run has ended in spite of it.
 
-After every kill the models on disk must be whole; then the run goes on to its end with --resume and must be, bit for
+After each of these the models on disk must be whole; then the run goes on to its end with --resume and must be, bit for
 bit, the run that nobody disturbed: results log, steps log, weights, optimizer state, answers, inference model.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import random
 import shutil
 import signal
@@ -29,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 from mnist.dataset import load_mnist  # noqa: E402
 from tests.conftest import write_idx  # noqa: E402
 from tests.reliability.processes import (  # noqa: E402
-    KILL,
+    DENIALS,
     OFTEN,
     Ended,
     Fault,
@@ -119,7 +123,7 @@ class KillTest:
         for call in range(1, calls + 1, every):
             where = f"call {call} of {calls}"
             folder = self.fresh("everywhere")
-            killed = self.trainer.run(self.arguments(folder), folder, Fault(call, KILL, no_exchange))
+            killed = self.trainer.run(self.arguments(folder), folder, Fault(call, -signal.SIGKILL, no_exchange))
             self.check_killed(folder, killed, where)
             ended = self.resume(folder)
             self.check_killed(folder, ended, where)
@@ -128,14 +132,14 @@ class KillTest:
     def while_resuming(self, every: int) -> None:
         """Kill a run in its middle; then kill the process that resumes it, at each of its first calls; then go on."""
         half = self.fresh("half")
-        killed = self.trainer.run(self.arguments(half), half, Fault(150, KILL))
+        killed = self.trainer.run(self.arguments(half), half, Fault(150, -signal.SIGKILL))
         self.counts["kills"] += 1
         for call in range(1, 60, every):
             folder = self.work / "again"
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(half, folder)
             said = [killed.output]
-            ended = self.trainer.run(self._moved(folder), folder, Fault(call, KILL))
+            ended = self.trainer.run(self._moved(folder), folder, Fault(call, -signal.SIGKILL))
             self.counts["resumes"] += 1
             self.check_killed(folder, ended, f"call {call} while resuming")
             said.append(ended.output)
@@ -146,6 +150,38 @@ class KillTest:
 
     def _moved(self, folder: Path) -> list[object]:
         return ["--resume", folder / "run", "--save-dir", folder / "model"]
+
+    def denied(self, every: int) -> None:
+        """From some call on the disk is full, broken, read-only or over quota; later it is not, and the run goes on."""
+        folder = self.fresh("denied")
+        calls = self.trainer.run(self.arguments(folder), folder, Fault()).calls
+        for number, call in enumerate(range(1, calls + 1, every)):
+            code = DENIALS[number % len(DENIALS)]
+            where = f"{errno.errorcode[code]} from call {call} of {calls} on"
+            folder = self.fresh("denied")
+            ended = self.trainer.run(self.arguments(folder), folder, Fault(call, code))
+            self.counts["denials"] += 1
+            if ended.status != 1 or len(ended.errors.splitlines()) != 1 or os.strerror(code) not in ended.errors:
+                self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
+            self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
+            self.check_end(folder, [ended.output, self.resume(folder).output], where)
+
+    def stopped(self, every: int) -> None:
+        """SIGTERM or SIGINT at a call: saved, 128 + its number, and the run goes on."""
+        folder = self.fresh("stopped")
+        arguments = new_run(folder, self.data)
+        calls = self.trainer.run(arguments, folder, Fault()).calls
+        for number, call in enumerate(range(1, calls + 1, every)):
+            name = (signal.SIGTERM, signal.SIGINT)[number % 2]
+            where = f"{name.name} at call {call} of {calls}"
+            folder = self.fresh("stopped")
+            ended = self.trainer.run(arguments, folder, Fault(call, -name))
+            self.counts["signals"] += 1
+            published = ended.status == 0 and (folder / "run" / "run.json").read_text().count("outcome")
+            if (ended.status != 128 + name and not published) or ended.errors:
+                self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
+            self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
+            self.check_end(folder, [ended.output, self.resume(folder).output], where)
 
     def at_random(self, kills: int, seed: int) -> None:
         """Kill after random times until the run has ended all the same; then the next run, until there were enough."""
@@ -181,6 +217,8 @@ def main() -> int:
                 ("at every call", lambda: test.everywhere(options.every)),
                 ("at every call while resuming", lambda: test.while_resuming(options.every)),
                 ("at calls, without exchange", lambda: test.everywhere(7 * options.every, no_exchange=True)),
+                ("denials", lambda: test.denied(6 * options.every)),
+                ("signals", lambda: test.stopped(4 * options.every)),
                 ("at random", lambda: test.at_random(options.random, options.seed)),
             ):
                 part()
@@ -189,7 +227,8 @@ def main() -> int:
             trainer.close()
     counts = test.counts
     print(
-        f"{counts['kills']} kills, {counts['resumes']} resumes, {counts['starts again']} starts anew, "
+        f"{counts['kills']} kills, {counts['denials']} denials, {counts['signals']} other signals, "
+        f"{counts['resumes']} resumes, {counts['starts again']} starts anew, "
         f"{counts['runs compared']} runs compared with the undisturbed one; lost passes: {counts['lost passes']}; "
         f"wrong: {len(test.wrong)}; {time.monotonic() - began:.0f} s"
     )

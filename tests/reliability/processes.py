@@ -16,7 +16,6 @@ from pathlib import Path
 from model.inference import load_model
 
 HERE = Path(__file__).resolve().parent
-KILL = -1  # as in faults.c
 DENIALS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 # Two passes of four steps, a checkpoint after each step: every way of writing happens many times in a second.
@@ -26,11 +25,11 @@ OFTEN = ("--checkpoint-seconds", "1e-9")
 
 @dataclass(frozen=True)
 class Fault:
-    """The `call`-th call that changes a file: kill there, or let it and all later ones fail with an errno.
+    """What happens at the `call`-th call that changes a file.
 
     Attributes:
         call: from 1; 0 for none.
-        how: KILL, or an errno.
+        how: minus the number of a signal (SIGKILL amid a write), or the errno with which it and all later ones fail.
         no_exchange: the file system cannot exchange two names.
     """
 
