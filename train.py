@@ -3,6 +3,7 @@
     python train.py                      # the default network, 10 passes, about 3 minutes on 2 cores
     python train.py --help               # every option with its default
     python train.py --resume runs/NAME   # go on exactly where a run stopped
+    python train.py --network lenet5_1998 --summary   # the layers of a network
 
 You see one row per pass, and at the end the chosen pass with its score on the 10,000 test images, measured on the saved
 model read back from disk. Everything about the run is in runs/NAME/; the model is published in inference_model/.
@@ -23,6 +24,11 @@ from training.settings import Settings, resumed
 def main(stop: StopRequest) -> int:
     """Parse, train, print the headline."""
     settings = parse(Settings)
+    if settings.summary:
+        from model.summary import print_summary
+
+        print_summary(settings.network, settings.network_options())
+        return 0
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
         if said := what_was_finished(folder, settings.passes):

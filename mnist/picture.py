@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import UserError, one_line
 
@@ -161,6 +161,6 @@ _LEVELS: dict[str, Callable[[Image.Image], np.ndarray]] = {
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "no known format"
     return one_line(error, 120) or type(error).__name__

@@ -78,6 +78,8 @@ def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
         smoothing = recipe.label_smoothing
         smoothed = (1 - smoothing) * loss - smoothing * paddle.mean(log_probability) if smoothing else loss
         _optimizer(recipe, network).minimize(smoothed)
+        if recipe.ema:
+            _average(network, recipe.ema)
         return _value(programs, network, [image, label], {})
 
 
@@ -118,6 +120,23 @@ def _program_of(
         network = build_network(choice.name, choice.options, kernel)
         image = static.data("image", [None, 1, network.image.size, network.image.size], "float32")
         yield programs, network, image
+
+
+AVERAGE = "_average"  # suffix of the variables that hold the moving averages of the parameters
+
+
+def _average(network: Network, decay: float) -> None:
+    """After each step, move each parameter's average, and each running statistic's, by 1 - `decay` towards it."""
+    for parameter in network.parameters():
+        average = static.create_parameter(
+            parameter.shape,
+            "float32",
+            parameter.name + AVERAGE,
+            default_initializer=paddle.nn.initializer.Constant(0.0),
+        )
+        average.stop_gradient = True
+        average.trainable = False
+        paddle.assign(average * decay + parameter * (1 - decay), output=average)
 
 
 def _append_to_recent(row: paddle.Tensor) -> None:

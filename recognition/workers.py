@@ -120,6 +120,7 @@ def _serve(pipe: Connection, limits: Limits) -> None:
             source = pipe.recv()
         except EOFError:
             return
+        answer: bytes | str
         try:
             answer = to_mnist(read_picture(Path(source) if isinstance(source, str) else source, limits)).tobytes()
         except UserError as error:

@@ -35,6 +35,11 @@ class NumpyEngine:
         self.summed_gradients = summed_gradients
         self._recent: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_STEPS)
 
+    @property
+    def trainable(self) -> int:
+        """How many numbers the optimizer changes."""
+        return sum(array.size for array in self.network.parameters.values())
+
     def train_step(self, images: Array, labels: Array, learning_rate: float) -> tuple[float, int]:
         """Take one step on images [N, 1, S, S] and labels [N].
 

@@ -16,6 +16,7 @@ from mnist.dataset import Mnist, load_mnist, network_input
 from mnist.picture import Limits
 from model.inference import Predictor, load_model
 from recognition.reader import Answer, Failure, find_pictures, recognise
+from recognition.workers import Workers
 from tests.conftest import Script
 
 
@@ -56,7 +57,8 @@ def test_every_small_data_image_gets_the_evaluation_programs_answer(
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number:05d}.png")
     model = load_model(small_run / "model")
-    read = list(recognise(find_pictures([str(tmp_path)]), model, Predictor(model), Limits()))
+    with Workers(Limits()) as workers:
+        read = list(recognise(find_pictures([str(tmp_path)]), model, Predictor(model), workers))
     assert all(isinstance(answer, Answer) for answer in read)
     digits = [int(answer.digits[0][0]) for answer in read if isinstance(answer, Answer)]
     assert digits == answers_of_the_model(small_run / "model", images).argmax(axis=1).tolist()
@@ -105,7 +107,9 @@ def test_bad_pictures_are_named_and_the_rest_is_done(small_run: Path, pictures: 
 
 
 @pytest.mark.parametrize("damage", ["missing", "altered", "truncated", "no card", "card of another", "link"])
-def test_a_model_that_is_not_whole_is_refused(damage: str, small_run: Path, pictures: Path, script: Script, tmp_path) -> None:
+def test_a_model_that_is_not_whole_is_refused(
+    damage: str, small_run: Path, pictures: Path, script: Script, tmp_path: Path
+) -> None:
     model = tmp_path / "model"
     shutil.copytree(small_run / "model", model)
     parameters, card = model / "inference.pdiparams", model / "card.json"
@@ -159,5 +163,6 @@ def test_released_model_reads_mnist(mnist: Mnist) -> None:
 
 def test_a_missing_folder_of_pictures_is_a_failure(small_run: Path) -> None:
     model = load_model(small_run / "model")
-    answers = list(recognise(find_pictures(["no/such/folder"]), model, Predictor(model), Limits()))
+    with Workers(Limits()) as workers:
+        answers = list(recognise(find_pictures(["no/such/folder"]), model, Predictor(model), workers))
     assert len(answers) == 1 and isinstance(answers[0], Failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from common.errors import UsageError, UserError
 from mnist.dataset import Mnist, network_input
 from model.device import choose_device
-from model.engine import PaddleEngine
+from model.engine import Exporter, PaddleEngine
 from model.inference import Predictor, load_model, save_model
 from model.networks import NETWORKS, check_options
 from model.program import NetworkChoice, evaluation_program, inference_program, training_program
@@ -80,7 +81,8 @@ def test_steps_learn(batch: tuple[np.ndarray, np.ndarray]) -> None:
 def test_recent_tells_each_steps_loss_and_accuracy_before_its_update(batch: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = batch
     trained = engine()
-    trained.load_parameters({**trained.parameters(), "output.weight": np.zeros((800, 10), np.float32)})
+    silent = {"output.weight": np.zeros((800, 10), np.float32), "output.bias": np.zeros(10, np.float32)}
+    trained.load_parameters({**trained.parameters(), **silent})
     trained.train_step(images, labels, 1e-3)
     loss, accuracy = trained.recent(1)[0]
     assert loss == pytest.approx(np.log(10), abs=1e-5)  # equal scores for ten digits
@@ -143,6 +145,24 @@ def test_state_of_another_network_is_refused() -> None:
         engine().load_state(engine(maps=(4, 6)).state())
 
 
+def test_weight_average_is_what_is_scored_and_saved(batch: tuple[np.ndarray, np.ndarray]) -> None:
+    """After each step the average moves by 1 - decay towards the weights; NumPy does the same sum."""
+    plain, averaged = (
+        engine(),
+        PaddleEngine(NetworkChoice("conv_pool_bn"), dataclasses.replace(RECIPE, ema=0.9), choose_device("cpu"), 1),
+    )
+    expected = plain.parameters()
+    assert digest(expected) == digest(averaged.parameters())
+    for _ in range(5):
+        for trained in (plain, averaged):
+            trained.train_step(*batch, 1e-2)
+        expected = {name: 0.9 * expected[name] + 0.1 * value for name, value in plain.parameters().items()}
+    for name, value in averaged.parameters().items():
+        assert np.allclose(value, expected[name], atol=1e-6), name
+    plain.load_parameters(averaged.parameters())
+    assert np.allclose(plain.log_probabilities(batch[0]), averaged.log_probabilities(batch[0]), atol=1e-5)
+
+
 def test_options_change_the_network() -> None:
     assert engine(maps=(4, 6), kernel_size=3).parameters()["output.weight"].shape == (6 * 5 * 5, 10)
 
@@ -185,7 +205,7 @@ def test_saved_model_answers_as_the_evaluation_program(name: str, mnist: Mnist, 
         "input": {"shape": [-1, 1, image.size, image.size], "low": image.low, "high": image.high, "fit": image.fit},
         "labels": list("0123456789"),
     }
-    program, parameters = trained.inference_files()
+    program, parameters = Exporter(NetworkChoice(name)).files(trained.parameters())
     save_model(tmp_path / "model", program, parameters, card)
     predicted = Predictor(load_model(tmp_path / "model")).log_probabilities(images)
     # Below e^-80 the saved model's probabilities come to the end of float32's range.
@@ -194,7 +214,7 @@ def test_saved_model_answers_as_the_evaluation_program(name: str, mnist: Mnist, 
 
 
 def test_saved_program_tells_no_paths_of_this_machine() -> None:
-    program, _ = engine().inference_files()
+    program, _ = Exporter(NetworkChoice("conv_pool_bn")).files(engine().parameters())
     assert b"/model/" not in program and b".py" not in program
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from common.files import sha256
 from mnist.dataset import Subset, load_mnist
 from model.inference import Predictor, load_model
 from model.networks import NETWORKS
+from model.recipes import PUBLISHED, Distortions, EarlyStopping, learning_rate
 from tests.conftest import Script
 from training.checkpoint import load_checkpoint
 from training.evaluation import evaluate
@@ -125,7 +127,7 @@ def test_diverging_training_stops_and_keeps_the_best_model(small_data: Path, scr
         (("--network", "alexnet"), "alexnet"),
         (("--learning-rate", -1), "--learning-rate"),
         (("--learning-rate", "nan"), "--learning-rate"),
-        (("--validation-size", 0), "--select-on test"),
+        (("--validation-size", 0), "--select-on last"),
         (("--validation-size", 60000), "validation"),
         (("--kernel-size", 12), "--kernel-size 12"),
         (("--shuffle-buffer", 0), "--shuffle-buffer"),
@@ -176,3 +178,67 @@ def test_a_users_handler_hears_every_step_and_pass(small_data: Path, tmp_path: P
 def test_what_is_given_goes_over_the_recipe() -> None:
     recipes = [Settings(shuffle_buffer=buffer).resolved_recipe().shuffle_buffer for buffer in (None, 512, "all")]
     assert recipes == ["all", 512, "all"]
+
+
+def test_numpy_engine_trains_and_publishes_a_model_that_paddle_reads(
+    small_data: Path, script: Script, tmp_path: Path
+) -> None:
+    arguments = ("--engine", "numpy", "--network", "lenet5_numpy", "--data-dir", small_data, "--validation-size", 560)
+    places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    result = script("train.py", *arguments, "--passes", 2, *places)
+    assert result.returncode == 0, result.stderr
+    assert load_model(tmp_path / "model").card["network"] == "lenet5_numpy"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["engine"] == "numpy"
+
+
+def test_weights_move_from_one_engine_to_the_other(small_data: Path, tmp_path: Path) -> None:
+    """Paddle begins where NumPy ended: its first loss is that of NumPy's weights on the same batch."""
+    common = {"network": "lenet5_numpy", "data_dir": small_data, "validation_size": 560, "passes": 1}
+    train(Settings(**common, engine="numpy", save_dir=tmp_path / "model"), RunFolder(tmp_path / "numpy"))
+    first: dict[str, float] = {}
+    for engine in ("numpy", "paddle"):
+        listener = _Listener()
+        settings = Settings(**common, engine=engine, init_from=tmp_path / "numpy", save_dir=tmp_path / "model")
+        train(settings, RunFolder(tmp_path / f"from_numpy_{engine}"), [listener])
+        first[engine] = listener.steps[0].loss
+    assert first["numpy"] == pytest.approx(first["paddle"], rel=1e-5)
+    rows, _ = read_results(tmp_path / "numpy" / "results.csv")
+    assert first["paddle"] < rows[0].train_loss
+
+
+def test_early_stopping_ends_the_run(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a patience of one pass's steps and no way to improve by enough, the second pass is the last."""
+    rule = EarlyStopping(patience=33, increase=1.0, threshold=0.0)
+    recipe = dataclasses.replace(PUBLISHED["conv_pool_bn"], early_stopping=rule, select_by="error")
+    monkeypatch.setitem(PUBLISHED, "conv_pool_bn", recipe)
+    settings = Settings(data_dir=small_data, validation_size=560, passes=9, save_dir=tmp_path / "model")
+    train(settings, RunFolder(tmp_path / "run"))
+    rows, _ = read_results(tmp_path / "run" / "results.csv")
+    assert len(rows) == 2
+    errors = [row.validation_total - row.validation_correct for row in rows]
+    assert best_row(rows).pass_number == 1 + errors.index(min(errors))
+
+
+def test_schedule_and_distortions_reach_the_steps(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = PUBLISHED["conv_pool_bn"]
+    losses = []
+    for name, distortions in (("plain", None), ("distorted", Distortions(rotation=30, shift=3))):
+        recipe = dataclasses.replace(plain, schedule="cosine", warmup_steps=8, distortions=distortions)
+        monkeypatch.setitem(PUBLISHED, "conv_pool_bn", recipe)
+        listener = _Listener()
+        settings = Settings(data_dir=small_data, validation_size=560, passes=2, save_dir=tmp_path / "model")
+        train(settings, RunFolder(tmp_path / name), [listener])
+        rates = [step.learning_rate for step in listener.steps]
+        assert rates == [learning_rate(recipe, step, 32) for step in range(32)]
+        assert max(rates) == plain.learning_rate and rates[0] < rates[7] > rates[-1]
+        losses.append(listener.steps[-1].loss)
+    assert losses[1] > losses[0]
+
+
+def test_last_pass_without_choosing(small_data: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=small_data, validation_size=0, select_on="last", passes=3, save_dir=tmp_path / "model")
+    assert train(settings, RunFolder(tmp_path / "run")).best_pass == 3
+    card = load_model(tmp_path / "model").card
+    assert card["selected_on"] == "last" and "validation" not in card["scores"]

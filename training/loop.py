@@ -16,18 +16,22 @@ import paddle
 from common.errors import UsageError, UserError, one_line
 from common.files import remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
+from mnist.augment import Distorter, Distortions
 from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
-from model.engine import PaddleEngine
+from model.engine import Exporter
 from model.inference import ModelError, Predictor, holds_only_a_model, load_model, save_model
 from model.networks import NETWORKS
 from model.program import REMEMBERED_STEPS, NetworkChoice
+from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
 from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
+from training.engines import BEST, best_parameters, make_engine, under
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
 from training.feeding import made_ahead
+from training.patience import Patience
 from training.results import ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
 from training.resuming import continued, differences, expect_same_run
 from training.run import RunFolder, environment
@@ -55,8 +59,10 @@ class Progress:
         seconds: training time of these steps.
         last_finite_loss: of the latest step, mean, nats per image.
         best_pass: the best so far; 0 before there is one.
-        best_measure: what it was chosen by (loss, nats per image).
+        best_measure: what it was chosen by: loss, nats per image, or error, a fraction.
         best_answers: SHA-256 of its answers to the test images, one byte each.
+        patience: early stopping's step to stop at, as things stand; None before the first pass.
+        lowest_error: of the validation images so far, for early stopping.
     """
 
     passes: int = 0
@@ -69,6 +75,8 @@ class Progress:
     best_pass: int = 0
     best_measure: float | None = None
     best_answers: str = ""
+    patience: float | None = None
+    lowest_error: float | None = None
 
     def begin_pass(self) -> None:
         """Count one pass as done and start the sums of the next."""
@@ -153,13 +161,17 @@ class _Run:
         self.test = Subset(self.data.test_images, self.data.test_labels)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
-        kernel = "stock" if self.begun.get("kernel") == "stock" else self.settings.kernel
+        without_fused = self.begun.get("kernel") == "stock" or self.settings.engine == "numpy"
+        kernel = "stock" if without_fused else self.settings.kernel
         self.kernel, why_stock = resolve_kernel(kernel, self.device.name, self._tell)
         for reason in (self.device.reason and f"computing on the CPU: {self.device.reason}", why_stock):
             if reason:
                 self._tell(reason)
         choice = NetworkChoice(self.settings.network, self.settings.network_options(), self.kernel)
-        self.engine = PaddleEngine(choice, self.recipe, self.device, self.settings.seed)
+        self.engine = make_engine(self.settings.engine, choice, self.recipe, self.device, self.settings.seed)
+        self.exporter = Exporter(choice)
+        if self.settings.init_from and not self.begun:
+            self.engine.load_parameters(best_parameters(self.settings.init_from))
         self.last_checkpoint = time.monotonic()
 
     def _tell(self, line: str) -> None:
@@ -186,7 +198,7 @@ class _Run:
             handler.on_start(started)
         try:
             with self.stop.deferred():
-                while done.passes < self.recipe.passes:
+                while done.passes < self.recipe.passes and not self._out_of_patience():
                     self._train_pass()
                     validation = self._evaluate(self.validation) if len(self.validation.labels) else None
                     self._finish_pass(validation, self._evaluate(self.test))
@@ -213,8 +225,8 @@ class _Run:
             raise UserError(f"{where}: a checkpoint of another release: {one_line(error, 120)}") from error
         if self.progress.passes > self.recipe.passes:
             raise UsageError(f"--passes {self.recipe.passes}: {self.folder.path} has done {self.progress.passes}")
-        self.engine.load_state(_under("state/", checkpoint.arrays))
-        self.best_parameters = _under("best/", checkpoint.arrays)
+        self.engine.load_state(under("state/", checkpoint.arrays))
+        self.best_parameters = under(BEST, checkpoint.arrays)
         self.log = checkpoint.log
         self.saved = checkpoint.name
 
@@ -239,11 +251,8 @@ class _Run:
         if not self.progress.best_pass:
             remove_folder(self.folder.model)
             return
-        state = self.engine.state()
-        self.engine.load_parameters(self.best_parameters)
         rows, _ = read_results(self.folder.results)
         self._save_best_model(rows[self.progress.best_pass - 1])
-        self.engine.load_state(state)
 
     def _train_pass(self) -> None:
         progress, pass_number = self.progress, self.progress.passes + 1
@@ -251,7 +260,7 @@ class _Run:
             unread: list[int] = []  # sizes of the batches whose losses have not been looked at
             mark = time.perf_counter()
             for images, labels in ready:
-                self.engine.train_step(images, labels, self.recipe.learning_rate)
+                self.engine.train_step(images, labels, self._learning_rate(len(unread)))
                 unread.append(len(labels))
                 late = time.monotonic() - self.last_checkpoint > self.settings.checkpoint_seconds
                 if len(unread) == FETCH_EVERY or late or self.stop.requested:
@@ -262,13 +271,24 @@ class _Run:
                         mark = time.perf_counter()
             self._look(unread, mark)
 
+    def _learning_rate(self, ahead: int = 0) -> float:
+        """Learning rate of the step that follows the next `ahead` ones."""
+        step = self.progress.passes * self.steps + self.progress.steps + ahead
+        return learning_rate(self.recipe, step, self.recipe.passes * self.steps)
+
     def _batches(self, pass_number: int, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of a pass from number `first` (from 0) on: images as the network takes them, labels int64."""
         order = pass_order(len(self.training.labels), self.settings.seed, pass_number, self.recipe.shuffle_buffer)
         image = self.image
+        distort = None
+        if self.recipe.distortions:
+            ranges = Distortions(**asdict(self.recipe.distortions))
+            distort = Distorter(ranges, self.settings.seed, pass_number, len(self.training.labels))
         for number, chosen in enumerate(batches(order, self.recipe.batch_size)):
             if number >= first:
                 picked = self.training.images[chosen]
+                if distort:
+                    picked = distort(picked, chosen)
                 yield (
                     network_input(picked, size=image.size, low=image.low, high=image.high, fit=image.fit),
                     self.training.labels[chosen].astype(np.int64),
@@ -284,6 +304,7 @@ class _Run:
         recent = self.engine.recent(len(unread))
         progress.seconds += time.perf_counter() - mark
         for size, (loss, accuracy) in zip(unread, recent.tolist(), strict=True):
+            rate = self._learning_rate()
             progress.steps += 1
             if not math.isfinite(loss):
                 raise self._ran_away(f"the loss is {loss}")
@@ -297,7 +318,7 @@ class _Run:
                 step=progress.steps,
                 loss=loss,
                 accuracy=correct / size,
-                learning_rate=self.recipe.learning_rate,
+                learning_rate=rate,
             )
             if step.step % self.settings.log_every == 0:
                 self.steps_log.append(step)
@@ -316,23 +337,50 @@ class _Run:
         for name, value in parameters.items():
             if not np.isfinite(value).all():
                 raise self._ran_away(f"{name} holds a number that is not finite")
-        chosen_on = test if self.settings.select_on == "test" else validation
+        chosen_on = validation if self.settings.select_on == "validation" else test
         assert chosen_on is not None  # Settings refuses a run with nothing to choose on
         if not math.isfinite(chosen_on.loss):
             raise self._ran_away(f"the {self.settings.select_on} loss is {chosen_on.loss}")
-        best = progress.best_measure is None or chosen_on.loss < progress.best_measure
+        measure = chosen_on.loss if self.recipe.select_by == "loss" else chosen_on.error
+        best = progress.best_measure is None or measure < progress.best_measure or self.settings.select_on == "last"
+        self._look_at_patience(validation)
         row = self._row(validation, test, best)
         progress.begin_pass()
         write_answers(answers_path(self.folder.path, progress.passes), test.answers, self.test.labels)
         self.results.append(row)
         if best:
-            progress.best_pass, progress.best_measure = progress.passes, chosen_on.loss
+            progress.best_pass, progress.best_measure = progress.passes, measure
             progress.best_answers = _digest(test.answers)
             self.best_parameters = parameters
             self._save_best_model(row)
         self._save_checkpoint()
         for handler in self.handlers:
             handler.on_pass(row)
+
+    def _patience(self) -> Patience | None:
+        """Document 003's rule as it stands; None if the recipe has none."""
+        rule, progress = self.recipe.early_stopping, self.progress
+        if rule is None:
+            return None
+        if progress.patience is None:
+            return Patience.start(rule)
+        return Patience(rule, progress.patience, math.inf if progress.lowest_error is None else progress.lowest_error)
+
+    def _look_at_patience(self, validation: Scores | None) -> None:
+        patience = self._patience()
+        if patience and validation:
+            patience.validated((self.progress.passes + 1) * self.steps - 1, validation.error)
+            self.progress.patience, self.progress.lowest_error = patience.last_step, patience.best_error
+
+    def _out_of_patience(self) -> bool:
+        """Whether the next pass would not be validated any more."""
+        patience = self._patience()
+        if patience is None or patience.reaches((self.progress.passes + 1) * self.steps - 1):
+            return False
+        self._tell(
+            f"stopped early after pass {self.progress.passes}: the validation error has ceased to fall by enough"
+        )
+        return True
 
     def _row(self, validation: Scores | None, test: Scores, best: bool) -> Row:
         progress = self.progress
@@ -349,7 +397,7 @@ class _Run:
             test_correct=test.correct,
             test_total=test.total,
             test_accuracy=test.accuracy,
-            learning_rate=self.recipe.learning_rate,
+            learning_rate=self._learning_rate(-1),
             seconds=progress.seconds,
             images_per_second=progress.images / progress.seconds,
             best=best,
@@ -362,7 +410,7 @@ class _Run:
             kept = f"the best model, pass {progress.best_pass}, is in {self.folder.model}"
         last = "none" if progress.last_finite_loss is None else f"{progress.last_finite_loss:.4f}"
         return TrainingError(
-            f"pass {progress.passes + 1} step {progress.steps}: {what} at learning rate {self.recipe.learning_rate:g} "
+            f"pass {progress.passes + 1} step {progress.steps}: {what} at learning rate {self._learning_rate(-1):g} "
             f"(last finite loss: {last}); stopped, {kept}; try a smaller --learning-rate"
         )
 
@@ -372,7 +420,7 @@ class _Run:
         if name == self.saved:
             return
         arrays = {f"state/{name}": value for name, value in self.engine.state().items()}
-        arrays |= {f"best/{name}": value for name, value in self.best_parameters.items()}
+        arrays |= {BEST + name: value for name, value in self.best_parameters.items()}
         if self.folder.steps.exists():
             sync(self.folder.steps)  # the checkpoint knows its rows
         log = self.folder.results.read_bytes() if self.saved else b""
@@ -381,7 +429,7 @@ class _Run:
         self.last_checkpoint = time.monotonic()
 
     def _save_best_model(self, row: Row) -> None:
-        program, parameters = self.engine.inference_files()
+        program, parameters = self.exporter.files(self.best_parameters)
         save_model(self.folder.model, program, parameters, self._card(row))
 
     def _card(self, row: Row) -> dict[str, Any]:
@@ -421,8 +469,9 @@ class _Run:
             "settings": to_json(replace(self.settings, resume=None)),
             "recipe": asdict(self.recipe),
             "device": self.device.name,
+            "engine": self.settings.engine,
             "kernel": self.kernel,
-            "parameters": self.engine.training.trainable,
+            "parameters": self.engine.trainable,
             "data": {"source": self.data.source, "sha256": self.data.sums},
             "environment": environment(),
         }
@@ -457,10 +506,6 @@ class _Run:
         }
         self.folder.write_record({**self.record, "outcome": outcome})
         return Outcome(self.folder.path, save_dir, progress.best_pass, test, replaced)
-
-
-def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _digest(answers: np.ndarray) -> str:

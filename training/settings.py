@@ -34,6 +34,10 @@ class Settings:
     """Step size at its largest."""
     seed: int = 1
     """Initial weights, order of images and distortions follow from it."""
+    engine: Literal["paddle", "numpy"] = "paddle"
+    """What computes: Paddle's static programs, or NumPy alone (lenet5_numpy and conv_pool_bn)."""
+    init_from: Path | None = None
+    """Folder of a run whose best model to start from, instead of from random weights."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
     kernel: Literal["auto", "fused", "stock"] = "auto"
@@ -48,8 +52,9 @@ class Settings:
     """Folder of a run to continue exactly where it stopped, with its own settings."""
     validation_size: int | None = None
     """Images held out of the training images, the last ones in file order; the best pass is chosen on them."""
-    select_on: Literal["validation", "test"] = "validation"
-    """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is."""
+    select_on: Literal["validation", "test", "last"] = "validation"
+    """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
+    last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
     shuffle_buffer: int | Literal["all"] | None = None
     """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
     log_every: int = 100
@@ -66,6 +71,8 @@ class Settings:
     """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
+    summary: bool = False
+    """Print the network's layers, parameters, connections and multiply-adds, and leave."""
 
     def __post_init__(self) -> None:
         for name, least in (("passes", 1), ("batch_size", 1), ("log_every", 1), ("validation_size", 0), ("seed", 0)):
@@ -82,7 +89,7 @@ class Settings:
             raise UsageError(f"--shuffle-buffer {self.shuffle_buffer}: expected at least 1, or all")
         if self.validation_size == 0 and self.select_on == "validation":
             raise UsageError(
-                "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on test"
+                "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"
             )
         recipe_for(self.network, self.recipe)  # refuses a recipe that the network does not have
         if self.network_options():
@@ -160,7 +167,7 @@ def from_json(values: dict[str, Any]) -> Settings:
         TypeError: an unknown or missing name.
         UsageError: a value that no run can have.
     """
-    paths = {"data_dir", "run_dir", "save_dir", "resume"}
+    paths = {"data_dir", "run_dir", "save_dir", "resume", "init_from"}
     restored: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in values.items()
     }

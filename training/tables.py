@@ -32,7 +32,7 @@ CLAIMS = {
 }
 
 RESULTS_HEADER = (
-    "| network | recipe | claim | test accuracy, mean ± sd | correct of 10,000 | n | parameters | s / pass | machine |\n"
+    "| network | recipe | claim | accuracy, mean ± sd | correct of 10,000 | n | parameters | s a pass | machine |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 

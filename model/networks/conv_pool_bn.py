@@ -6,7 +6,7 @@ import paddle
 from paddle import nn
 
 from model.conv_pool import Kernel, Pooling
-from model.networks.layers import ConvPool, KernelSize, pooled_twice, two_sizes
+from model.networks.layers import ConvPool, KernelSize, fully_connected, pooled_twice, torch_default, two_sizes
 from model.networks.network import ImageSpec, Network
 
 
@@ -15,6 +15,10 @@ class ConvPoolBN(Network):
 
     Document 001 calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
     normalisation in and the hidden dense layer out.
+
+    The document states no initialisation. Its framework's default, He's normal one, left the validation loss of the
+    chosen pass near 0.045 (seeds 1 and 2, 10 passes of 55,000 images); PyTorch's default brought it to 0.031 and so is
+    used here.
     """
 
     image = ImageSpec(size=28, low=-1.0, high=1.0)
@@ -30,10 +34,16 @@ class ConvPoolBN(Network):
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
-        self.conv1 = ConvPool(1, first, first_size, "relu", pooling, kernel)
+
+        def conv(inputs: int, outputs: int, size: int) -> ConvPool:
+            init = torch_default(inputs * size * size)
+            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
+
+        self.conv1 = conv(1, first, first_size)
         self.norm = nn.BatchNorm2D(first)
-        self.conv2 = ConvPool(first, second, second_size, "relu", pooling, kernel)
-        self.output = nn.Linear(second * side * side, 10)
+        self.conv2 = conv(first, second, second_size)
+        init = torch_default(second * side * side)
+        self.output = fully_connected(second * side * side, 10, init, init)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
