@@ -1,15 +1,17 @@
-"""Kill training processes, everywhere and at any time, and show that nothing is lost.
+"""Disturb training processes in every way and at every point, and show that nothing is lost.
 
-    python tests/reliability/kill_test.py [--random 100] [--every 1] [--seed 1]
+    python tests/reliability/kill_test.py [--random 150] [--every 1] [--damages 3000] [--seed 1]
 
-1. At each call that changes a file, of a whole run with a checkpoint after every step: SIGKILL before it, or amid it
-   if it writes. Then the same within processes that resume, and on a file system that cannot exchange two folders.
-2. From such a call on every write fails as on a full, broken, read-only or overfull disk; one line, and status 1.
-   SIGTERM or SIGINT at such a call; saved, and status 143 or 130.
-3. SIGKILL after a random time, again and again, until the run has ended in spite of it.
+1. Each kind of saved file: a bit flipped or the end cut off. Whoever reads it must refuse.
+2. SIGKILL at each call that changes a file, before it or amid a write, of a whole run with a checkpoint after each
+   step; the same in processes that resume, and on a file system that cannot exchange two folders; SIGKILL after a
+   random time, again and again, until the run has ended in spite of it.
+3. From some call on the disk is full, broken, read-only or over quota: one line, status 1. As root, a disk that really
+   is full too.
+4. SIGTERM or SIGINT at a call: saved, status 143 or 130.
 
 After each of these the models on disk must be whole; then the run goes on to its end with --resume and must be, bit for
-bit, the run that nobody disturbed: results log, steps log, weights, optimizer state, answers, inference model.
+bit, the run that nobody disturbed: results log, steps log, weights, optimizer state, answers, inference model, curves.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from common.errors import UserError  # noqa: E402
 from mnist.dataset import load_mnist  # noqa: E402
+from model.inference import load_model  # noqa: E402
 from tests.conftest import write_idx  # noqa: E402
 from tests.reliability.processes import (  # noqa: E402
     DENIALS,
@@ -44,6 +49,10 @@ from tests.reliability.processes import (  # noqa: E402
     new_run,
     passes_said,
 )
+from training.answers import read_answers  # noqa: E402
+from training.checkpoint import checkpoint_names, load_checkpoint  # noqa: E402
+from training.resuming import what_was_finished  # noqa: E402
+from training.run import RunFolder  # noqa: E402
 
 
 def write_data(folder: Path) -> None:
@@ -57,7 +66,7 @@ def write_data(folder: Path) -> None:
 
 
 class KillTest:
-    """Counts kills, resumes and whatever went wrong, over many runs of the same settings."""
+    """Disturbs many runs of the same settings; counts what was done, and notes whatever went wrong."""
 
     def __init__(self, work: Path, trainer: Trainer) -> None:
         self.work, self.trainer = work, trainer
@@ -85,120 +94,143 @@ class KillTest:
         return folder
 
     def arguments(self, folder: Path) -> list[object]:
+        """Of train.py, for a run with a checkpoint after each step."""
         return new_run(folder, self.data, *OFTEN)
 
-    def check_killed(self, folder: Path, ended: Ended, where: str) -> bool:
-        """After a process: whether it was killed; notes what is not whole."""
+    def calls(self, no_exchange: bool = False) -> int:
+        """How many calls of an undisturbed run change files."""
+        folder = self.fresh("counted")
+        return self.trainer.run(self.arguments(folder), folder, Fault(no_exchange=no_exchange)).calls
+
+    def kill_at(self, call: int, no_exchange: bool = False) -> None:
+        """SIGKILL at a call; then the run goes on to its end."""
+        folder, where = self.fresh("killed"), f"SIGKILL at call {call}"
+        killed = self.trainer.run(self.arguments(folder), folder, Fault(call, -signal.SIGKILL, no_exchange))
+        self._check_killed(folder, killed, where)
+        self._check_end(folder, [killed, self._go_on(folder)], where)
+
+    def kill_resuming_at(self, call: int) -> None:
+        """SIGKILL amid a run, then at a call of the process that resumes it; then it goes on to its end."""
+        folder, where = self.fresh("killed twice"), f"SIGKILL at call {call} while resuming"
+        first = self.trainer.run(self.arguments(folder), folder, Fault(150, -signal.SIGKILL))
+        second = self._go_on(folder, Fault(call, -signal.SIGKILL))
+        for killed in (first, second):
+            self._check_killed(folder, killed, where)
+        self._check_end(folder, [first, second, self._go_on(folder)], where)
+
+    def deny_from(self, call: int, code: int) -> None:
+        """From a call on the disk is full, broken, read-only or over quota; later it is not, and the run goes on."""
+        folder, where = self.fresh("denied"), f"{errno.errorcode[code]} from call {call} on"
+        denied = self.trainer.run(self.arguments(folder), folder, Fault(call, code))
+        self.counts["denials"] += 1
+        self._check_refused(folder, denied, code, where)
+        self._check_end(folder, [denied, self._go_on(folder)], where)
+
+    def stop_at(self, call: int, number: signal.Signals) -> None:
+        """A signal to stop at a call: saved, and 128 + its number; then the run goes on to its end.
+
+        At the default interval of checkpoints, so that the one which the signal asks for is needed.
+        """
+        folder, where = self.fresh("stopped"), f"{number.name} at call {call}"
+        stopped = self.trainer.run(new_run(folder, self.data), folder, Fault(call, -number))
+        self.counts["signals"] += 1
+        published = stopped.status == 0 and what_was_finished(RunFolder(folder / "run"), None)
+        if (stopped.status != 128 + number and not published) or stopped.errors:
+            self.wrong.append(f"{where}: status {stopped.status}: {stopped.errors}")
+        self._check_whole(folder, where)
+        self._check_end(folder, [stopped, self._go_on(folder)], where)
+
+    def kill_at_random(self, longest: float) -> None:
+        """SIGKILL after a random time, of the first process of a run and of all that go on with it, until one ends."""
+        folder, processes = self.fresh("random"), []
+        while True:
+            processes.append(self._go_on(folder, kill_after=random.uniform(0, longest)))
+            if not self._check_killed(folder, processes[-1], "at random"):
+                return self._check_end(folder, processes, "at random")
+
+    def fill_disk(self, kilobytes: int) -> None:
+        """A run on a file system that is too small for it; then there is room, and it goes on. Needs root."""
+        disk, where = self.work / "disk", f"tmpfs of {kilobytes} kB"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=True)
+        try:
+            folder = disk / "full"
+            full = self.trainer.run(self.arguments(folder))
+            self.counts["full disks"] += 1
+            self._check_refused(folder, full, errno.ENOSPC, where)
+            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+            self._check_end(folder, [full, self._go_on(folder)], where)
+        finally:
+            subprocess.run(["umount", disk], check=True)
+            disk.rmdir()
+
+    def damage(self, trials: int) -> None:
+        """Flip a bit of a saved file, or cut it anywhere: whoever reads it must refuse."""
+        folder = self.work / "damaged"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.reference, folder)
+        run = RunFolder(folder / "run")
+        readers = {path: lambda: load_model(folder / "model") for path in (folder / "model").iterdir()}
+        readers |= {path: lambda: load_model(run.model) for path in run.model.iterdir()}
+        readers |= {path: lambda path=path: read_answers(path) for path in (folder / "run" / "answers").iterdir()}
+        readers[run.record] = lambda: run.read_record(whole=True)
+        for name in checkpoint_names(run.checkpoints)[1:]:
+            shutil.rmtree(run.checkpoints / name)
+        (newest,) = run.checkpoints.iterdir()
+        readers |= {path: lambda: load_checkpoint(run.checkpoints) for path in newest.iterdir()}
+        for number in range(trials):
+            path = sorted(readers)[number % len(readers)]
+            whole = path.read_bytes()
+            position = random.randrange(len(whole))
+            flipped = whole[:position] + bytes([whole[position] ^ 1 << random.randrange(8)]) + whole[position + 1 :]
+            path.write_bytes(random.choice((flipped, whole[:position])))
+            try:
+                readers[path]()
+                self.wrong.append(f"{path.relative_to(folder)} damaged at byte {position}: read all the same")
+            except UserError:
+                self.counts["damages refused"] += 1
+            path.write_bytes(whole)
+
+    def _go_on(self, folder: Path, fault: Fault | None = None, kill_after: float | None = None) -> Ended:
+        """Resume a run, or start it again if it was killed before it was one."""
+        arguments = goes_on(folder)
+        self.counts["resumes" if arguments else "starts"] += 1
+        self.trainer.start(arguments or self.arguments(folder), folder, fault, kill_after)
+        return self.trainer.wait()
+
+    def _check_killed(self, folder: Path, ended: Ended, where: str) -> bool:
+        """Whether a process was killed; what it left must be whole, whatever it was doing."""
         if ended.status != -signal.SIGKILL:
-            if ended.status != 0 or ended.errors:
-                self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
             return False
         self.counts["kills"] += 1
-        self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
+        self._check_whole(folder, where)
         return True
 
-    def resume(self, folder: Path, fault: Fault | None = None) -> Ended:
-        """Go on with a run, or start it again if it was killed before it was one."""
-        arguments = goes_on(folder)
-        self.counts["resumes" if arguments else "starts again"] += 1
-        return self.trainer.run(arguments or self.arguments(folder), folder, fault)
+    def _check_refused(self, folder: Path, ended: Ended, code: int, where: str) -> None:
+        """A process that could not write must say so in one line and leave with 1."""
+        if ended.status != 1 or len(ended.errors.splitlines()) != 1 or os.strerror(code) not in ended.errors:
+            self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
+        self._check_whole(folder, where)
 
-    def check_end(self, folder: Path, said: list[str], where: str) -> None:
-        """A run that has ended must be the reference; `said` is what its processes printed, in order."""
+    def _check_whole(self, folder: Path, where: str) -> None:
+        self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
+
+    def _check_end(self, folder: Path, processes: Sequence[Ended], where: str) -> None:
+        """The last of a run's processes must have ended it well, and the run must be the undisturbed one."""
+        *_, last = processes
+        if last.status != 0 or last.errors:
+            self.wrong.append(f"{where}: in the end status {last.status}: {last.errors}")
+            return
         different = differences(folder, self.reference)
         if different:
             self.wrong.append(f"{where}: other than the undisturbed run: {', '.join(different)}")
-        passes = [number for output in said for number in passes_said(output)]
+        passes = [number for process in processes for number in passes_said(process.output)]
         if len(passes) != len(set(passes)):
             self.counts["lost passes"] += 1
             self.wrong.append(f"{where}: passes {passes}: trained again after they were done")
-        if any("refused" in output for output in said):
-            self.wrong.append(f"{where}: a kill left a checkpoint that is not whole")
+        if any("refused" in process.output for process in processes):
+            self.wrong.append(f"{where}: a checkpoint was left that is not whole")
         self.counts["runs compared"] += 1
-
-    def everywhere(self, every: int, no_exchange: bool = False) -> None:
-        """Kill at each call (or each `every`-th) in turn, go on to the end."""
-        folder = self.fresh("everywhere")
-        calls = self.trainer.run(self.arguments(folder), folder, Fault(no_exchange=no_exchange)).calls
-        for call in range(1, calls + 1, every):
-            where = f"call {call} of {calls}"
-            folder = self.fresh("everywhere")
-            killed = self.trainer.run(self.arguments(folder), folder, Fault(call, -signal.SIGKILL, no_exchange))
-            self.check_killed(folder, killed, where)
-            ended = self.resume(folder)
-            self.check_killed(folder, ended, where)
-            self.check_end(folder, [killed.output, ended.output], where)
-
-    def while_resuming(self, every: int) -> None:
-        """Kill a run in its middle; then kill the process that resumes it, at each of its first calls; then go on."""
-        half = self.fresh("half")
-        killed = self.trainer.run(self.arguments(half), half, Fault(150, -signal.SIGKILL))
-        self.counts["kills"] += 1
-        for call in range(1, 60, every):
-            folder = self.work / "again"
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(half, folder)
-            said = [killed.output]
-            ended = self.trainer.run(self._moved(folder), folder, Fault(call, -signal.SIGKILL))
-            self.counts["resumes"] += 1
-            self.check_killed(folder, ended, f"call {call} while resuming")
-            said.append(ended.output)
-            self.counts["resumes"] += 1
-            ended = self.trainer.run(self._moved(folder))
-            self.check_killed(folder, ended, f"call {call} while resuming")
-            self.check_end(folder, [*said, ended.output], f"call {call} while resuming")
-
-    def _moved(self, folder: Path) -> list[object]:
-        return ["--resume", folder / "run", "--save-dir", folder / "model"]
-
-    def denied(self, every: int) -> None:
-        """From some call on the disk is full, broken, read-only or over quota; later it is not, and the run goes on."""
-        folder = self.fresh("denied")
-        calls = self.trainer.run(self.arguments(folder), folder, Fault()).calls
-        for number, call in enumerate(range(1, calls + 1, every)):
-            code = DENIALS[number % len(DENIALS)]
-            where = f"{errno.errorcode[code]} from call {call} of {calls} on"
-            folder = self.fresh("denied")
-            ended = self.trainer.run(self.arguments(folder), folder, Fault(call, code))
-            self.counts["denials"] += 1
-            if ended.status != 1 or len(ended.errors.splitlines()) != 1 or os.strerror(code) not in ended.errors:
-                self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
-            self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
-            self.check_end(folder, [ended.output, self.resume(folder).output], where)
-
-    def stopped(self, every: int) -> None:
-        """SIGTERM or SIGINT at a call: saved, 128 + its number, and the run goes on."""
-        folder = self.fresh("stopped")
-        arguments = new_run(folder, self.data)
-        calls = self.trainer.run(arguments, folder, Fault()).calls
-        for number, call in enumerate(range(1, calls + 1, every)):
-            name = (signal.SIGTERM, signal.SIGINT)[number % 2]
-            where = f"{name.name} at call {call} of {calls}"
-            folder = self.fresh("stopped")
-            ended = self.trainer.run(arguments, folder, Fault(call, -name))
-            self.counts["signals"] += 1
-            published = ended.status == 0 and (folder / "run" / "run.json").read_text().count("outcome")
-            if (ended.status != 128 + name and not published) or ended.errors:
-                self.wrong.append(f"{where}: status {ended.status}: {ended.errors}")
-            self.wrong += [f"{where}: {broken}" for broken in broken_models(folder)]
-            self.check_end(folder, [ended.output, self.resume(folder).output], where)
-
-    def at_random(self, kills: int, seed: int) -> None:
-        """Kill after random times until the run has ended all the same; then the next run, until there were enough."""
-        random.seed(seed)
-        before = self.counts["kills"]
-        began = time.monotonic()
-        self.trainer.run(self.arguments(self.fresh("random")))
-        longest = time.monotonic() - began
-        while self.counts["kills"] - before < kills:
-            folder, said, alive = self.fresh("random"), [], True
-            while alive:
-                arguments = goes_on(folder)
-                self.counts["resumes" if arguments else "starts again"] += 1
-                ended = self.trainer.kill_after(random.uniform(0, longest), arguments or self.arguments(folder))
-                said.append(ended.output)
-                alive = self.check_killed(folder, ended, "at random")
-            self.check_end(folder, said, "at random")
 
 
 def main() -> int:
@@ -206,30 +238,50 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--random", type=int, default=150, help="kills after random times")
     parser.add_argument("--every", type=int, default=1, help="kill at each n-th call that changes a file")
+    parser.add_argument("--damages", type=int, default=3000, help="files damaged")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    random.seed(options.seed)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="kill-test-") as work:
-        trainer = Trainer(Path(work))
-        try:
-            test = KillTest(Path(work), trainer)
-            for name, part in (
-                ("at every call", lambda: test.everywhere(options.every)),
-                ("at every call while resuming", lambda: test.while_resuming(options.every)),
-                ("at calls, without exchange", lambda: test.everywhere(7 * options.every, no_exchange=True)),
-                ("denials", lambda: test.denied(6 * options.every)),
-                ("signals", lambda: test.stopped(4 * options.every)),
-                ("at random", lambda: test.at_random(options.random, options.seed)),
-            ):
-                part()
-                print(f"{name}: so far {dict(test.counts)}, wrong: {len(test.wrong)}", flush=True)
-        finally:
-            trainer.close()
+    with tempfile.TemporaryDirectory(prefix="kill-test-") as work, Trainer(Path(work)) as trainer:
+        test = KillTest(Path(work), trainer)
+        every, calls = options.every, test.calls()
+
+        def report(part: str) -> None:
+            print(f"{part}: so far {dict(test.counts)}, wrong: {len(test.wrong)}", flush=True)
+
+        test.damage(options.damages)
+        report("damage")
+        if os.geteuid() == 0:
+            for kilobytes in range(200, 3000, 400 * every):
+                test.fill_disk(kilobytes)
+            report("full disk")
+        started = time.monotonic()
+        test.calls()
+        longest = time.monotonic() - started
+        while test.counts["kills"] < options.random:
+            test.kill_at_random(longest)
+        report("SIGKILL at random")
+        for call in range(1, calls + 1, every):
+            test.kill_at(call)
+        report(f"SIGKILL at {'each' if every == 1 else f'every {every}th'} of {calls} calls")
+        for call in range(1, 60, 4 * every):
+            test.kill_resuming_at(call)
+        report("SIGKILL while resuming")
+        for call in range(1, test.calls(no_exchange=True) + 1, 16 * every):
+            test.kill_at(call, no_exchange=True)
+        report("SIGKILL without exchange of folders")
+        for number, call in enumerate(range(1, calls + 1, 12 * every)):
+            test.deny_from(call, DENIALS[number % len(DENIALS)])
+        report("denials")
+        for number, call in enumerate(range(1, calls // 2, 6 * every)):
+            test.stop_at(call, (signal.SIGTERM, signal.SIGINT)[number % 2])
+        report("signals")
     counts = test.counts
     print(
-        f"{counts['kills']} kills, {counts['denials']} denials, {counts['signals']} other signals, "
-        f"{counts['resumes']} resumes, {counts['starts again']} starts anew, "
-        f"{counts['runs compared']} runs compared with the undisturbed one; lost passes: {counts['lost passes']}; "
+        f"{counts['kills']} kills, {counts['denials']} denials, {counts['full disks']} full disks, "
+        f"{counts['signals']} other signals, {counts['resumes']} resumes, {counts['runs compared']} runs compared with the undisturbed one, "
+        f"{counts['damages refused']} damages refused; lost passes: {counts['lost passes']}; "
         f"wrong: {len(test.wrong)}; {time.monotonic() - began:.0f} s"
     )
     print("\n".join(test.wrong[:50]))

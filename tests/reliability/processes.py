@@ -66,8 +66,10 @@ class Trainer:
             env={**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"},
         )
 
-    def close(self) -> None:
-        """End the server."""
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._server.stdin.close()
         self._server.wait()
         self._server.stdout.close()
@@ -112,11 +114,6 @@ class Trainer:
     def run(self, arguments: Sequence[object], below: Path | None = None, fault: Fault | None = None) -> Ended:
         """Start a process and wait for it."""
         self.start(arguments, below, fault)
-        return self.wait()
-
-    def kill_after(self, seconds: float, arguments: Sequence[object]) -> Ended:
-        """Start a process and kill it after some time, unless it has ended before."""
-        self.start(arguments, kill_after=seconds)
         return self.wait()
 
 

@@ -19,11 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import tyro  # noqa: E402
+
 import model  # noqa: E402  before Paddle
 import train  # noqa: E402
 from training import figures, loop, progress  # noqa: E402, F401  what train.py imports, and Paddle with it
 
-assert model
+assert model and tyro
 loop.resolve_kernel("auto", "cpu", lambda line: None)
 
 
