@@ -38,12 +38,14 @@ def main(stop: StopRequest) -> int:
     else:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
+    from mnist.dataset import load_mnist
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = Console()
+    data = load_mnist(settings.data_dir, console)
     figures = Figures(folder.results, folder.steps, folder.figures)
-    outcome = train(settings, folder, [ProgressDisplay(console), figures], stop)
+    outcome = train(settings, folder, [ProgressDisplay(console), figures], stop, data)
     test = outcome.test
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
     print(f"published to {outcome.save_dir}/" + (f", replacing {outcome.replaced}" if outcome.replaced else ""))

@@ -146,7 +146,8 @@ def test_gpu_that_is_not_there_is_an_error(script: Script, small_data: Path, tmp
 
     if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
         pytest.skip("this machine has a GPU")
-    result = script("train.py", "--device", "gpu", "--data-dir", small_data, "--run-dir", tmp_path / "run")
+    arguments = ("--device", "gpu", "--data-dir", small_data, "--validation-size", 560)
+    result = script("train.py", *arguments, "--run-dir", tmp_path / "run")
     assert result.returncode == 1 and result.stderr.startswith("error: --device gpu:")
 
 

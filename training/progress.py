@@ -45,7 +45,7 @@ class ProgressDisplay(Handler):
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.percentage:3.0f} %  loss {task.fields[loss]:.4f}  {task.fields[accuracy]:6.2f} %"),
+                TextColumn("{task.percentage:3.0f} %  {task.fields[state]}"),
                 _Speed(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -57,8 +57,7 @@ class ProgressDisplay(Handler):
                 f"pass {started.first_pass}/{started.passes}",
                 total=started.passes * started.steps,
                 completed=done,
-                loss=float("nan"),
-                accuracy=float("nan"),
+                state="",
                 batch_size=started.batch_size,
             )
             self._bar.start()
@@ -73,8 +72,7 @@ class ProgressDisplay(Handler):
                 self._task,
                 completed=done,
                 description=f"pass {step.pass_number}/{started.passes}",
-                loss=step.loss,
-                accuracy=100 * step.accuracy,
+                state=f"loss {step.loss:.4f}  {100 * step.accuracy:6.2f} %",
             )
         elif time.monotonic() - self._said >= LINE_SECONDS:
             speed = self._rate.per_second()
