@@ -28,7 +28,8 @@ struct Problem {
 
 // x [N, C, H, W], weight [M, C, k, k], bias [M] -> out [N, M, H', W'], and what the backward pass must know of each
 // window, saved [N, M, H', W', SavedBytesPerWindow()]: the position of the maximum (0 to 3, row by row; the first among
-// equals), or a bit for every position whose gradient passes the activation, or four slopes as floats.
+// equals; 4 where ReLU lets no gradient pass), or for the mean a bit for every position whose gradient passes, or four
+// slopes as floats.
 void Forward(const Problem& problem, const float* x, const float* weight, const float* bias, float* out,
              uint8_t* saved);
 

@@ -123,6 +123,10 @@ inline void TransposeTile(Vec* t) {
 // (The remainder of the rows goes first: what it writes too much lies where whole vectors are yet to be written.)
 inline void TransposeOverwriting(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                                  int64_t to_stride) {
+  if (rows == 1 && to_stride == 1) {
+    memcpy(to, from, columns * sizeof(float));
+    return;
+  }
   const int64_t whole_rows = rows / kLanes * kLanes;
   for (int64_t pass = 0; pass < 2; ++pass) {
     const int64_t begin = pass == 0 ? whole_rows : 0, end = pass == 0 ? rows : whole_rows;
@@ -131,9 +135,9 @@ inline void TransposeOverwriting(const float* from, int64_t from_stride, int64_t
       int64_t c = 0;
       for (; c + kLanes <= columns; c += kLanes) {
         Vec t[kLanes];
-        for (int i = 0; i < kLanes; ++i) t[i] = i < valid ? Load(from + (r + i) * from_stride + c) : Vec{};
+        UNROLLED for (int i = 0; i < kLanes; ++i) t[i] = Load(from + (r + Min(i, valid - 1)) * from_stride + c);
         TransposeTile(t);
-        for (int i = 0; i < kLanes; ++i) Store(to + (c + i) * to_stride + r, t[i]);
+        UNROLLED for (int i = 0; i < kLanes; ++i) Store(to + (c + i) * to_stride + r, t[i]);
       }
       for (; c < columns; ++c) {
         for (int64_t i = 0; i < valid; ++i) to[c * to_stride + r + i] = from[(r + i) * from_stride + c];
@@ -239,7 +243,10 @@ inline void Finish(const Problem& p, const Vec (&sum)[4], Vec bias, float* out, 
       position = better ? Broadcast(i) : position;
     }
     best += bias;
-    if (p.activation == Activation::kRelu) best = best < 0.0f ? Vec{} : best;
+    if (p.activation == Activation::kRelu) {
+      position = best > 0.0f ? position : Broadcast(4);
+      best = best < 0.0f ? Vec{} : best;
+    }
     if (p.activation == Activation::kTanh) best = Tanh(best);
     StoreAligned(out + at, best);
     StoreAligned(code + at, reinterpret_cast<Vec>(position));
@@ -340,7 +347,7 @@ void ForwardImages(const Problem& p, const float* x, const float* packed_weight,
   const ForwardScratch scratch(p, scratch_base);
   const int64_t pixels = p.channels * p.height * p.width, windows = p.Windows();
   const int64_t taps = p.channels * p.kernel * p.kernel;
-  if (count < kLanes) memset(scratch.x, 0, pixels * kLanes * sizeof(float));
+  if (count < kLanes) memset(scratch.x, 0, pixels * kLanes * sizeof(float));  // lanes without an image
   TransposeOverwriting(x + first * pixels, pixels, count, pixels, scratch.x, kLanes);
   const FilterGroups groups(p.filters);
   for (int64_t g = 0; g < groups.count; ++g) {
@@ -556,7 +563,8 @@ struct List {
 // Appends the positions of one filter in one image that a gradient reaches, as 4 * window + place in the window, counted
 // from first_position; returns the sum of these gradients.
 // kMax: `saved` names the place that each window's gradient goes to. kMean: the place is `place`, for all windows.
-template <Pooling pooling, Activation activation>
+// Of the output only the slope of tanh needs to be known.
+template <Pooling pooling, bool is_tanh>
 float AppendPositions(const float* out, const uint8_t* saved, const float* grad_out, int place, int64_t windows,
                       int32_t first_position, List* list) {
   constexpr bool kIsMax = pooling == Pooling::kMax;
@@ -564,21 +572,17 @@ float AppendPositions(const float* out, const uint8_t* saved, const float* grad_
   int64_t i = 0;
   float sum = 0;
 #if defined(__AVX512F__)
-  if constexpr (kIsMax || activation != Activation::kTanh) {
+  if constexpr (kIsMax || !is_tanh) {
     const __m512i four_each = _mm512_set_epi32(60, 56, 52, 48, 44, 40, 36, 32, 28, 24, 20, 16, 12, 8, 4, 0);
     Vec sums = {};
     for (; i < windows; i += kLanes) {
       const __mmask16 valid = windows - i < kLanes ? (1u << (windows - i)) - 1 : 0xFFFF;
       const __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(valid, saved + i));
-      __mmask16 passes = valid;
-      if constexpr (!kIsMax) {
-        passes = _mm512_mask_test_epi32_mask(valid, code, _mm512_set1_epi32(1 << place));
-      } else if constexpr (activation == Activation::kRelu) {
-        passes = _mm512_cmp_ps_mask(_mm512_maskz_loadu_ps(valid, out + i), _mm512_setzero_ps(), _CMP_GT_OQ);
-      }
+      const __mmask16 passes = kIsMax ? _mm512_mask_cmplt_epi32_mask(valid, code, _mm512_set1_epi32(4))
+                                      : _mm512_mask_test_epi32_mask(valid, code, _mm512_set1_epi32(1 << place));
       Vec value = _mm512_maskz_loadu_ps(passes, grad_out + i);
       if constexpr (!kIsMax) value *= 0.25f;
-      if constexpr (kIsMax && activation == Activation::kTanh) {
+      if constexpr (kIsMax && is_tanh) {
         const Vec y = _mm512_maskz_loadu_ps(valid, out + i);
         value *= 1.0f - y * y;
       }
@@ -596,14 +600,13 @@ float AppendPositions(const float* out, const uint8_t* saved, const float* grad_
   }
 #endif
   for (; i < windows; ++i) {
-    float slope = 1;
+    float slope = saved[i] < 4;
     if constexpr (!kIsMax) {
-      slope = 0.25f * (activation == Activation::kTanh ? slopes[4 * i + place] : static_cast<float>(saved[i] >> place & 1));
-    } else if constexpr (activation == Activation::kTanh) {
+      slope = 0.25f * (is_tanh ? slopes[4 * i + place] : static_cast<float>(saved[i] >> place & 1));
+    } else if constexpr (is_tanh) {
       slope = 1 - out[i] * out[i];
     }
-    float value = grad_out[i] * slope;
-    if (kIsMax && activation == Activation::kRelu) value = out[i] > 0 ? value : 0;
+    const float value = slope == 0 ? 0 : grad_out[i] * slope;
     sum += value;
     list->value[list->count] = value;
     list->index[list->count] = first_position + static_cast<int32_t>(4 * i) + (kIsMax ? saved[i] : place);
@@ -617,14 +620,12 @@ float AppendPositions(const Problem& p, const float* out, const uint8_t* saved, 
   const int64_t windows = p.Windows();
   float sum = 0;
   if (p.pooling == Pooling::kMean) {
-    const auto append = p.SavesSlopes() ? AppendPositions<Pooling::kMean, Activation::kTanh>
-                                        : AppendPositions<Pooling::kMean, Activation::kRelu>;
+    const auto append = p.SavesSlopes() ? AppendPositions<Pooling::kMean, true> : AppendPositions<Pooling::kMean, false>;
     for (int place = 0; place < 4; ++place) sum += append(out, saved, grad_out, place, windows, first_position, list);
     return sum;
   }
-  const auto append = p.activation == Activation::kRelu   ? AppendPositions<Pooling::kMax, Activation::kRelu>
-                      : p.activation == Activation::kTanh ? AppendPositions<Pooling::kMax, Activation::kTanh>
-                                                          : AppendPositions<Pooling::kMax, Activation::kNone>;
+  const auto append = p.activation == Activation::kTanh ? AppendPositions<Pooling::kMax, true>
+                                                        : AppendPositions<Pooling::kMax, false>;
   return append(out, saved, grad_out, 0, windows, first_position, list);
 }
 
@@ -826,6 +827,13 @@ int64_t SortByLength(const Lists& lists, int64_t positions, int32_t* begin, int3
   return used;
 }
 
+// Asks for the next images while there is much to do with these: they come from beyond the second-level cache, each in
+// pieces too short for the processor to see them coming.
+inline void Prefetch(const void* begin, int64_t bytes) {
+  const char* bytes_begin = static_cast<const char*>(begin);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(bytes_begin + i, 0, 2);
+}
+
 void BackwardImages(const Problem& p, const float* x, const float* packed_weight, const float* out,
                     const uint8_t* saved, const float* grad_out, int64_t first, int64_t count, float* grad_x,
                     float* partial_weight, float* partial_bias, float* scratch_base) {
@@ -851,6 +859,13 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
     const int64_t images = Min(scratch.together, first + count - n);
     for (int64_t i = 0; i < images; ++i) {
       Unfold(p, patches, x + (n + i) * image_floats, scratch.rest_hwc, scratch.unfolded + i * scratch.image);
+    }
+    const int64_t next = n + images, next_images = Min(scratch.together, first + count - next);
+    if (next_images > 0) {
+      const int64_t at = next * p.filters * windows, size = next_images * p.filters * windows;
+      Prefetch(x + next * image_floats, next_images * image_floats * sizeof(float));
+      Prefetch(grad_out + at, size * sizeof(float));
+      Prefetch(saved + at * p.SavedBytesPerWindow(), size * p.SavedBytesPerWindow());
     }
     if (with_image) memset(filters.count, 0, images * scratch.image_positions * sizeof(int32_t));
     for (int64_t m = 0; m < p.filters; ++m) {
