@@ -38,10 +38,19 @@ class Squashing:
         """What is left to do of f when t = tanh(slope · a) is there, or a mean of such values."""
         return self.amplitude * t + self.offset
 
+    def initial(self, fan_in: int) -> Initializer:
+        """Initial weights of units with this function: the paper's ±2.4 / fan-in, uniform, for the paper's function.
+
+        Another function has them as much larger as it is flatter at 0; with the paper's own bound, six layers of
+        sigmoids let nothing of an image through.
+        """
+        return uniform(2.4 / fan_in * _PAPERS_STEEPNESS / (self.amplitude * self.slope))
+
 
 # "tanh" is the paper's equation 6 with the constants of its appendix A, by which f(±1) = ±1. "sigmoid", which the
 # documents speak of, is 1 / (1 + e^-a) = (1 + tanh(a / 2)) / 2.
 SQUASHINGS = {"tanh": Squashing(1.7159, 2 / 3, 0.0), "sigmoid": Squashing(0.5, 0.5, 0.5)}
+_PAPERS_STEEPNESS = SQUASHINGS["tanh"].amplitude * SQUASHINGS["tanh"].slope
 
 # The maps of S2 that each map of C3 reads: the paper's table I (document 004 prints it damaged).
 C3_READS = (
@@ -51,8 +60,10 @@ C3_READS = (
     (0, 1, 2, 3, 4, 5),
 )
 
-# The paper's j, the penalty of the rubbish class; it gives no value.
-RUBBISH_PENALTY = 10.0
+# The paper's j, the penalty of the rubbish class; it gives no value. It is the distance from which on a digit is pulled
+# to its bitmap with full force, and the smaller the better: after 3 passes 98.50 % on validation for j = 1, 98.20 % for
+# 10, 97.04 % for 30 (Adam 1e-3, batch 32, seed 1).
+RUBBISH_PENALTY = 1.0
 
 
 class PartialConv(nn.Layer):
@@ -73,7 +84,7 @@ class PartialConv(nn.Layer):
         # A plain list beside the parameters' names: Paddle 3.3's ParameterList takes none of a static program.
         self.weights = []
         for number, (count, maps) in enumerate(runs, start=1):
-            init = _initial(count * size * size)
+            init = squashing.initial(count * size * size)
             self.weights.append(self.create_parameter([maps * count, size, size], default_initializer=init))
             self.add_parameter(f"weight{number}", self.weights[-1])
         self.bias = self.create_parameter([len(reads)], is_bias=True)
@@ -107,7 +118,7 @@ class Subsampling(nn.Layer):
 
     def __init__(self, maps: int, squashing: Squashing) -> None:
         super().__init__()
-        self.coefficient = self.create_parameter([maps], default_initializer=_initial(4))
+        self.coefficient = self.create_parameter([maps], default_initializer=squashing.initial(4))
         self.bias = self.create_parameter([maps], is_bias=True)
         self.squashing = squashing
 
@@ -139,17 +150,17 @@ class LeNet51998(Network):
 
     C1 conv 6@5 → S2 subsampling → C3 conv 16@5, partially connected → S4 subsampling → C5 conv 120@5 → F6 FC 84 → RBF
     10. Every unit up to F6 is squashed, a convolution's too: "units in layers up to F6 compute a dot product" that "is
-    then passed through a sigmoid squashing function".
+    then passed through a sigmoid squashing function", by which the paper means its scaled tanh. `squashing="sigmoid"`
+    gives the logistic function to all layers but F6, where it could not meet the bitmaps' -1.
 
     A score is minus the penalty y of an RBF unit; the smallest penalty is the answer. The loss is the paper's maximum a
     posteriori criterion (equation 9), y_label + log(e^-j + Σ_i e^-y_i): minus the logarithm of the probability that a
-    softmax over the ten scores and the score -j of a rubbish class gives the label. An image's ten probabilities may
-    therefore add up to less than 1. The paper gives no j; see `RUBBISH_PENALTY`.
+    softmax over the ten scores and the score -j of a rubbish class gives the label. An image's ten probabilities
+    therefore add up to less than 1, and a digit that is far from its bitmap has a small one even if it is the answer.
 
-    As in the paper, weights start uniform within ±2.4 / fan-in, a subsampling unit's fan-in being 4; biases start at 0.
-
-    The paper's text counts 60,000 trainable parameters, which leaves out the RBF units' 840 as these are fixed; its
-    S2 and C3 agree with what is built here.
+    Weights start as in the paper, uniform within ±2.4 / fan-in (`Squashing.initial`), a subsampling unit's fan-in being
+    4; biases start at 0. The counts are the documents'. The paper's own, 60,000 trainable parameters, leaves out the
+    fixed 840 of the RBF units.
     """
 
     image = ImageSpec(size=32, low=-0.1, high=1.175, fit="pad")
@@ -158,14 +169,14 @@ class LeNet51998(Network):
         self, squashing: Literal["tanh", "sigmoid"] = "tanh", train_rbf: bool = False, kernel: Kernel = "stock"
     ) -> None:
         super().__init__()
-        self.squashing = SQUASHINGS[squashing]
+        self.squashing, self.last_squashing = SQUASHINGS[squashing], SQUASHINGS["tanh"]
         zero = nn.initializer.Constant(0.0)
         self.c1 = PartialConv(1, [(0,)] * 6, 5, self.squashing, kernel)
         self.s2 = Subsampling(6, self.squashing)
         self.c3 = PartialConv(6, C3_READS, 5, self.squashing, kernel)
         self.s4 = Subsampling(16, self.squashing)
-        self.c5 = WholeMapConv(16, 120, 5, _initial(16 * 5 * 5), zero)
-        self.f6 = fully_connected(120, WIDTH * HEIGHT, _initial(120), zero)
+        self.c5 = WholeMapConv(16, 120, 5, self.squashing.initial(16 * 5 * 5), zero)
+        self.f6 = fully_connected(120, WIDTH * HEIGHT, self.last_squashing.initial(120), zero)
         self.output = RBF(train_rbf)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
@@ -173,7 +184,7 @@ class LeNet51998(Network):
         x = self.s2(self.c1(image))  # 6 × 14 × 14
         x = self.s4(self.c3(x))  # 16 × 5 × 5
         x = self.squashing(self.c5(x))
-        x = self.squashing(self.f6(x))
+        x = self.last_squashing(self.f6(x))
         return -self.output(x)
 
     def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:
@@ -187,7 +198,3 @@ class LeNet51998(Network):
 
 def _with_rubbish(scores: paddle.Tensor) -> paddle.Tensor:
     return paddle.concat([scores, paddle.full_like(scores[:, :1], -RUBBISH_PENALTY)], axis=1)
-
-
-def _initial(fan_in: int) -> Initializer:
-    return uniform(2.4 / fan_in)
