@@ -253,7 +253,7 @@ def main() -> int:
         test.damage(options.damages)
         report("damage")
         if os.geteuid() == 0:
-            for kilobytes in range(200, 3000, 400 * every):
+            for kilobytes in range(200, 2000, 200 * every):
                 test.fill_disk(kilobytes)
             report("full disk")
         started = time.monotonic()
@@ -280,7 +280,8 @@ def main() -> int:
     counts = test.counts
     print(
         f"{counts['kills']} kills, {counts['denials']} denials, {counts['full disks']} full disks, "
-        f"{counts['signals']} other signals, {counts['resumes']} resumes, {counts['runs compared']} runs compared with the undisturbed one, "
+        f"{counts['signals']} other signals, {counts['resumes']} resumes, "
+        f"{counts['runs compared']} runs compared with the undisturbed one, "
         f"{counts['damages refused']} damages refused; lost passes: {counts['lost passes']}; "
         f"wrong: {len(test.wrong)}; {time.monotonic() - began:.0f} s"
     )
