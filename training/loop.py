@@ -499,6 +499,7 @@ class _Run:
         save_model(save_dir, saved.program, saved.parameters, saved.card)
         outcome = {
             "passes": progress.passes,
+            "of": self.recipe.passes,  # more than were done where patience ended the run
             "best_pass": progress.best_pass,
             "test_correct": test.correct,
             "test_total": test.total,

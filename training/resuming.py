@@ -21,11 +21,10 @@ Record = Mapping[str, Any]
 def what_was_finished(folder: RunFolder, passes: int | None) -> str:
     """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
     outcome = _part(folder.read_record(whole=True), "outcome")
-    done = outcome.get("passes")
-    if not isinstance(done, int) or (passes or 0) > done:
+    if not isinstance(outcome.get("of"), int) or (passes or 0) > outcome["of"]:
         return ""
-    best, correct, total, where = (
-        one_line(outcome.get(name)) for name in ("best_pass", "test_correct", "test_total", "published")
+    done, best, correct, total, where = (
+        one_line(outcome.get(name)) for name in ("passes", "best_pass", "test_correct", "test_total", "published")
     )
     return (
         f"{folder.path}: this run is finished: {done} passes, best pass {best} with {correct}/{total}, "
