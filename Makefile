@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; 
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test test-long lint smoke clean
+.PHONY: help venv train test test-long lint smoke tables clean
 
 help:          ## Show this.
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ lint: $(VENV)/installed-test   ## Style and types alone.
 
 smoke: $(VENV)/installed   ## The main job in small: train, infer, compare (VENV and REQUIREMENTS choose the Paddle).
 	tests/smoke.sh $(VENV)/bin/python
+
+tables: venv   ## Remake the tables of the README from the logs in docs/runs/.
+	$(VENV)/bin/python -m training.tables
 
 clean:   ## Remove the environment; runs and models stay.
 	rm -rf .venv .venv-*
