@@ -71,6 +71,8 @@ class Settings:
     """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
+    profile: bool = False
+    """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
     """Print the network's layers, parameters, connections and multiply-adds, and leave."""
 
@@ -141,7 +143,7 @@ def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Setti
     folder = RunFolder(run_dir, one_line(record.get("run") or ""))
     try:
         own = from_json(record["settings"])
-    except (TypeError, ValueError, UsageError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, UsageError) as error:
         raise UserError(f"{folder.record}: settings that this release does not have: {one_line(error, 160)}") from error
     settings = parse(own)
     for field in dataclasses.fields(Settings):

@@ -1,0 +1,246 @@
+"""The readers of foreign bytes, each as a function that takes any bytes and may raise nothing but a UserError.
+
+A reader gets the bytes where a stranger could put them: as a file's content, in a folder whose other files are right,
+and behind checksums that fit, so that what lies after the checks is tried too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from PIL import Image
+
+from common.errors import UserError
+from common.files import sha256
+from common.sealed import parsed, sealed
+from mnist.digit import to_mnist
+from mnist.idx import encode, read_images, read_labels, read_pickle
+from mnist.picture import Limits, read_picture
+from model.inference import CARD, load_model, save_model
+from training import checkpoint
+from training.answers import read_answers, write_answers
+from training.results import ResultsLog, Row, Step, StepsLog, read_results, read_steps
+from training.run import RunFolder
+from training.settings import Settings, resumed, to_json
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader.
+
+    Attributes:
+        read: tries it on any bytes, with a folder for its files; raises UserError or nothing.
+        seeds: good inputs, from which to depart.
+    """
+
+    read: Callable[[bytes, Path], object]
+    seeds: Callable[[Path], list[bytes]]
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the readers' files, in memory if the system has such a place."""
+    return tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+
+
+def _file(data: bytes, folder: Path) -> Path:
+    path = folder / "file"
+    path.write_bytes(data)
+    return path
+
+
+# mnist.idx: raw and gzip, images and labels; the pickle behind a sum that fits, as itself and compressed.
+
+
+def _read_idx(data: bytes, folder: Path) -> None:
+    path = _file(data, folder)
+    for read in (read_images, read_labels):
+        with contextlib.suppress(UserError):
+            read(path)
+
+
+def _idx_seeds(folder: Path) -> list[bytes]:
+    images, labels = encode(np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)), encode(np.arange(7, dtype=np.uint8))
+    return [images, labels, gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)]
+
+
+def _read_pickle(data: bytes, folder: Path) -> None:
+    for content in (data, gzip.compress(data, 1, mtime=0)):
+        with contextlib.suppress(UserError):
+            read_pickle(_file(content, folder), sha256(content))
+
+
+def _pickle_seeds(folder: Path) -> list[bytes]:
+    pair = np.zeros((1, 784), np.float32), np.zeros(1, np.int64)
+    return [pickle.dumps((pair, pair, pair), protocol=protocol) for protocol in (1, 2)]
+
+
+# mnist.picture, and what makes a digit of it.
+
+
+def _read_picture(data: bytes, folder: Path) -> None:
+    to_mnist(read_picture(data, Limits(max_pixels=100_000)))
+
+
+def _picture_seeds(folder: Path) -> list[bytes]:
+    drawn = np.full((24, 20), 255, np.uint8)
+    drawn[4:20, 9:12] = 0
+    seeds = []
+    for mode, kind in [("L", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("P", "GIF"), ("1", "PPM"), ("L", "JPEG")]:
+        seeds.append((mode, kind, {}))
+    seeds += [("CMYK", "TIFF", {}), ("RGB", "BMP", {}), ("L", "TIFF", {"compression": "tiff_lzw"}), ("RGB", "WEBP", {})]
+    seeds += [("RGB", "TGA", {}), ("RGB", "PCX", {}), ("L", "SGI", {}), ("RGB", "ICO", {"sizes": [(20, 24)]})]
+    found = []
+    for mode, kind, options in seeds:
+        file = io.BytesIO()
+        Image.fromarray(drawn).convert(mode).save(file, kind, **options)
+        found.append(file.getvalue())
+    return found
+
+
+# training.results
+
+
+def _read_results(data: bytes, folder: Path) -> None:
+    for read in (read_results, read_steps, ResultsLog, StepsLog):
+        with contextlib.suppress(UserError):
+            read(_file(data, folder))
+
+
+def _results_seeds(folder: Path) -> list[bytes]:
+    four = {"loss": 0.1, "correct": 9, "total": 10, "accuracy": 0.9}
+    scores = {f"{images}_{name}": value for images in ("validation", "test") for name, value in four.items()}
+    plain = {"train_loss": 0.5, "train_accuracy": 0.25, "learning_rate": 1e-3, "seconds": 2.5, "images_per_second": 9.0}
+    results, steps = ResultsLog(folder / "results"), StepsLog(folder / "steps")
+    for number in (1, 2):
+        results.append(Row(run="a", pass_number=number, best=number == 1, **plain, **scores))
+        steps.append(Step(pass_number=1, step=number, loss=0.5, accuracy=0.25, learning_rate=0.1))
+    return [results.path.read_bytes(), steps.path.read_bytes()]
+
+
+# training.checkpoint: each of its files, the others right; behind sums that fit.
+
+
+def _read_checkpoint(data: bytes, folder: Path) -> None:
+    """The first byte says which of the four files the others are."""
+    name = (checkpoint.MANIFEST, *_CHECKPOINT)[(data or b"\0")[0] % 4]
+    contents = {**_CHECKPOINT, name: _resealed(data[1:])}
+    if name != checkpoint.MANIFEST:
+        contents[checkpoint.MANIFEST] = _manifest({**_CHECKPOINT, name: contents[name]})
+    here = folder / "0001-000002"
+    here.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (here / name).write_bytes(content)
+    checkpoint.load_checkpoint(folder)
+
+
+_CHECKPOINT = {
+    checkpoint.STATE: safetensors.numpy.save({"a": np.zeros((2, 3), np.float32), "b": np.ones((), np.int64)}),
+    checkpoint.PROGRESS: b'{"passes": 1, "steps": 2}',
+    checkpoint.LOG: b"",
+}
+
+
+def _manifest(contents: dict[str, bytes]) -> bytes:
+    return sealed({name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()})
+
+
+def _checkpoint_seeds(folder: Path) -> list[bytes]:
+    contents = (_manifest(_CHECKPOINT), *_CHECKPOINT.values())
+    return [bytes([number]) + content for number, content in enumerate(contents)]
+
+
+def _resealed(data: bytes) -> bytes:
+    """JSON with a seal that fits, if `data` is any; else `data`."""
+    try:
+        return sealed(parsed(data))
+    except (ValueError, RecursionError):
+        return data
+
+
+# model.inference: the card.
+
+
+def _read_card(data: bytes, folder: Path) -> None:
+    model = folder / "model"
+    if not model.exists():
+        save_model(model, b"program", b"parameters", _CARD)
+    (model / CARD).write_bytes(_resealed(data))
+    load_model(model)
+
+
+_CARD = {
+    "input": {"name": "image", "shape": [-1, 1, 28, 28], "low": 0.0, "high": 1.0, "fit": "none"},
+    "labels": [str(digit) for digit in range(10)],
+    "scores": {"test": {"loss": 0.1, "correct": 9, "total": 10}},
+}
+
+
+def _card_seeds(folder: Path) -> list[bytes]:
+    save_model(folder / "model", b"program", b"parameters", _CARD)
+    return [(folder / "model" / CARD).read_bytes()]
+
+
+# training.run and training.settings: run.json; training.answers.
+
+
+def _read_record(data: bytes, folder: Path) -> None:
+    (folder / "run.json").write_bytes(_resealed(data))
+    resumed(folder, lambda settings: settings)
+
+
+def _record_seeds(folder: Path) -> list[bytes]:
+    run = RunFolder(folder)
+    run.write_record({"run": "a", "settings": to_json(Settings(passes=3, maps=(20, 50)))})
+    return [run.record.read_bytes()]
+
+
+def _read_answers(data: bytes, folder: Path) -> None:
+    read_answers(_file(data, folder))
+
+
+def _answers_seeds(folder: Path) -> list[bytes]:
+    write_answers(folder / "answers", np.arange(5), np.arange(5))
+    return [(folder / "answers").read_bytes()]
+
+
+TARGETS = {
+    "idx": Target(_read_idx, _idx_seeds),
+    "pickle": Target(_read_pickle, _pickle_seeds),
+    "picture": Target(_read_picture, _picture_seeds),
+    "results": Target(_read_results, _results_seeds),
+    "checkpoint": Target(_read_checkpoint, _checkpoint_seeds),
+    "card": Target(_read_card, _card_seeds),
+    "record": Target(_read_record, _record_seeds),
+    "answers": Target(_read_answers, _answers_seeds),
+}
+
+
+def run_once(target: Target, data: bytes, folder: Path) -> None:
+    """Try bytes on a reader; a UserError of one line is how it shall refuse them.
+
+    Raises:
+        Exception: whatever else the reader raised.
+    """
+    try:
+        target.read(data, folder)
+    except UserError as error:
+        if len(str(error).splitlines()) > 1:
+            raise AssertionError(f"an error of several lines: {error}") from error
+
+
+def seeds(name: str) -> list[bytes]:
+    """Good inputs of a target, and the found cases that are kept in corpus/."""
+    with scratch() as folder:
+        kept = Path(__file__).parent / "corpus" / name
+        good = TARGETS[name].seeds(Path(folder))
+        return [*good, *(path.read_bytes() for path in sorted(kept.glob("*")))]
