@@ -72,6 +72,7 @@ def main(stop: StopRequest) -> int:
         from recognition.output import FORMATS
         from recognition.reader import Failure, find_pictures, recognise
 
+        stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
         model = load_model(settings.model_dir)
         predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
         header, line = FORMATS[settings.format]

@@ -8,12 +8,12 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -170,14 +170,13 @@ def _compile(compiler: str, work: Path) -> Path:
     for name, flags in kernel_flags().items():
         units[f"kernels_{name}"] = ("kernels.cc", flags)
 
-    def compile_unit(name: str) -> str:
-        source, flags = units[name]
-        target = str(work / f"{name}.o")
-        _run([compiler, *_FLAGS, *flags, "-c", str(_SOURCES / source), "-o", target])
-        return target
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        objects = list(pool.map(compile_unit, units))
+    objects = [str(work / f"{name}.o") for name in units]
+    _run(
+        *(
+            [compiler, *_FLAGS, *flags, "-c", str(_SOURCES / source), "-o", target]
+            for (source, flags), target in zip(units.values(), objects, strict=True)
+        )
+    )
     library = work / "conv_pool.so"
     # Paddle's library is in the process already; naming it here is what makes its symbols visible to this one.
     link = [f"-L{root}/base", f"-Wl,-rpath,{root}/base", f"-Wl,-rpath-link,{root}/libs", "-l:libpaddle.so", "-pthread"]
@@ -185,11 +184,31 @@ def _compile(compiler: str, work: Path) -> Path:
     return library
 
 
-def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LONGEST_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise _BuildError(f"{command[0]} did not end within {_LONGEST_SECONDS} s") from error
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
-        raise _BuildError(f"{command[0]} failed with status {done.returncode}: {one_line(lines[0])}")
+def _run(*commands: list[str]) -> None:
+    """Run compilers side by side; none of them, nor what they start, outlives this call, whatever ends it."""
+    with ExitStack() as stack:
+        processes = []
+        for command in commands:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            processes.append(stack.enter_context(process))
+            stack.callback(_end, process)
+        for process in processes:
+            try:
+                _, said = process.communicate(timeout=_LONGEST_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise _BuildError(f"{commands[0][0]} did not end within {_LONGEST_SECONDS} s") from error
+            if process.returncode != 0:
+                lines = [line for line in said.splitlines() if "error" in line] or said.splitlines() or ["?"]
+                raise _BuildError(f"{commands[0][0]} failed with status {process.returncode}: {one_line(lines[0])}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
