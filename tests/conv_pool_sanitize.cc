@@ -153,6 +153,7 @@ int main() {
     }
   }
   problems.push_back({600, 2, 4, 4, 3, 3, Activation::kRelu, Pooling::kMax});  // more blocks than partial sums
+  problems.push_back({0, 2, 6, 6, 3, 3, Activation::kRelu, Pooling::kMax});
   for (size_t i = 0; i < problems.size(); ++i) {
     conv_pool_set_threads(1 + static_cast<int>(i % 3));
     if (!Check(problems[i], &random)) return 1;

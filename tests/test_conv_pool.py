@@ -118,6 +118,11 @@ def test_fused_agrees_on_any_shape(images, channels, kernel, beyond, filters, ac
     assert_close(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling))
 
 
+def test_an_image_too_small_is_an_error_of_one_line():
+    with pytest.raises(UserError, match="an image of 3×4 is too small for a kernel of 3×3"):
+        run("stock", random_arrays(1, 1, 3, 4, 1, 3))
+
+
 @pytest.mark.usefixtures("fused")
 def test_the_first_of_equal_maxima_gets_the_gradient():
     arrays = [np.zeros((1, 1, 4, 4)), np.ones((1, 1, 1, 1)), np.ones(1), np.ones((1, 1, 2, 2))]

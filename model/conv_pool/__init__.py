@@ -6,6 +6,7 @@ from typing import Literal
 
 import paddle
 
+from common.errors import UserError
 from model.conv_pool.build import load_fused, resolve_kernel
 from model.conv_pool.fused import fused_conv_pool
 from model.conv_pool.stock import stock_conv_pool
@@ -37,6 +38,15 @@ def conv_pool(
 
     Returns:
         [N, M, ⌊(H−k+1)/2⌋, ⌊(W−k+1)/2⌋].
+
+    Raises:
+        UserError: not even one window fits the image.
     """
+    height, width, size = x.shape[2], x.shape[3], weight.shape[2]
+    if min(height, width) <= size:
+        raise UserError(
+            f"convolution and pooling: an image of {height}×{width} is too small for a kernel of {size}×{size} and a"
+            f" pooling of 2×2, which need {size + 1} pixels a side; choose a smaller kernel"
+        )
     implementation = fused_conv_pool if kernel == "fused" else stock_conv_pool
     return implementation(x, weight, bias, activation, pooling)

@@ -75,10 +75,12 @@ void Backward(const Problem& p, const float* x, const float* weight, const float
               const float* grad_out, float* grad_x, float* grad_weight, float* grad_bias) {
   const Kernels& kernels = ChosenKernels();
   const int64_t blocks = CeilDiv(p.images, kImagesPerUnit);
-  const int64_t units = blocks < kMaxPartials ? blocks : kMaxPartials;
+  // An empty batch has one empty unit, which makes its gradients 0.
+  const int64_t units = blocks < 1 ? 1 : blocks < kMaxPartials ? blocks : kMaxPartials;
   const int64_t weight_floats = CeilDiv(kernels.backward_weight_floats(p), 16) * 16;
   const int64_t bias_floats = CeilDiv(p.filters, 16) * 16;
-  Call call(kernels.backward_scratch_floats(p, grad_x != nullptr), weight_floats + units * (weight_floats + bias_floats));
+  Call call(kernels.backward_scratch_floats(p, grad_x != nullptr),
+            weight_floats + units * (weight_floats + bias_floats));
   float* packed = call.Shared();
   if (grad_x != nullptr) kernels.pack_backward_weight(p, weight, packed);
   float* partial_weight[kMaxPartials];

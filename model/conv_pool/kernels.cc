@@ -4,11 +4,11 @@
 // filters x one pooling window is accumulated in registers; maximum, bias and activation are applied before anything is
 // stored, and the convolution's output never exists in memory.
 //
-// Backward: the gradient of a window reaches one of its four positions (or none, where ReLU is flat). The positions that
-// it reaches are listed, and each adds a multiple of an image patch to its filter's gradient, and a multiple of its
-// filter to a patch of the image's gradient: less than a quarter of the dense work. Vectors run along kernel row x
-// channel here. Images are unfolded beforehand, one copy of each kernel row for each position, so that every vector of a
-// patch is aligned; an unaligned 64-byte load costs two.
+// Backward: the gradient of a window reaches one of its four positions (or none, where ReLU is flat). The positions
+// that it reaches are listed, and each adds a multiple of an image patch to its filter's gradient, and a multiple of
+// its filter to a patch of the image's gradient: less than a quarter of the dense work. Vectors run along channels and
+// columns here. Images are unfolded beforehand so that every vector of every patch is aligned: a load of 64 bytes that
+// crosses a cache line costs two.
 //
 // No standard library code with external linkage may be used here: the linker keeps one copy of an inline function, and
 // if that is the one compiled for AVX-512, it crashes processors without.
@@ -52,6 +52,7 @@ constexpr int kMaxRunVectors = 8;
 // What of the first-level cache, 32 KiB or more on every processor of the last decade, the backward pass gives to
 // unfolded images, and to weights.
 constexpr int64_t kImageCacheFloats = 10000;
+constexpr int64_t kMaxTogether = 8;
 constexpr int64_t kWeightCacheFloats = 6400;
 
 // Loops over registers must disappear, or the registers become memory.
@@ -118,8 +119,8 @@ inline void TransposeTile(Vec* t) {
 }
 
 // rows x columns floats, `from` with row stride from_stride, into their transpose with row stride to_stride.
-// Every row of `to` but the last may be written up to kLanes - 1 floats beyond its end and must be followed in memory by
-// the next; after the last, this many floats of slack are needed where rows is no multiple of kLanes.
+// Every row of `to` but the last may be written up to kLanes - 1 floats beyond its end and must be followed in memory
+// by the next; after the last, this many floats of slack are needed where rows is no multiple of kLanes.
 // (The remainder of the rows goes first: what it writes too much lies where whole vectors are yet to be written.)
 inline void TransposeOverwriting(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                                  int64_t to_stride) {
@@ -368,8 +369,8 @@ void ForwardImages(const Problem& p, const float* x, const float* packed_weight,
 // ---- backward ---------------------------------------------------------------------------------------------------
 
 // How an image is unfolded. The pixel at (y, x) has, in aligned vectors: its channels, as far as they fill vectors (the
-// `whole` ones), and of the `rest` channels its own and those of the pixels to its right. A patch is then `steps` pieces,
-// each of `vectors` vectors at fixed offsets from the patch's first pixel:
+// `whole` ones), and of the `rest` channels its own and those of the pixels to its right. A patch is then `steps`
+// pieces, each of `vectors` vectors at fixed offsets from the patch's first pixel:
 //   - the whole vectors of `kernel` pixels;
 //   - vectors of the rest: one of every rest_columns-th pixel, or, if that takes more vectors than one run of all
 //     kernel x rest floats, this run, of which then every pixel has a copy.
@@ -503,7 +504,7 @@ void Unfold(const Problem& p, const Patches& patches, const float* image, float*
         break;
       case 2: UnfoldRows<2>(patches, rest_hwc, width, run, unfolded); break;
       case 3: UnfoldRows<3>(patches, rest_hwc, width, run, unfolded); break;
-      // A row of a vector of 16 has at least 1 float, and so many rows have kernels no smaller.
+      // No more: rows_per_step <= kernel, and rows_per_step * kernel <= 16 lanes.
       case 4: UnfoldRows<4>(patches, rest_hwc, width, run, unfolded); break;
     }
   }
@@ -560,7 +561,7 @@ struct List {
   int64_t count;
 };
 
-// Appends the positions of one filter in one image that a gradient reaches, as 4 * window + place in the window, counted
+// Appends the positions of one filter in one image that a gradient reaches, as 4 * window + place in it, counted
 // from first_position; returns the sum of these gradients.
 // kMax: `saved` names the place that each window's gradient goes to. kMean: the place is `place`, for all windows.
 // Of the output only the slope of tanh needs to be known.
@@ -580,7 +581,7 @@ float AppendPositions(const float* out, const uint8_t* saved, const float* grad_
       const __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(valid, saved + i));
       const __mmask16 passes = kIsMax ? _mm512_mask_cmplt_epi32_mask(valid, code, _mm512_set1_epi32(4))
                                       : _mm512_mask_test_epi32_mask(valid, code, _mm512_set1_epi32(1 << place));
-      Vec value = _mm512_maskz_loadu_ps(passes, grad_out + i);
+      Vec value = _mm512_maskz_mov_ps(passes, _mm512_maskz_loadu_ps(valid, grad_out + i));
       if constexpr (!kIsMax) value *= 0.25f;
       if constexpr (kIsMax && is_tanh) {
         const Vec y = _mm512_maskz_loadu_ps(valid, out + i);
@@ -620,7 +621,8 @@ float AppendPositions(const Problem& p, const float* out, const uint8_t* saved, 
   const int64_t windows = p.Windows();
   float sum = 0;
   if (p.pooling == Pooling::kMean) {
-    const auto append = p.SavesSlopes() ? AppendPositions<Pooling::kMean, true> : AppendPositions<Pooling::kMean, false>;
+    const auto append =
+        p.SavesSlopes() ? AppendPositions<Pooling::kMean, true> : AppendPositions<Pooling::kMean, false>;
     for (int place = 0; place < 4; ++place) sum += append(out, saved, grad_out, place, windows, first_position, list);
     return sum;
   }
@@ -659,7 +661,7 @@ void AddPatches(const List& list, const float* unfolded, const int32_t* position
     const Vec value = Broadcast(list.value[i]);
     const float* patch = unfolded + position_offset[list.index[i]];
     UNROLLED for (int s = 0; s < Steps; ++s) {
-      // Hides from the compiler that offset[v] + s * step could be computed beforehand: there are not so many registers.
+      // Hides from the compiler that offset[v] + s * step could be computed beforehand: that takes too many registers.
       asm("" : "+r"(patch));
       UNROLLED for (int v = 0; v < Vectors; ++v) to[s][v] += value * LoadAligned(patch + offset[v]);
       patch += step;
@@ -679,10 +681,15 @@ void AddPatches(const List& list, const float* unfolded, const int32_t* position
   }
 }
 
+// Which filter, by its place in the packed weights, and how much of it.
+struct Multiple {
+  int32_t filter;
+  float value;
+};
+
 // Lists of the same capacity, one after the other.
 struct Lists {
-  int32_t* index;
-  float* value;
+  Multiple* multiples;
   int32_t* count;
   int64_t capacity;
 };
@@ -697,9 +704,8 @@ void AddFilters(const Lists& lists, const int32_t* order, int64_t positions, con
   UNROLLED for (int v = 0; v < Vectors; ++v) offset[v] = block.vector_offset[v];
   for (int64_t i = 0; i < positions; ++i) {
     const int64_t position = order[i];
-    const float* value = lists.value + position * lists.capacity;
-    const int32_t* index = lists.index + position * lists.capacity;
-    const int32_t* end = index + lists.count[position];
+    const Multiple* multiple = lists.multiples + position * lists.capacity;
+    const Multiple* const end = multiple + lists.count[position];
     float* patch = grad + position_offset[position];
     Vec sum[Steps][Vectors];
     float* row = patch;
@@ -708,11 +714,11 @@ void AddFilters(const Lists& lists, const int32_t* order, int64_t positions, con
       UNROLLED for (int v = 0; v < Vectors; ++v) sum[s][v] = LoadAligned(row + offset[v]);
       row += block.step;
     }
-    for (; index != end; ++index, ++value) {
-      const Vec multiple = Broadcast(*value);
-      const float* weight = packed_weight + *index;
+    for (; multiple != end; ++multiple) {
+      const Vec value = Broadcast(multiple->value);
+      const float* weight = packed_weight + multiple->filter;
       UNROLLED for (int s = 0; s < Steps; ++s) {
-        UNROLLED for (int v = 0; v < Vectors; ++v) sum[s][v] += multiple * LoadAligned(weight + v * kLanes);
+        UNROLLED for (int v = 0; v < Vectors; ++v) sum[s][v] += value * LoadAligned(weight + v * kLanes);
         weight += block.piece;
       }
     }
@@ -778,13 +784,13 @@ struct BackwardScratch {
   float *rest_hwc, *unfolded, *grad;
   int32_t *position_offset, *order, *length_begin;
   Block* blocks;   // of the sums of one filter
-  List positions;  // of one filter
+  List positions[2];  // of one filter, and of the next
   Lists filters;   // of each position
   int64_t together, image, image_positions, patch_blocks, floats;
   BackwardScratch(const Problem& p, const Patches& patches, bool with_image, float* base) {
     // As many images are worked on together as the first-level cache holds: longer lists.
     image = patches.rows * patches.row;
-    together = Max(1, Min(8, kImageCacheFloats / image));
+    together = Max(1, Min(kMaxTogether, kImageCacheFloats / image));
     image_positions = 4 * p.Windows();
     const int64_t all = together * image_positions;
     // Slack: whole vectors are read and written at the last pixels, and several rows per vector reach below the last.
@@ -795,14 +801,13 @@ struct BackwardScratch {
     position_offset = arena.TakeInts(all);
     patch_blocks = Blocks(patches, kMaxSums).count();
     blocks = reinterpret_cast<Block*>(arena.Take(patch_blocks * sizeof(Block) / sizeof(float)));
-    positions = {arena.TakeInts(all + kLanes), arena.Take(all + kLanes), 0};
+    for (List& list : positions) list = {arena.TakeInts(all + kLanes), arena.Take(all + kLanes), 0};
     if (with_image) {
       grad = arena.Take(together * image);
       order = arena.TakeInts(all);
       length_begin = arena.TakeInts(p.filters + 2);
       filters.capacity = p.filters;
-      filters.index = arena.TakeInts(all * p.filters);
-      filters.value = arena.Take(all * p.filters);
+      filters.multiples = reinterpret_cast<Multiple*>(arena.Take(all * p.filters * 2));
       filters.count = arena.TakeInts(all);
     }
     floats = arena.used;
@@ -814,14 +819,15 @@ int64_t BackwardScratchFloats(const Problem& p, bool with_image) {
 }
 
 // An order of the positions by the length of their lists: where the number of rounds of a loop seldom changes, the
-// processor predicts its end. Returns how many positions have any filter at all; the order begins with these.
-int64_t SortByLength(const Lists& lists, int64_t positions, int32_t* begin, int32_t* order) {
+// processor predicts its end. Returns how many positions in [first, past) have any filter at all; the order begins with
+// these.
+int64_t SortByLength(const Lists& lists, int64_t first, int64_t past, int32_t* begin, int32_t* order) {
   // Counting sort, longest first: begin[i] is where the lists of length capacity - i go.
   memset(begin, 0, (lists.capacity + 2) * sizeof(int32_t));
-  for (int64_t i = 0; i < positions; ++i) ++begin[lists.capacity - lists.count[i] + 1];
+  for (int64_t i = first; i < past; ++i) ++begin[lists.capacity - lists.count[i] + 1];
   for (int64_t i = 1; i <= lists.capacity; ++i) begin[i] += begin[i - 1];
   const int64_t used = begin[lists.capacity];
-  for (int64_t i = 0; i < positions; ++i) {
+  for (int64_t i = first; i < past; ++i) {
     order[begin[lists.capacity - lists.count[i]]++] = static_cast<int32_t>(i);
   }
   return used;
@@ -844,7 +850,6 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
   for (int64_t i = 0; i < patch_blocks.count(); ++i) scratch.blocks[i] = patch_blocks[i];
   // The weights of a block, those of all filters, shall stay in the first-level cache.
   const Blocks filter_blocks(patches, Max(1, Min(kMaxSums, kWeightCacheFloats / (p.filters * kLanes))));
-  List& positions = scratch.positions;
   Lists& filters = scratch.filters;
   const int64_t image_floats = p.channels * p.height * p.width, windows = p.Windows();
   for (int64_t i = 0; i < scratch.together * scratch.image_positions; ++i) {
@@ -868,13 +873,20 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
       Prefetch(saved + at * p.SavedBytesPerWindow(), size * p.SavedBytesPerWindow());
     }
     if (with_image) memset(filters.count, 0, images * scratch.image_positions * sizeof(int32_t));
-    for (int64_t m = 0; m < p.filters; ++m) {
-      positions.count = 0;
+    const auto list_positions = [&](int64_t m) {
+      List& list = scratch.positions[m % 2];
+      list.count = 0;
       for (int64_t i = 0; i < images; ++i) {
         const int64_t at = ((n + i) * p.filters + m) * windows;
         partial_bias[m] += AppendPositions(p, out + at, saved + at * p.SavedBytesPerWindow(), grad_out + at,
-                                           static_cast<int32_t>(i * scratch.image_positions), &positions);
+                                           static_cast<int32_t>(i * scratch.image_positions), &list);
       }
+    };
+    list_positions(0);
+    for (int64_t m = 0; m < p.filters; ++m) {
+      // One filter ahead, so that the processor need not wait for the length of the list that it is about to read.
+      if (m + 1 < p.filters) list_positions(m + 1);
+      const List& positions = scratch.positions[m % 2];
       float* const grad_filter = partial_weight + m * patches.filter;
       for (int64_t i = 0; i < scratch.patch_blocks; ++i) {
         const Block& block = scratch.blocks[i];
@@ -884,18 +896,23 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
       for (int64_t i = 0; i < positions.count; ++i) {
         const int64_t position = positions.index[i];
         const int64_t at = position * filters.capacity + filters.count[position]++;
-        filters.index[at] = static_cast<int32_t>(m * patches.filter);
-        filters.value[at] = positions.value[i];
+        filters.multiples[at] = {static_cast<int32_t>(m * patches.filter), positions.value[i]};
       }
     }
     if (!with_image) continue;
-    const int64_t used =
-        SortByLength(filters, images * scratch.image_positions, scratch.length_begin, scratch.order);
+    int64_t used[kMaxTogether];
+    for (int64_t i = 0; i < images; ++i) {
+      const int64_t begin = i * scratch.image_positions;
+      used[i] = SortByLength(filters, begin, begin + scratch.image_positions, scratch.length_begin,
+                             scratch.order + begin);
+    }
     memset(scratch.grad, 0, images * scratch.image * sizeof(float));
     for (int64_t i = 0; i < filter_blocks.count(); ++i) {
       const Block block = filter_blocks[i];
-      BlockFunctionsOf(block).add_filters(filters, scratch.order, used, packed_weight, block, scratch.position_offset,
-                                          scratch.grad);
+      for (int64_t j = 0; j < images; ++j) {
+        BlockFunctionsOf(block).add_filters(filters, scratch.order + j * scratch.image_positions, used[j],
+                                            packed_weight, block, scratch.position_offset, scratch.grad);
+      }
     }
     for (int64_t i = 0; i < images; ++i) {
       Fold(p, patches, scratch.grad + i * scratch.image, scratch.rest_hwc, grad_x + (n + i) * image_floats);
