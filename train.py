@@ -29,6 +29,11 @@ def main(stop: StopRequest) -> int:
 
         print_summary(settings.network, settings.network_options())
         return 0
+    if settings.profile:
+        from training.profile import print_profile
+
+        print_profile(settings, Console())
+        return 0
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
         if said := what_was_finished(folder, settings.passes):

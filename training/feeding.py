@@ -1,4 +1,4 @@
-"""Batches made ahead by a thread, so that a step never waits for its images."""
+"""The batches of a pass, made ahead by a thread, so that a step never waits for its images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,51 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TypeVar
+
+import numpy as np
+
+from mnist.augment import Distorter, Distortions
+from mnist.dataset import Subset, batches, network_input, pass_order
+from model.networks import ImageSpec
+from model.recipes import Recipe
 
 Item = TypeVar("Item")
 
 _END = object()
+
+
+def pass_batches(
+    training: Subset, image: ImageSpec, recipe: Recipe, seed: int, pass_number: int, first: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches of a pass, a pure function of the arguments.
+
+    Args:
+        training: images and labels to train on.
+        image: the picture that the network takes.
+        recipe: for batch size, order and distortions.
+        seed: of the run.
+        pass_number: from 1.
+        first: number of the batch to begin with, from 0.
+
+    Returns:
+        Images [N, 1, S, S] float32 and labels [N] int64 of each batch; the last one may be smaller.
+    """
+    count = len(training.labels)
+    order = pass_order(count, seed, pass_number, recipe.shuffle_buffer)
+    distort = None
+    if recipe.distortions:
+        distort = Distorter(Distortions(**asdict(recipe.distortions)), seed, pass_number, count)
+    for number, chosen in enumerate(batches(order, recipe.batch_size)):
+        if number >= first:
+            picked = training.images[chosen]
+            if distort:
+                picked = distort(picked, chosen)
+            yield (
+                network_input(picked, size=image.size, low=image.low, high=image.high, fit=image.fit),
+                training.labels[chosen].astype(np.int64),
+            )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ import paddle
 from common.errors import UsageError, UserError, one_line
 from common.files import remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
-from mnist.augment import Distorter, Distortions
-from mnist.dataset import Mnist, Subset, batches, load_mnist, network_input, pass_order, split
+from mnist.dataset import Mnist, Subset, load_mnist, split
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
@@ -30,7 +29,7 @@ from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, sa
 from training.engines import BEST, best_parameters, make_engine, under
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
-from training.feeding import made_ahead
+from training.feeding import made_ahead, pass_batches
 from training.patience import Patience
 from training.results import ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
 from training.resuming import continued, differences, expect_same_run
@@ -256,7 +255,8 @@ class _Run:
 
     def _train_pass(self) -> None:
         progress, pass_number = self.progress, self.progress.passes + 1
-        with made_ahead(self._batches(pass_number, progress.steps)) as ready:
+        wanted = pass_batches(self.training, self.image, self.recipe, self.settings.seed, pass_number, progress.steps)
+        with made_ahead(wanted) as ready:
             unread: list[int] = []  # sizes of the batches whose losses have not been looked at
             mark = time.perf_counter()
             for images, labels in ready:
@@ -275,24 +275,6 @@ class _Run:
         """Learning rate of the step that follows the next `ahead` ones."""
         step = self.progress.passes * self.steps + self.progress.steps + ahead
         return learning_rate(self.recipe, step, self.recipe.passes * self.steps)
-
-    def _batches(self, pass_number: int, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Batches of a pass from number `first` (from 0) on: images as the network takes them, labels int64."""
-        order = pass_order(len(self.training.labels), self.settings.seed, pass_number, self.recipe.shuffle_buffer)
-        image = self.image
-        distort = None
-        if self.recipe.distortions:
-            ranges = Distortions(**asdict(self.recipe.distortions))
-            distort = Distorter(ranges, self.settings.seed, pass_number, len(self.training.labels))
-        for number, chosen in enumerate(batches(order, self.recipe.batch_size)):
-            if number >= first:
-                picked = self.training.images[chosen]
-                if distort:
-                    picked = distort(picked, chosen)
-                yield (
-                    network_input(picked, size=image.size, low=image.low, high=image.high, fit=image.fit),
-                    self.training.labels[chosen].astype(np.int64),
-                )
 
     def _look(self, unread: list[int], mark: float) -> float:
         """Take the latest steps into the sums and tell the handlers; returns the time from which the next steps count.
