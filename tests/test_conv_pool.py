@@ -50,7 +50,7 @@ def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
         )
         out = conv_pool(image, w, b, activation, pooling, kernel)
         wanted = [image, w, b] if grad_x else [w, b]
-        gradients = static.gradients([paddle.sum(out * seed)], wanted)
+        gradients = static.gradients([paddle.sum(paddle.multiply(out, seed))], wanted)
     with static.scope_guard(static.Scope()):
         executor = static.Executor(paddle.CPUPlace())
         executor.run(startup)
