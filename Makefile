@@ -1,8 +1,10 @@
 # make train   set up .venv, get MNIST, train the default network, publish inference_model/   (ARGS="--passes 3 …")
 # make test    set up .venv, check style and types, run the fast tests
+# make bench   set up .venv and the peers' .venv-bench, measure beside them, write docs/benchmarks.md   (ARGS=--quick)
 # make help    all targets
 
 VENV ?= .venv
+PEERS ?= .venv-bench
 # The GPU package where a GPU answers and Python has a wheel of it (3.10 to 3.12); else the CPU package.
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
 	&& echo requirements.txt || echo requirements-cpu.txt)
@@ -10,9 +12,11 @@ REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c 'import sys; 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
+# Debian splits ensurepip from Python; its pip can fill the environment all the same.
+new_venv = $(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install --quiet pip; }
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test test-long lint smoke tables clean
+.PHONY: help venv train test test-long lint smoke tables bench clean
 
 help:          ## Show this.
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,8 +25,7 @@ venv: $(VENV)/installed   ## Set up .venv with what training and inference need.
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: expected python3 or python3.10 … 3.13 on the path; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
-	@# Debian splits ensurepip from Python; its pip can fill the environment all the same.
-	$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; }
+	$(call new_venv,$(VENV))
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r $(REQUIREMENTS)
 	@touch $@
 
@@ -49,6 +52,14 @@ smoke: $(VENV)/installed   ## The main job in small: train, infer, compare (VENV
 
 tables: venv   ## Remake the tables of the README from the logs in docs/runs/.
 	$(VENV)/bin/python -m training.tables
+
+$(PEERS)/installed: benchmarks/requirements.txt
+	$(call new_venv,$(PEERS))
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(VENV)/installed $(PEERS)/installed   ## Measure speed and memory beside PyTorch, JAX, Keras and ONNX Runtime, about 15 minutes.
+	$(VENV)/bin/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
 
 clean:   ## Remove the environment; runs and models stay.
 	rm -rf .venv .venv-*

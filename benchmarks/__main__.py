@@ -1,0 +1,149 @@
+"""Measure, and write a report: a page, its numbers as JSON, and a plot.
+
+make bench                                     # everything, beside the peers; about a quarter of an hour
+make bench ARGS=--quick                        # does it all work? in short turns, figures of no worth
+python -m benchmarks --only training commands  # without the peers, two parts
+python -m benchmarks.report docs/benchmarks.json   # the page and the plot anew
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.commands import Command, torch_script, train_py, write_data
+from benchmarks.contest import ContenderError, Contest, compete
+from benchmarks.contests import CONTESTS, QUICK
+from benchmarks.report import write_report
+from common.command_line import parse, run
+from common.errors import UsageError
+from common.files import write_file
+from common.signals import StopRequest
+from mnist.dataset import Mnist, load_mnist, network_input
+from model.networks import NETWORKS
+from training.run import environment
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How fast the project is, beside its peers."""
+
+    quick: bool = False
+    """Only see that everything works."""
+    peers: Path | None = None
+    """Python of the peers' environment; without it the project runs alone."""
+    only: tuple[str, ...] = ()
+    """Parts to do: matmul, training, threads, batches, networks, inference, evaluation, commands, images; else all."""
+    out: Path | None = None
+    """Folder for benchmarks.md, .json and .png; otherwise docs, for a quick run build."""
+    data_dir: Path | None = None
+    """Folder with MNIST; otherwise it is looked for, and fetched."""
+    passes: int = 1
+    """Passes from the command to the saved model."""
+
+    def __post_init__(self) -> None:
+        parts = {*(contest.name.split("/")[0] for contest in CONTESTS), "commands", "images"}
+        if unknown := set(self.only) - parts:
+            raise UsageError(f"--only {' '.join(sorted(unknown))}: expected some of {', '.join(sorted(parts))}")
+        if self.peers and not self.peers.exists():
+            raise UsageError(f"--peers {self.peers}: expected a Python; make bench sets one up in .venv-bench")
+
+    def wants(self, part: str) -> bool:
+        """Whether a part is to be done."""
+        return not self.only or part.split("/")[0] in self.only
+
+
+def main(stop: StopRequest) -> int:
+    """Parse, measure, write."""
+    settings = parse(Settings)
+    out = settings.out or Path("build" if settings.quick else "docs")
+    data = load_mnist(settings.data_dir)
+    begun = time.monotonic()
+    record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "contests": [], "problems": []}
+    with tempfile.TemporaryDirectory(prefix="lenet5-bench-") as folder:
+        for contest in QUICK if settings.quick else CONTESTS:
+            if settings.wants(contest.name):
+                _say(begun, contest.title)
+                try:
+                    _hold(contest, settings.peers, data, Path(folder), record)
+                except ContenderError as error:  # the other contests are worth having
+                    record["problems"].append(f"{contest.title}: {error}")
+        if settings.wants("commands"):
+            _say(begun, "from the command to the saved model")
+            record["commands"] = _commands(settings, data, Path(folder))
+        if settings.wants("images"):
+            _say(begun, "cost against the number of images")
+            record["images"] = _images(settings, data, Path(folder))
+    record["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    write_file(out / "benchmarks.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_report(record, out)
+    for problem in record["problems"]:
+        print(f"error: {problem}", file=sys.stderr)
+    print(f"written: {out}/benchmarks.md, .json and .png")
+    return 1 if record["problems"] else 0
+
+
+def _say(begun: float, what: str) -> None:
+    print(f"[{time.monotonic() - begun:4.0f} s] {what}", file=sys.stderr, flush=True)
+
+
+def _hold(contest: Contest, peers: Path | None, data: Mnist, folder: Path, record: dict[str, Any]) -> None:
+    """Let a contest take place, and add it to the record."""
+    image = NETWORKS[contest.network].image
+    images, labels = folder / f"images-{contest.network}", folder / "labels"
+    if not images.exists():
+        made = network_input(data.train_images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+        made.tofile(images)
+        data.train_labels.astype(np.int64).tofile(labels)
+    common = {"images": str(images), "labels": str(labels), "size": image.size, "network": contest.network}
+    threads = 1 if contest.one_thread else len(os.sched_getaffinity(0))
+    results, problems = compete(contest, threads=threads, common=common, peers=peers)
+    record["contests"].append(
+        {"name": contest.name, "title": contest.title, "results": [result.to_json() for result in results]}
+    )
+    record["problems"] += [f"{contest.title}: {problem}" for problem in problems]
+    if contest.network != "conv_pool_bn":
+        images.unlink()
+
+
+def _commands(settings: Settings, data: Mnist, folder: Path) -> list[dict[str, Any]]:
+    """Both commands in turn, round after round, each round with a seed of its own; before them once, unmeasured."""
+    images, validation, rounds = (2560, 512, 1) if settings.quick else (60_000, 5000, 5)
+    whole = write_data(data, folder / "whole", images)
+    if not settings.quick:
+        small = write_data(data, folder / "small", 1280)
+        _both(settings.peers, small, 1280, 1, 0, 0)
+    return [
+        command.to_json()
+        for seed in range(rounds)
+        for command in _both(settings.peers, whole, images, settings.passes, seed, validation)
+    ]
+
+
+def _images(settings: Settings, data: Mnist, folder: Path) -> list[dict[str, Any]]:
+    """One pass over more and more images, and the test images scored once, nothing held out."""
+    commands = []
+    for images in (1000, 2000) if settings.quick else (10_000, 60_000, 600_000):
+        repeated = write_data(data, folder / f"repeated-{images}", images)
+        commands += [command.to_json() for command in _both(settings.peers, repeated, images, 1, 0, 0)]
+        shutil.rmtree(repeated)
+    return commands
+
+
+def _both(peers: Path | None, data: Path, images: int, passes: int, seed: int, validation: int) -> list[Command]:
+    ours = train_py(data, images, passes, seed, validation)
+    return [ours, torch_script(peers, data, images, passes, seed, validation)] if peers else [ours]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,111 @@
+"""Whole commands from a cold start: train.py, and the same job as a PyTorch script."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import ROOT, ContenderError, environment, peak_bytes
+from common.errors import one_line
+from mnist.dataset import Mnist
+
+# No page of a step's buffers is given back to the system, to be faulted in again in the next step.
+MALLOC = {
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, done.
+
+    Attributes:
+        label: whose it is.
+        images: training images, of which some may be held out.
+        passes: times through them.
+        seconds: from its start to its end; imports, data and evaluation are in it.
+        correct: right answers of the saved model among the test images.
+        peak_bytes: the largest memory of the process (VmHWM, read every 50 ms).
+    """
+
+    label: str
+    images: int
+    passes: int
+    seconds: float
+    correct: int
+    peak_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+
+def train_py(data: Path, images: int, passes: int, seed: int, validation: int) -> Command:
+    """train.py on a folder of IDX files."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "model")
+        command = [sys.executable, "train.py", "--data-dir", data, "--run-dir", Path(folder, "run")]
+        command += ["--save-dir", model, "--passes", passes, "--seed", seed, "--validation-size", validation]
+        command += [] if validation else ["--select-on", "test"]
+        seconds, peak, _ = _run("Paddle, train.py", command, {})
+        correct = json.loads((model / "card.json").read_text())["scores"]["test"]["correct"]
+    return Command("Paddle, train.py", images, passes, seconds, correct, peak)
+
+
+def torch_script(python: Path, data: Path, images: int, passes: int, seed: int, validation: int) -> Command:
+    """The PyTorch script on the same folder: channels_last, fused Adam, malloc tuned."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", "benchmarks.torch_script", data, Path(folder, "model.pt")]
+        command += ["--passes", passes, "--seed", seed, "--validation-size", validation]
+        seconds, peak, said = _run("PyTorch, script", command, MALLOC)
+    return Command("PyTorch, script", images, passes, seconds, int(said), peak)
+
+
+def _run(label: str, command: Sequence[object], extra: dict[str, str]) -> tuple[float, int, str]:
+    with tempfile.TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=ROOT,
+            env=environment(extra),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        peak = 0
+        while process.returncode is None:
+            peak = max(peak, peak_bytes(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        text = said.read()
+    if process.returncode:
+        lines = text.strip().splitlines() or [f"status {process.returncode}"]
+        raise ContenderError(f"{label}: {one_line(lines[-1], 200)}")
+    return seconds, peak, text
+
+
+def write_data(data: Mnist, folder: Path, images: int) -> Path:
+    """A folder of IDX files: MNIST's training images, cut or repeated to `images`, and its test images."""
+    folder.mkdir(parents=True)
+    parts = {"train": (data.train_images, data.train_labels), "t10k": (data.test_images, data.test_labels)}
+    for part, (pictures, labels) in parts.items():
+        for name, array in ((f"{part}-images-idx3-ubyte", pictures), (f"{part}-labels-idx1-ubyte", labels)):
+            count = images if part == "train" else len(array)
+            with (folder / name).open("wb") as file:
+                file.write(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, count, *array.shape[1:]))
+                for start in range(0, count, len(array)):
+                    array[: count - start].tofile(file)
+    return folder

@@ -1,0 +1,48 @@
+"""This project: the Predictor of infer.py, on a saved model."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.protocol import PADDLE, Batch, Batches, options, serve, versions
+from model.inference import Predictor, load_model, save_model
+
+
+def save(folder: Path) -> None:
+    """Save the network with the contenders' common values; in a process of its own, whose memory does not count."""
+    from benchmarks.contenders.paddle_engine import build
+    from model.engine import Exporter
+    from model.program import NetworkChoice
+
+    size = options["size"]
+    fit = "none" if size == 28 else "pad"
+    picture = {"shape": [-1, 1, size, size], "low": 0.0, "high": 1.0, "fit": fit}
+    card = {"input": picture, "labels": [str(digit) for digit in range(10)]}
+    files = Exporter(NetworkChoice(options["network"])).files(build().parameters())
+    save_model(folder, *files, card)
+
+
+def main() -> None:
+    """Save, load and serve."""
+    with tempfile.TemporaryDirectory() as folder:
+        saving = multiprocessing.get_context("spawn").Process(target=save, args=(Path(folder, "model"),))
+        saving.start()
+        saving.join()
+        model = load_model(Path(folder, "model"))
+    predictor = Predictor(model, "cpu", threads=len(os.sched_getaffinity(0)))
+
+    def run(batches: list[Batch]) -> float:
+        for images, _ in batches:
+            probabilities = predictor.probabilities(images)
+        return np.square(probabilities).sum() / len(probabilities)
+
+    serve(run, Batches(), versions=versions(*PADDLE))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""This project: training by the engine of train.py, with the fused or the stock kernel."""
+
+from __future__ import annotations
+
+from benchmarks.contenders.paddle_engine import LEARNING_RATE, build
+from benchmarks.protocol import PADDLE, Batch, Batches, serve, versions
+
+
+def main() -> None:
+    """Build the engine and serve."""
+    engine = build()
+
+    def run(batches: list[Batch]) -> float:
+        for images, labels in batches:
+            engine.train_step(images, labels, LEARNING_RATE)
+        return engine.recent(1)[0, 0]
+
+    serve(run, Batches(), versions=versions(*PADDLE))
+
+
+if __name__ == "__main__":
+    main()

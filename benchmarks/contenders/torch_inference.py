@@ -1,0 +1,31 @@
+"""PyTorch, eager, channels_last or compiled."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from benchmarks.contenders.torch_networks import build
+from benchmarks.protocol import Batch, Batches, options, serve, versions
+
+
+def main() -> None:
+    """Build the network and serve."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    layout = torch.channels_last if options["mode"] == "channels_last" else torch.contiguous_format
+    network = build(options["network"]).eval().to(memory_format=layout)
+    if options["mode"] == "compile":
+        network = torch.compile(network, dynamic=False)
+
+    @torch.inference_mode()
+    def run(batches: list[Batch]) -> float:
+        for images, _ in batches:
+            probabilities = network(torch.from_numpy(images).to(memory_format=layout)).softmax(1)
+        return probabilities.square().sum().item() / len(probabilities)
+
+    serve(run, Batches(), versions=versions("torch"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The benchmark's driver with the project's own contenders; no figure is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.commands import write_data
+from benchmarks.contest import ROOT, Contender, ContenderError, Contest, Player, compete, environment
+from benchmarks.contests import CONTESTS, FIRST_WRITTEN, MATRIX_PRODUCT, QUICK
+from benchmarks.report import quartiles, write_report
+from mnist.dataset import Mnist, load_mnist
+
+
+@pytest.fixture(scope="module")
+def common(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What all contenders get: 2,560 images in two raw files."""
+    folder = tmp_path_factory.mktemp("bench")
+    (mnist.train_images[:2560, np.newaxis] / np.float32(255)).astype(np.float32).tofile(folder / "images")
+    mnist.train_labels[:2560].astype(np.int64).tofile(folder / "labels")
+    files = {"images": str(folder / "images"), "labels": str(folder / "labels")}
+    return {**files, "size": 28, "network": "conv_pool_bn"}
+
+
+def test_quick_run_without_peers(small_data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--quick",
+        "--only",
+        "training",
+        "inference",
+        "evaluation",
+        "commands",
+    ]
+    command += ["--data-dir", str(small_data), "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    record = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert done.returncode == (1 if record["problems"] else 0), done.stderr
+    training, inference, evaluation = record["contests"]
+    # Without a compiler there is no fused kernel, and a line that says why.
+    labels = {result["label"] for result in training["results"]}
+    assert labels | {problem.split(": ")[1] for problem in record["problems"]} == {
+        "Paddle, fused kernel",
+        "Paddle, stock kernels",
+        "Paddle, as in tutorials",
+    }
+    assert labels >= {"Paddle, stock kernels", "Paddle, as in tutorials"}
+    assert {result["batch"] for result in inference["results"]} == {1, 64}
+    assert evaluation["results"]
+    for contest in record["contests"]:
+        for result in contest["results"]:
+            assert len(result["rates"]) == 2 and min(result["rates"]) > 0
+            assert result["peak_bytes"] > 50 << 20
+    (trained,) = record["commands"]
+    assert trained["correct"] > 250 and trained["seconds"] > 0 and trained["peak_bytes"] > 50 << 20
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| Paddle, as in tutorials |" in page and "**Not every model reached 98.5 %" in page
+    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contenders_that_differ_are_not_compared(common: dict[str, object]) -> None:
+    contest = Contest("test", "test", [FIRST_WRITTEN, MATRIX_PRODUCT[0]], [128], rounds=1, turn_seconds=0.01)
+    with pytest.raises(ContenderError, match=r"matrix product, numpy: after two steps .* they do not compute the same"):
+        compete(contest, threads=1, common=common, peers=None)
+
+
+def test_a_contender_that_cannot_start_is_named_and_the_others_go_on(common: dict[str, object]) -> None:
+    missing = Contender("missing", "no_such_module")
+    contest = Contest("test", "test", [missing, FIRST_WRITTEN], [64, 32], rounds=3, turn_seconds=0.01)
+    results, problems = compete(contest, threads=1, common=common, peers=None)
+    assert [(result.batch, result.threads, len(result.rates)) for result in results] == [(64, 1, 3), (32, 1, 3)]
+    assert len(problems) == 1 and problems[0].startswith("missing: ") and "no_such_module" in problems[0]
+
+
+def test_a_resting_contender_is_stopped(common: dict[str, object]) -> None:
+    player = Player(MATRIX_PRODUCT[0], Path(sys.executable), 1, common)
+    try:
+        player.ask(batch=16, steps=1)
+        status = Path(f"/proc/{player.process.pid}/status").read_text()
+        assert "State:\tT" in status
+        assert os.sched_getaffinity(player.process.pid) == set(sorted(os.sched_getaffinity(0))[:1])
+    finally:
+        player.close()
+
+
+def test_variables_that_steer_libraries_do_not_reach_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    found = environment({"MALLOC_TOP_PAD_": "2"})
+    assert "OMP_NUM_THREADS" not in found and found["MALLOC_TOP_PAD_"] == "2" and found["PATH"] == os.environ["PATH"]
+
+
+def test_repeated_data_are_a_data_set(mnist: Mnist, tmp_path: Path) -> None:
+    small = Mnist(mnist.train_images[:300], mnist.train_labels[:300], mnist.test_images, mnist.test_labels, {}, "")
+    repeated = load_mnist(write_data(small, tmp_path / "data", 700))
+    assert repeated.train_images.shape == (700, 28, 28) and repeated.test_images.shape == (10_000, 28, 28)
+    np.testing.assert_array_equal(repeated.train_images[600:], mnist.train_images[:100])
+    np.testing.assert_array_equal(repeated.train_labels[300:600], mnist.train_labels[:300])
+
+
+def test_ratios_are_those_of_rounds(tmp_path: Path) -> None:
+    # In the second of three rounds the machine was ten times slower for both.
+    rates = {
+        "Paddle, fused kernel": [40.0, 4.0, 44.0],
+        "PyTorch eager": [10.0, 1.0, 10.0],
+        "PyTorch compile": [8.0] * 3,
+    }
+    results = [
+        {"label": label, "batch": 128, "threads": 2, "rates": of, "facts": {}, "peak_bytes": 1 << 20}
+        for label, of in rates.items()
+    ]
+    machine = {"processor": "a processor", "cores": 2, "system": "a system"}
+    record = {
+        "environment": {"machine": machine, "python": "3.11", "commit": None},
+        "load": [0.0, 0.0, 0.0],
+        "minutes": 0.1,
+        "contests": [{"name": "training", "title": "Training", "results": results}],
+    }
+    write_report(record, tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| training conv_pool_bn: × PyTorch eager | ≥ 3.3 | 4.00 (4.00 to 4.20) | 3 | yes |" in page
+    assert "| PyTorch eager | 10 (6 to 10) | 4.00 (4.00 to 4.20) | 1 MiB |" in page
+
+
+def test_quartiles() -> None:
+    assert quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
+
+
+def test_every_part_that_can_be_asked_for_is_in_the_full_run() -> None:
+    assert {contest.name for contest in QUICK} <= {contest.name for contest in CONTESTS}
+    assert all((ROOT / f"benchmarks/contenders/{c.module}.py").exists() for one in CONTESTS for c in one.contenders)
