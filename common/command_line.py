@@ -71,5 +71,9 @@ def run(main: Callable[[StopRequest], int]) -> None:
         print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
         status = 1
     except Stopped as stopped:
-        status = stopped.status
+        # Whoever stops a script does not wait for Paddle to take itself apart, which can take longer than the saving.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(stopped.status)
     sys.exit(status)
