@@ -22,6 +22,7 @@ from model.program import (
     training_program,
 )
 from model.recipes import Recipe
+from model.repeated_run import repeated_run
 
 
 class PaddleEngine:
@@ -139,22 +140,22 @@ class Exporter:
 
 
 class Values:
-    """A program, a scope with the values of its variables, and the executor that runs it there."""
+    """A program, a scope with the values of its variables, and the executor that runs it there.
+
+    Attributes:
+        run: runs the program once; takes the feed, returns the fetches in order.
+    """
 
     def __init__(self, program: Program, place: object) -> None:
         self.program = program
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(place)
         self._place = place
+        self.run = repeated_run(self.executor, program.main, list(program.fetches.values()), self.scope)
 
     def initialise(self) -> None:
         """Run the startup program."""
         self.executor.run(self.program.startup, scope=self.scope)
-
-    def run(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run the program once; returns its fetches in order."""
-        fetches = list(self.program.fetches.values())
-        return self.executor.run(self.program.main, feed=feed, fetch_list=fetches, scope=self.scope)
 
     def get(self, name: str) -> np.ndarray:
         """A copy of a variable."""
