@@ -16,7 +16,7 @@ from rich.console import Console
 from common.command_line import parse, run
 from common.signals import StopRequest
 from training.progress import Figures, ProgressDisplay, headline_line
-from training.resuming import restore_threads, what_was_finished
+from training.resuming import restore_arithmetic, what_was_finished
 from training.run import new_run_folder
 from training.settings import Settings, resumed
 
@@ -39,7 +39,7 @@ def main(stop: StopRequest) -> int:
         if said := what_was_finished(folder, settings.passes):
             print(said)
             return 0
-        restore_threads(folder)
+        restore_arithmetic(folder)
     else:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 

@@ -31,7 +31,7 @@ from training.evaluation import Scores
 from training.loop import TrainingError, train
 from training.results import read_results
 from training.resuming import differences as differing
-from training.resuming import restore_threads
+from training.resuming import restore_arithmetic
 from training.run import RunFolder
 from training.settings import Settings
 
@@ -351,13 +351,13 @@ def test_threads_are_restored_and_differences_told(tmp_path: Path, monkeypatch: 
         "settings": {},
         "device": "cpu",
         "kernel": "fused",
-        "environment": {"threads": {"OMP_NUM_THREADS": "3", "LD_PRELOAD": "x"}, "packages": {"numpy": "2"}},
+        "environment": {"arithmetic": {"OMP_NUM_THREADS": "3", "LD_PRELOAD": "x"}, "packages": {"numpy": "2"}},
     }
     folder.write_record(begun)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("CONV_POOL_THREADS", "5")
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    restore_threads(folder)
+    restore_arithmetic(folder)
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "CONV_POOL_THREADS" not in os.environ and "LD_PRELOAD" not in os.environ
     assert list(differing(begun, begun)) == []

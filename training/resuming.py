@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.errors import UserError, one_line
-from training.run import THREADS, RunFolder
+from training.run import ARITHMETIC, RunFolder
 
 Record = Mapping[str, Any]
 
@@ -32,12 +32,12 @@ def what_was_finished(folder: RunFolder, passes: int | None) -> str:
     )
 
 
-def restore_threads(folder: RunFolder) -> None:
-    """Give the libraries as many threads as the run began with; of use before Paddle is imported."""
-    threads = _part(folder.read_record(whole=True), "environment", "threads")
-    for name in THREADS:
+def restore_arithmetic(folder: RunFolder) -> None:
+    """Let the libraries compute with the threads that the run began with; of use before Paddle is imported."""
+    begun = _part(folder.read_record(whole=True), "environment", "arithmetic")
+    for name in ARITHMETIC:
         os.environ.pop(name, None)
-    os.environ.update({name: str(value) for name, value in threads.items() if name in THREADS})
+    os.environ.update({name: str(value) for name, value in begun.items() if name in ARITHMETIC})
 
 
 def expect_same_run(folder: RunFolder, begun: Record, now: Record) -> None:
@@ -64,7 +64,7 @@ def differences(begun: Record, now: Record) -> Iterator[str]:
     for where in (
         ("device",),
         ("kernel",),
-        ("environment", "threads"),
+        ("environment", "arithmetic"),
         ("environment", "packages"),
         ("environment", "machine", "processor"),
         ("environment", "commit"),

@@ -20,8 +20,8 @@ from common.sealed import parsed, sealed, unsealed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# How many threads the mathematical libraries and the fused operator use, and so in which order they add.
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS")
+# With how many threads and which instructions the libraries and the fused operator compute, and so in which order.
+ARITHMETIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS", "CONV_POOL_ISA")
 
 
 class RunFolder:
@@ -117,7 +117,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: version for name in packages if (version := _version(name))},
-        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+        "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
         "commit": _commit(),
         "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform()},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
