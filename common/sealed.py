@@ -51,4 +51,6 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def _text(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name that is no UTF-8 has surrogates in Python; backslashes make of them what JSON reads as the same ones.
+    return text.encode(errors="backslashreplace")
