@@ -11,9 +11,8 @@ model read back from disk. Everything about the run is in runs/NAME/; the model 
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from common.command_line import parse, run
+from common.console import ScriptConsole
 from common.signals import StopRequest
 from training.progress import Figures, ProgressDisplay, headline_line
 from training.resuming import restore_arithmetic, what_was_finished
@@ -32,7 +31,7 @@ def main(stop: StopRequest) -> int:
     if settings.profile:
         from training.profile import print_profile
 
-        print_profile(settings, Console())
+        print_profile(settings, ScriptConsole())
         return 0
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
@@ -47,7 +46,7 @@ def main(stop: StopRequest) -> int:
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
-    console = Console()
+    console = ScriptConsole()
     data = load_mnist(settings.data_dir, console)
     figures = Figures(folder.results, folder.steps, folder.figures)
     outcome = train(settings, folder, [ProgressDisplay(console), figures], stop, data)

@@ -13,6 +13,7 @@ from paddle import nn, static
 from rich.console import Console
 from rich.table import Table
 
+from common.console import ScriptConsole
 from model.networks import NETWORKS, build_network
 from model.networks.layers import ConvPool, WholeMapConv
 from model.networks.lenet5_1998 import RBF, PartialConv, Subsampling
@@ -174,4 +175,4 @@ def print_summary(name: str, options: Mapping[str, Any] | None = None, console: 
         shape = f"{row.maps} @ {row.size}×{row.size}" if row.size > 1 else f"{row.maps}"
         numbers = row.parameters, row.fixed, row.connections, row.multiply_adds
         table.add_row(row.layer, row.kind, shape, *(f"{number:,}" for number in numbers))
-    (console or Console()).print(table)
+    (console or ScriptConsole()).print(table)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import ScriptConsole
 from training.comparison import Entry, Group, test_interval
 from training.verdicts import Verdict
 
@@ -111,7 +112,7 @@ def print_groups(groups: Sequence[Group]) -> None:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else ENDLESS)
+    return ScriptConsole(width=None if sys.stdout.isatty() else ENDLESS)
 
 
 def _table(*names: str) -> Table:

@@ -130,14 +130,13 @@ def train(
             folder.expect_no_run()
         begun = folder.read_record(whole=True) if settings.resume else {}
         data = data or load_mnist(settings.data_dir)
-        run = _Run(settings, folder, handlers, stop or StopRequest(), data, begun)
         try:
-            return run.to_the_end()
+            return _Run(settings, folder, handlers, stop or StopRequest(), data, begun).to_the_end()
         except OSError as error:
-            raise UserError(
-                f"{error.filename or folder.path}: {error.strerror or one_line(error)}; what was saved before is "
-                f"whole: continue with --resume {folder.path}"
-            ) from error
+            rest = "nothing was trained"
+            if folder.record.exists():
+                rest = f"what was saved before is whole: continue with --resume {folder.path}"
+            raise UserError(f"{error.filename or folder.path}: {error.strerror or one_line(error)}; {rest}") from error
 
 
 @dataclass
