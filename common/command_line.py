@@ -52,6 +52,7 @@ def run(main: Callable[[StopRequest], int]) -> None:
 
     SIGINT and SIGTERM reach `main` as its argument says, and end as 130 and 143.
     """
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks must not end a script.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -77,3 +78,17 @@ def run(main: Callable[[StopRequest], int]) -> None:
                 stream.flush()
         os._exit(stopped.status)
     sys.exit(status)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with a closed standard stream (`>&-`) /dev/null for it.
+
+    Otherwise Python has None there, and the next file that is opened gets the stream's number and what is meant for it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (as long as the process)
