@@ -1,25 +1,35 @@
-"""The tables of the README and the docs, made from the logs in `docs/runs/`: `python -m training.tables`.
+"""The tables of the README and the docs: `python -m training.tables`.
 
 A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
-typed by hand but the claims of the sources; the rest comes from results.csv and run.json of each run.
+typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in `docs/runs/`,
+from the networks as built, and from their recipes.
 """
 
 from __future__ import annotations
 
-import sys
+import dataclasses
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any, get_args
 
+from rich.console import Console
+
+from common import command_line
 from common.errors import UserError
 from common.files import write_file
+from common.signals import StopRequest
+from model.recipes import RECIPES, NetworkName, Recipe
+from model.summary import print_summary
 from training.comparison import Run, find_runs, load_runs
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
 
 RUNS = REPOSITORY / "docs" / "runs"
-PAGES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
+READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
+NETWORKS_PAGE = REPOSITORY / "docs" / "networks.md"
 
 # What each network's source says it reaches on the 10,000 test images; shared/networks.md tells what the claims hide.
 CLAIMS = {
@@ -84,29 +94,105 @@ def headline(run: Run) -> str:
     return "\n".join(["```", *lines, "```"])
 
 
-def replace_between(page: Path, name: str, text: str) -> None:
-    """Put `text` between the comments `name` and `/name` of a page.
+def summary_block(network: str) -> str:
+    """What `train.py --network NAME --summary` prints, as a block of text."""
+    printed = io.StringIO()
+    print_summary(network, console=Console(file=printed, width=80, color_system=None))
+    return "\n".join(["```", *(line.rstrip() for line in printed.getvalue().splitlines()), "```"])
+
+
+SETTINGS_HEADER = (
+    "| recipe | optimizer | learning rate | batch | passes | order of images | held out | pass chosen by | besides |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+OF_THEIR_OWN_COLUMN = (
+    *("optimizer", "momentum", "learning_rate", "batch_size", "passes"),
+    *("shuffle_buffer", "validation_size", "select_by"),
+)
+
+
+def settings_table(network: NetworkName) -> str:
+    """One row per recipe of a network, in Markdown."""
+    recipes = {name: of[network] for name, of in RECIPES.items() if network in of}
+    return "\n".join([SETTINGS_HEADER, *(_settings_row(name, recipe) for name, recipe in recipes.items())])
+
+
+def _settings_row(name: str, recipe: Recipe) -> str:
+    orders = {"all": "all shuffled", 1: "the file's"}
+    rest = [field for field in dataclasses.fields(recipe) if field.name not in OF_THEIR_OWN_COLUMN]
+    values = {field.name: getattr(recipe, field.name) for field in rest}
+    besides = [
+        f"{field.name.replace('_', ' ')} {_plain(values[field.name])}"
+        for field in rest
+        if values[field.name] != field.default
+    ]
+    cells = (
+        name,
+        f"momentum {recipe.momentum:g}" if recipe.optimizer == "momentum" else recipe.optimizer,
+        f"{recipe.learning_rate:g}",
+        str(recipe.batch_size),
+        str(recipe.passes),
+        orders.get(recipe.shuffle_buffer, f"shuffled by {recipe.shuffle_buffer}"),
+        f"{recipe.validation_size:,}",
+        recipe.select_by,
+        "; ".join(besides) or "–",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(value: Any) -> str:
+    """A setting, or a group of settings without those that are 0, in a table's cell."""
+    if dataclasses.is_dataclass(value):
+        parts = dataclasses.asdict(value).items()  # type: ignore[arg-type]
+        return "(" + ", ".join(f"{name.replace('_', ' ')} {_plain(part)}" for name, part in parts if part) + ")"
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def generated() -> dict[Path, dict[str, str]]:
+    """All generated text: by page, and there by the name of the comments that it stands between.
+
+    Raises:
+        UserError: a run cannot be read.
+    """
+    runs, problems = load_runs(find_runs(RUNS))
+    if problems:
+        raise UserError("; ".join(problems))
+    first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
+    results = {"results": results_table(runs)}
+    networks = get_args(NetworkName)
+    return {
+        **{page: {**results, "headline": headline(first)} for page in READMES},
+        NETWORKS_PAGE: {
+            **results,
+            **{f"summary {network}": summary_block(network) for network in networks},
+            **{f"settings {network}": settings_table(network) for network in networks},
+        },
+    }
+
+
+def between(page: Path, name: str) -> tuple[str, str, str]:
+    """A page's text before, between and after the comments `name` and `/name`; they themselves go with the outer two.
 
     Raises:
         UserError: the page does not have both, once.
     """
-    before, begin, rest = page.read_text().partition(f"<!-- {name} -->")
-    _, end, after = rest.partition(f"<!-- /{name} -->")
-    if not begin or not end:
-        raise UserError(f"{page}: expected <!-- {name} --> and <!-- /{name} -->, found {'one' if begin else 'neither'}")
-    write_file(page, f"{before}{begin}\n{text}\n{end}{after}".encode())
+    text = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if (text.count(begin), text.count(end)) != (1, 1) or text.index(end) < text.index(begin):
+        raise UserError(f"{page}: expected the line {begin.strip()} and after it the line {end.strip()}, each once")
+    before, _, rest = text.partition(begin)
+    inside, _, after = rest.partition(end)
+    return before + begin, inside, end + after
 
 
-def main() -> None:
+def main(stop: StopRequest) -> int:
     """Remake every table; what cannot be read is an error."""
-    runs, problems = load_runs(find_runs(RUNS))
-    if problems:
-        sys.exit("\n".join(problems))
-    first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
-    for page in PAGES:
-        replace_between(page, "results", results_table(runs))
-        replace_between(page, "headline", headline(first))
+    for page, blocks in generated().items():
+        for name, text in blocks.items():
+            before, _, after = between(page, name)
+            write_file(page, f"{before}{text}\n{after}".encode())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,0 +1,77 @@
+"""What the tests of the written pages share: their commands and examples, and a project to run them in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist.dataset import Mnist
+from tests.conftest import ROOT, write_idx
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language on a page, which is named from the project's root."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def linked_files(page: str) -> list[Path]:
+    """The files that a page leads to."""
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    return [path.parent / link for link in links if "://" not in link]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, and the environment of a user of it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def run_example(self, code: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "example.py").write_text(code)
+        return self.run("python example.py")
+
+
+def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
+    """Copy the project to `folder`, for a user whose `python` is this one and whose data are the first images."""
+    data = folder / "data"
+    data.mkdir()
+    write_idx(data / "train-images-idx3-ubyte", mnist.train_images[:train])
+    write_idx(data / "train-labels-idx1-ubyte", mnist.train_labels[:train])
+    write_idx(data / "t10k-images-idx3-ubyte", mnist.test_images[:test])
+    write_idx(data / "t10k-labels-idx1-ubyte", mnist.test_labels[:test])
+    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis")
+    shutil.copytree(ROOT, folder / "project", ignore=ignored)
+    # .venv as make would have left it, so that nothing is installed again.
+    environment = folder / "project" / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    for name in ("python", "pip"):
+        launcher = environment / "bin" / name
+        launcher.write_text(f'#!/bin/sh\nexec {sys.executable} {"-m pip " if name == "pip" else ""}"$@"\n')
+        launcher.chmod(0o755)
+    for stamp in ("installed", "installed-test"):
+        (environment / stamp).touch()
+    path = f"{environment / 'bin'}:{os.environ['PATH']}"
+    return Project(folder / "project", {**os.environ, "PATH": path, "MNIST_DIR": str(data)})

@@ -1,0 +1,88 @@
+"""The pages in docs/: their commands and examples run, and what is generated on them is what would be generated now."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from common.command_line import parse
+from mnist.dataset import Mnist
+from tests.conftest import ROOT
+from tests.pages import Project, blocks, commands, copy_project, linked_files
+from training import tables
+from training.settings import Settings
+
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
+TRAININGS = [command for command in COMMANDS if command.startswith("python train.py") and "--summary" not in command]
+EXAMPLES = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
+
+
+@pytest.fixture(scope="module")
+def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return copy_project(tmp_path_factory.mktemp("docs"), mnist, train=6000, test=100)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in TRAININGS])
+def test_command(command: str, project: Project) -> None:
+    if command.startswith("make "):
+        command = command.replace("make", "make -n", 1)
+    if command.startswith("pip install -r "):
+        command = f"test -f {command.split()[-1]}"  # CI installs from it on a clean machine
+    succeeds(project.run(command))
+
+
+@pytest.mark.parametrize("command", TRAININGS)
+def test_training_is_understood(command: str) -> None:
+    """What a moment can tell: the options are there, and the network has them and the recipe."""
+    parse(Settings, shlex.split(command)[2:]).resolved_recipe()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TRAININGS)
+def test_training(command: str, project: Project) -> None:
+    """One pass of 100 images; the README's commands are run at full length."""
+    succeeds(project.run(f"{command} --passes 1 --validation-size 5900"))
+
+
+@pytest.mark.parametrize(("page", "number"), EXAMPLES)
+def test_python_example(page: str, number: int, project: Project) -> None:
+    printed = succeeds(project.run_example(blocks(page, "python")[number]))
+    if page == "docs/static_program.md":
+        found = re.fullmatch(r".* (\d+) of 1000 right\n", printed)
+        assert found and int(found[1]) > 850
+
+
+def succeeds(result: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed, which must not have failed."""
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[Path, dict[str, str]]:
+    return tables.generated()
+
+
+@pytest.mark.parametrize("page", [*tables.READMES, tables.NETWORKS_PAGE], ids=lambda page: page.name)
+def test_generated_text_is_that_of_now(page: Path, generated: dict[Path, dict[str, str]]) -> None:
+    """Where it is not: make tables."""
+    differing = [name for name, text in generated[page].items() if tables.between(page, name)[1] != f"{text}\n"]
+    assert differing == []
+    assert set(re.findall(r"<!-- /(.+?) -->", page.read_text())) == set(generated[page])
+
+
+def test_a_layer_table_is_what_the_command_prints(project: Project, generated: dict[Path, dict[str, str]]) -> None:
+    printed = project.run("COLUMNS=80 python train.py --network lenet5_1998 --summary")
+    lines = [line.rstrip() for line in succeeds(printed).splitlines()]
+    assert generated[tables.NETWORKS_PAGE]["summary lenet5_1998"] == "\n".join(["```", *lines, "```"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    assert [file for file in linked_files(page) if not file.exists()] == []
