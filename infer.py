@@ -15,12 +15,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
-from common.errors import UsageError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.signals import StopRequest
 
 
@@ -28,7 +28,7 @@ from common.signals import StopRequest
 class Settings:
     """Read handwritten digits from pictures with a saved model."""
 
-    pictures: tyro.conf.Positional[tuple[str, ...]]
+    pictures: Positional[Annotated[tuple[str, ...], arg(metavar="PICTURE|FOLDER|- ...", help_behavior_hint="")]] = ()
     """Pictures, folders of pictures, or - for one picture from standard input."""
     model_dir: Path = Path(__file__).resolve().parent / "inference_model"
     """The saved model."""
@@ -78,7 +78,7 @@ def main(stop: StopRequest) -> int:
         header, line = FORMATS[settings.format]
         if header:
             print(header)
-        failed = False
+        failed, answer = False, None
         paths = find_pictures(settings.pictures)
         for answer in recognise(paths, model, predictor, workers, settings.top_k, settings.reject_below):
             if text := line(answer):
@@ -86,6 +86,8 @@ def main(stop: StopRequest) -> int:
             if isinstance(answer, Failure):
                 failed = True
                 print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
+        if answer is None:
+            raise UserError(f"{one_line(' '.join(settings.pictures))}: expected pictures, found none")
     return 1 if failed else 0
 
 

@@ -5,7 +5,8 @@ JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "
                     or:  {"path": "7.png", "error": "why it could not be read"}
 A rejected answer has "digit": null and "rejected": true; "top" still tells what the network thought.
 
-CSV:  path,digit,probability,rejected,top,error   with top as "7:0.998 1:0.001", and empty cells where there is nothing.
+CSV:  path,digit,probability,rejected,top,error   with top as "7:0.998 1:0.001", and empty cells where there is nothing;
+a path's line breaks and other unprintable characters are escaped, so that a row is a line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,11 +42,11 @@ def as_json(answer: Answer | Failure) -> str:
 def as_csv(answer: Answer | Failure) -> str:
     """One row of CSV, without its line end."""
     if isinstance(answer, Failure):
-        return _csv_row([one_line(answer.path), "", "", "", "", answer.error])
+        return _csv_row([_whole(answer.path), "", "", "", "", answer.error])
     digit, probability = answer.digits[0]
     top = " ".join(f"{digit}:{probability:.6f}" for digit, probability in answer.digits)
     shown = "" if answer.rejected else digit
-    return _csv_row([one_line(answer.path), shown, f"{probability:.6f}", str(answer.rejected).lower(), top, ""])
+    return _csv_row([_whole(answer.path), shown, f"{probability:.6f}", str(answer.rejected).lower(), top, ""])
 
 
 def as_table_row(answer: Answer | Failure) -> str:
@@ -64,6 +66,10 @@ FORMATS: dict[str, tuple[str, Callable[[Answer | Failure], str]]] = {
     "json": ("", as_json),
     "csv": (",".join(CSV_COLUMNS), as_csv),
 }
+
+
+def _whole(path: str) -> str:
+    return one_line(path, sys.maxsize)
 
 
 def _csv_row(cells: list[str]) -> str:

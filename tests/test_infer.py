@@ -15,6 +15,7 @@ from PIL import Image
 from mnist.dataset import Mnist, load_mnist, network_input
 from mnist.picture import Limits
 from model.inference import Predictor, load_model
+from recognition.output import as_csv
 from recognition.reader import Answer, Failure, find_pictures, recognise
 from recognition.workers import Workers
 from tests.conftest import Script
@@ -166,3 +167,17 @@ def test_a_missing_folder_of_pictures_is_a_failure(small_run: Path) -> None:
     with Workers(Limits()) as workers:
         answers = list(recognise(find_pictures(["no/such/folder"]), model, Predictor(model), workers))
     assert len(answers) == 1 and isinstance(answers[0], Failure)
+
+
+def test_a_folder_without_pictures_is_told(small_run: Path, script: Script, tmp_path: Path) -> None:
+    (tmp_path / ".hidden.png").touch()
+    result = script("infer.py", tmp_path, "--model-dir", small_run / "model", "--format", "json")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"error: {tmp_path}: expected pictures, found none\n"
+
+
+def test_csv_keeps_long_paths_whole_and_a_row_a_line() -> None:
+    path = f"{'long/' * 100}new\nline.png"
+    for answer in (Answer(path, [("7", 0.9)], rejected=False), Failure(path, "no known format")):
+        (row,) = csv.reader(io.StringIO(as_csv(answer)))
+        assert row[0] == path.replace("\n", "\\n")
