@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from training.events import Handler, Started
@@ -46,7 +47,7 @@ class ProgressDisplay(Handler):
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f} %  {task.fields[state]}"),
-                _Speed(),
+                _Speed(Column(no_wrap=True)),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=self._console,
