@@ -181,12 +181,18 @@ def progress_bar(console: Console | None) -> Iterator[Report]:
         rich.DownloadColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=console) as bars:
-        tasks: dict[str, rich.TaskID] = {}
+    bars = rich.Progress(*columns, console=console)
+    tasks: dict[str, rich.TaskID] = {}
 
-        def report(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name.removesuffix(".part"), total=total)
-            bars.update(tasks[name], completed=done, total=total)
+    def report(name: str, done: int, total: int | None) -> None:
+        if not tasks:
+            bars.start()  # not before there is a bar: an empty display leaves an empty line
+        if name not in tasks:
+            tasks[name] = bars.add_task(name.removesuffix(".part"), total=total)
+        bars.update(tasks[name], completed=done, total=total)
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bars.stop()

@@ -250,6 +250,15 @@ def test_what_a_mirror_has_is_fetched_once_and_kept(places: Places, mirrors: tup
     assert all(name in screen.getvalue() for name in ZIPPED)  # the bars
 
 
+def test_a_mirror_that_refuses_leaves_one_line_and_no_empty_bar(places: Places, mirrors: tuple[Mirror, Mirror]) -> None:
+    mirrors[0].files.clear()
+    screen = io.StringIO()
+    assert is_all(sources.find(console=Console(file=screen, width=80), places=places))
+    first, second, third, *_ = screen.getvalue().splitlines()
+    assert first.startswith(f"fetching MNIST from {mirrors[0].url}") and second.startswith(mirrors[0].url)
+    assert third.startswith(f"fetching MNIST from {mirrors[1].url}")
+
+
 def test_a_download_goes_on_where_it_was_cut_at_the_next_mirror(places: Places, mirrors: tuple[Mirror, Mirror]) -> None:
     name, size = f"{TRAIN_IMAGES}.gz", len(ZIPPED[f"{TRAIN_IMAGES}.gz"])
     mirrors[0].cut = 5000
