@@ -14,6 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,17 +74,14 @@ def main(stop: StopRequest) -> int:
     with tempfile.TemporaryDirectory(prefix="lenet5-bench-") as folder:
         for contest in QUICK if settings.quick else CONTESTS:
             if settings.wants(contest.name):
-                _say(begun, contest.title)
-                try:
+                with _part(contest.title, begun, record):
                     _hold(contest, settings.peers, data, Path(folder), record)
-                except ContenderError as error:  # the other contests are worth having
-                    record["problems"].append(f"{contest.title}: {error}")
         if settings.wants("commands"):
-            _say(begun, "from the command to the saved model")
-            record["commands"] = _commands(settings, data, Path(folder))
+            with _part("From the command to the saved model", begun, record):
+                record["commands"] = _commands(settings, data, Path(folder))
         if settings.wants("images"):
-            _say(begun, "cost against the number of images")
-            record["images"] = _images(settings, data, Path(folder))
+            with _part("Cost against the number of images", begun, record):
+                record["images"] = _images(settings, data, Path(folder))
     record["minutes"] = round((time.monotonic() - begun) / 60, 1)
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "benchmarks.json", (json.dumps(record, indent=1) + "\n").encode())
@@ -93,8 +92,14 @@ def main(stop: StopRequest) -> int:
     return 1 if record["problems"] else 0
 
 
-def _say(begun: float, what: str) -> None:
-    print(f"[{time.monotonic() - begun:4.0f} s] {what}", file=sys.stderr, flush=True)
+@contextmanager
+def _part(title: str, begun: float, record: dict[str, Any]) -> Iterator[None]:
+    """Say what is being measured; if it fails, note why: the other parts are worth having."""
+    print(f"[{time.monotonic() - begun:4.0f} s] {title}", file=sys.stderr, flush=True)
+    try:
+        yield
+    except ContenderError as error:
+        record["problems"].append(f"{title}: {error}")
 
 
 def _hold(contest: Contest, peers: Path | None, data: Mnist, folder: Path, record: dict[str, Any]) -> None:

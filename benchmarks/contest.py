@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.protocol import OPTIONS
 from common.errors import UserError, one_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,14 +117,14 @@ class Player:
         own_cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, sorted(own_cores)[:threads])  # for the child to inherit
         self.process = subprocess.Popen(
-            [python, "-m", f"benchmarks.contenders.{contender.module}", options],
+            [python, "-m", f"benchmarks.contenders.{contender.module}"],
             stdin=subprocess.PIPE,
             stdout=self._errors,
             stderr=self._errors,
             text=True,
             pass_fds=[reply_to],
             cwd=ROOT,
-            env=environment(contender.environment),
+            env=environment({**contender.environment, OPTIONS: options}),
         )
         os.sched_setaffinity(0, own_cores)
         os.close(reply_to)
@@ -229,8 +230,8 @@ def _compete_at(players: list[Player], contest: Contest, batch: int, threads: in
         for player in players[first:] + players[:first]:
             seconds, _ = player.ask(batch=batch, steps=steps[player])
             results[player].rates.append(steps[player] * batch / seconds)
-        print(f"  batch {batch}, {threads} threads: round {number + 1} of {contest.rounds}", end="\r", file=sys.stderr)
-    print(file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f"  batch {batch}: round {number + 1} of {contest.rounds}", end="\r", file=sys.stderr, flush=True)
     for player, result in results.items():
         result.peak_bytes = player.peak_bytes()
     return list(results.values())

@@ -25,7 +25,8 @@ Batch = tuple[Floats, npt.NDArray[np.int64]]
 
 PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # the two packages that may bring it
 
-options: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+OPTIONS = "CONTENDER_OPTIONS"  # the environment variable that holds them, as JSON
+options: dict[str, Any] = json.loads(os.environ.get(OPTIONS, "{}"))
 
 
 def serve(run: Callable[[Any], float], prepare: Callable[..., Any], **facts: Any) -> None:

@@ -25,6 +25,7 @@ Result = dict[str, Any]
 FORWARD = 2 * (24 * 24 * 20 * 25 + 8 * 8 * 50 * 500 + 800 * 10)
 TRAINING_FLOP = 3 * FORWARD - 2 * (24 * 24 * 20 * 25)
 
+BUSY = 0.25  # load average per core before the start, above which the figures deserve a warning
 MODEL_CORRECT = 9850  # of 10,000: what a model must reach for its seconds to count
 
 
@@ -55,6 +56,8 @@ def _head(record: Record) -> str:
         versions.update(result["facts"].get("versions", {}))
     machine = environment["machine"]
     said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    busy = record["load"][0] > BUSY * machine["cores"]
+    warning = "\n\n**The machine was busy with other work: libraries whose threads wait for each other suffer most.**"
     return f"""# How fast, against whom
 
 Made by `make bench`, which measures all of this anew; not written by hand.
@@ -63,7 +66,7 @@ Made by `make bench`, which measures all of this anew; not written by hand.
 
 Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["system"]}; Python {environment["python"]}; {said};
 commit {(environment["commit"] or "unknown")[:12]}; load average before the start {record["load"][0]:.1f};
-{record["minutes"]} minutes.
+{record["minutes"]} minutes.{warning if busy else ""}
 
 Contenders start from equal weights, see the same images in the same order, and take turns of a fraction of a second,
 round after round; the others are stopped meanwhile. After two steps their losses or probabilities must agree within
