@@ -16,9 +16,6 @@ class ConvPool(nn.Layer):
     """Convolution (stride 1, no padding) → activation → 2×2 pooling, stride 2: the building block of every LeNet.
 
     image [N, inputs, H, W] -> maps [N, maps, (H - size + 1) // 2, (W - size + 1) // 2].
-
-    Unless told otherwise, weights start as paddle.nn.Conv2D's do: normal, σ = √(2 / (size² · inputs)) (He et al. 2015),
-    which is also what `fluid.nets.simple_img_conv_pool` of document 001 used; biases at 0.
     """
 
     def __init__(
@@ -26,15 +23,14 @@ class ConvPool(nn.Layer):
         inputs: int,
         maps: int,
         size: int,
-        activation: Activation = "relu",
-        pooling: Pooling = "max",
-        kernel: Kernel = "stock",
-        weight_init: Initializer | None = None,
-        bias_init: Initializer | None = None,
+        activation: Activation,
+        pooling: Pooling,
+        kernel: Kernel,
+        weight_init: Initializer,
+        bias_init: Initializer,
     ) -> None:
         super().__init__()
-        he = nn.initializer.Normal(0.0, (2.0 / (size * size * inputs)) ** 0.5)
-        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or he)
+        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init)
         self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
         self.activation = activation
         self.pooling = pooling
