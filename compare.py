@@ -45,7 +45,7 @@ class Options:
     named on stderr, one line each; the others are shown, and the exit status is 1.
     """
 
-    run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]")]] = ()
+    run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]", help_behavior_hint="")]] = ()
     """Folders of runs, or their results.csv; all of runs/* if none is named."""
     format: Literal["table", "json", "csv"] = "table"
     """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
@@ -54,13 +54,13 @@ class Options:
     between 0 and 1, losses nats per image. With --verdict also: verdict, difference, difference_low, difference_high,
     p_value. With --group: network, recipe, runs, test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean,
     verdict, p_value."""
-    plot: Path | None = None
+    plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
-    sort: str = "validation_loss"
+    sort: Annotated[str, arg(metavar="COLUMN")] = "validation_loss"
     """Column of results.csv to sort passes by, best first."""
-    network: str | None = None
+    network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only runs of this network."""
-    recipe: str | None = None
+    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only runs with this recipe."""
     best: bool = False
     """Only the best pass of each run."""
@@ -70,7 +70,7 @@ class Options:
     group: bool = False
     """One line per network and recipe instead: the best passes' test accuracy across runs, usually seeds; mean,
     standard deviation (n - 1), lowest and highest; Welch's test against the first, corrected by Holm for all pairs."""
-    fail_under: float | None = None
+    fail_under: Annotated[float | None, arg(metavar="PERCENT", help_behavior_hint="")] = None
     """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Images in, best model out: train a LeNet on MNIST as a static program, pass by pass.
 
-    python train.py                      # the default network, 10 passes, about 3 minutes on 2 cores
-    python train.py --help               # every option with its default
+    python train.py                      # the default network, 10 passes, about a minute on 2 quiet cores
+    python train.py --help               # every option
     python train.py --resume runs/NAME   # go on exactly where a run stopped
     python train.py --network lenet5_1998 --summary   # the layers of a network
 

@@ -44,7 +44,9 @@ def _first_box_text(box: str) -> str:
         if re.fullmatch(r"─+", line):
             break
         said.append(line)
-    return one_line(" ".join(said) or box)
+    text = " ".join(said) or box
+    # Of an option that takes this or that, tyro goes on with what Python said of each.
+    return one_line(text.partition("Got errors:")[0].replace("{None}|", ""))
 
 
 def run(main: Callable[[StopRequest], int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,13 @@ def test_folders_whose_names_are_no_utf8(small_data: Path, script: Script, tmp_p
     record = json.loads((run / "run.json").read_bytes())
     assert record["settings"]["save_dir"] == str(model) and (model / "card.json").is_file()
     assert script("train.py", "--resume", run).stdout.startswith(f"{tmp_path}/run\\udcff: this run is finished")
+
+
+@pytest.mark.parametrize("name", ["train.py", "infer.py", "compare.py"])
+def test_help_is_for_people(name: str, script: Script) -> None:
+    result = script(name, "--help", env={**os.environ, "COLUMNS": "100"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not re.search(r"None|STR|default: \)", result.stdout)
 
 
 def test_sealed_json_keeps_any_name() -> None:

@@ -131,6 +131,7 @@ def test_diverging_training_stops_and_keeps_the_best_model(small_data: Path, scr
         (("--validation-size", 60000), "validation"),
         (("--kernel-size", 12), "--kernel-size 12"),
         (("--shuffle-buffer", 0), "--shuffle-buffer"),
+        (("--shuffle-buffer", "x"), "could be instantiated from ['x']. (see --help)"),
         (("--resume", "no/such/run"), "run.json"),
     ],
 )

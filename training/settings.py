@@ -7,11 +7,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
 from model.recipes import NetworkName, Recipe, RecipeName, recipe_for
 from training.run import RunFolder
+
+RECIPES_OWN = "(default: the recipe's)"
+NETWORKS_OWN = "(default: the network's)"
 
 
 @dataclass(frozen=True)
@@ -26,48 +31,50 @@ class Settings:
     """Which network of the literature."""
     recipe: RecipeName = "published"
     """Training settings: as the source published them; document 004 has lenet5_numpy's by Adam, SGD and momentum."""
-    passes: int | None = None
+    passes: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Times through the training images."""
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Images per step."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
     """Step size at its largest."""
     seed: int = 1
     """Initial weights, order of images and distortions follow from it."""
     engine: Literal["paddle", "numpy"] = "paddle"
     """What computes: Paddle's static programs, or NumPy alone (lenet5_numpy and conv_pool_bn)."""
-    init_from: Path | None = None
+    init_from: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run whose best model to start from, instead of from random weights."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
     kernel: Literal["auto", "fused", "stock"] = "auto"
     """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
-    data_dir: Path | None = None
+    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
-    run_dir: Path | None = None
+    run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
     save_dir: Path = Path("inference_model")
     """Where the chosen model is published when the run ends."""
-    resume: Path | None = None
+    resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run to continue exactly where it stopped, with its own settings."""
-    validation_size: int | None = None
+    validation_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Images held out of the training images, the last ones in file order; the best pass is chosen on them."""
     select_on: Literal["validation", "test", "last"] = "validation"
     """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
     last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
-    shuffle_buffer: int | Literal["all"] | None = None
+    shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all", help_behavior_hint=RECIPES_OWN)] = None
     """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
     log_every: int = 100
     """Batches from one row of steps.csv to the next; 1 logs each."""
     checkpoint_seconds: float = 60.0
     """Longest time that a crash may cost, seconds; a checkpoint is written at every pass too."""
-    maps: tuple[int, ...] | None = None
+    maps: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint=NETWORKS_OWN)] = None
     """Feature maps of the convolutions, such as 20 50."""
-    kernel_size: int | tuple[int, int] | None = None
+    kernel_size: Annotated[int | tuple[int, int] | None, arg(metavar="N [N]", help_behavior_hint=NETWORKS_OWN)] = None
     """Side of the convolutions' kernels, pixels: one number for both, or two, such as 7 3."""
-    pooling: Literal["max", "mean"] | None = None
+    pooling: Annotated[Literal["max", "mean"] | None, arg(metavar="max|mean", help_behavior_hint=NETWORKS_OWN)] = None
     """Kind of pooling."""
-    squashing: Literal["tanh", "sigmoid"] | None = None
+    squashing: Annotated[
+        Literal["tanh", "sigmoid"] | None, arg(metavar="tanh|sigmoid", help_behavior_hint=NETWORKS_OWN)
+    ] = None
     """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
@@ -149,9 +156,10 @@ def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Setti
     for field in dataclasses.fields(Settings):
         if field.name not in CHANGEABLE and getattr(settings, field.name) != getattr(own, field.name):
             option = f"--{field.name.replace('_', '-')}"
+            has = getattr(own, field.name)
             raise UsageError(
-                f"{option}: the run in {run_dir} has {getattr(own, field.name)}, and goes on with its own settings; "
-                f"only {', '.join('--' + name.replace('_', '-') for name in CHANGEABLE[1:])} may change"
+                f"{option}: the run in {run_dir} has {'the default' if has is None else has}, and goes on with its own "
+                f"settings; only {', '.join('--' + name.replace('_', '-') for name in CHANGEABLE[1:])} may change"
             )
     return settings, folder
 
