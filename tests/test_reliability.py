@@ -55,8 +55,8 @@ def killed(kill_test: KillTest) -> Path:
     return folder
 
 
-# Of some 370 calls: while the run begins, amid a checkpoint, between log and model at a pass's end.
-@pytest.mark.parametrize("call", [12, 118, 207])
+# Of some 370 calls: amid the first checkpoint, amid another, between log and model at a pass's end.
+@pytest.mark.parametrize("call", [24, 118, 207])
 def test_a_killed_run_goes_on_bit_for_bit(kill_test: KillTest, call: int) -> None:
     kills = kill_test.counts["kills"]
     kill_test.kill_at(call)
@@ -75,7 +75,7 @@ def test_a_disk_that_refuses_is_one_line_and_nothing_is_lost(kill_test: KillTest
     assert not kill_test.wrong
 
 
-@pytest.mark.parametrize(("call", "number"), [(1, signal.SIGTERM), (60, signal.SIGINT)])
+@pytest.mark.parametrize(("call", "number"), [(1, signal.SIGTERM), (54, signal.SIGINT)])
 def test_a_signal_saves_and_leaves_with_its_status(kill_test: KillTest, call: int, number: signal.Signals) -> None:
     kill_test.stop_at(call, number)
     assert not kill_test.wrong and kill_test.counts["signals"]
@@ -116,6 +116,17 @@ def test_an_altered_results_log_is_restored(kill_test: KillTest, killed: Path) -
     ended = kill_test.trainer.run(["--resume", killed / "run"])
     assert ended.status == 0 and f"{log}: altered or lost; restored" in ended.output
     assert not differences(killed, kill_test.reference)
+
+
+def test_a_swapped_model_is_not_published(kill_test: KillTest) -> None:
+    """The checkpoint, not the folder, says which model is the best."""
+    folder = kill_test.fresh("killed at the end")
+    kill_test.trainer.run(kill_test.arguments(folder), folder, Fault(345, -signal.SIGKILL))
+    shutil.rmtree(folder / "run" / "inference_model")
+    shutil.copytree(kill_test.old_model, folder / "run" / "inference_model")
+    ended = kill_test.trainer.run(["--resume", folder / "run"])
+    assert (ended.status, ended.errors) == (0, "")
+    assert not differences(folder, kill_test.reference)
 
 
 def test_other_data_is_refused(kill_test: KillTest, killed: Path, small_data: Path) -> None:

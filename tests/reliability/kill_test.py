@@ -48,6 +48,8 @@ from tests.reliability.processes import (  # noqa: E402
     goes_on,
     new_run,
     passes_said,
+    steps_logged,
+    steps_saved,
 )
 from training.answers import read_answers  # noqa: E402
 from training.checkpoint import checkpoint_names, load_checkpoint  # noqa: E402
@@ -137,6 +139,8 @@ class KillTest:
         published = stopped.status == 0 and what_was_finished(RunFolder(folder / "run"), None)
         if (stopped.status != 128 + number and not published) or stopped.errors:
             self.wrong.append(f"{where}: status {stopped.status}: {stopped.errors}")
+        if "everything is saved" in stopped.output and steps_saved(folder) != steps_logged(folder):
+            self.wrong.append(f"{where}: {steps_saved(folder)} steps saved, {steps_logged(folder)} done")
         self._check_whole(folder, where)
         self._check_end(folder, [stopped, self._go_on(folder)], where)
 

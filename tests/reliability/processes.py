@@ -132,6 +132,17 @@ def passes_said(output: str) -> list[int]:
     return [int(line.split("/")[0]) for line in output.splitlines() if line.split("/")[0].isdigit()]
 
 
+def steps_logged(folder: Path) -> int:
+    """How many steps the run in `folder` has logged; each is."""
+    return len((folder / "run" / "steps.csv").read_bytes().splitlines()) - 1
+
+
+def steps_saved(folder: Path) -> int:
+    """How many steps its newest checkpoint knows, of `TINY_RUN`."""
+    passes, steps = max(path.name for path in (folder / "run" / "checkpoints").glob("[0-9]*")).split("-")
+    return 4 * int(passes) + int(steps)
+
+
 def broken_models(folder: Path) -> list[str]:
     """Models that are there and not whole: of the run, and the published one."""
     broken = []
