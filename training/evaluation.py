@@ -11,7 +11,7 @@ import numpy as np
 from mnist.dataset import Subset, network_input
 from model.networks import ImageSpec
 
-EVALUATION_BATCH = 256  # images at a time; bounds the memory, whatever the size of the data set
+EVALUATION_BATCH = 128  # images at a time; bounds the memory, whatever the size of the data set
 
 
 class Scorer(Protocol):
