@@ -43,12 +43,10 @@ KILOBYTES = 512 << 10
 FOUND = ROOT / "tests" / "fuzz" / "found"
 
 
-def fuzz(name: str, runs: int, seed: int) -> None:
-    """Run one target in this process; atheris ends it."""
+def fuzz(name: str, runs: int, seed: int, folder: Path) -> None:
+    """Run one target in this process, which atheris ends without cleaning up."""
     FOUND.mkdir(exist_ok=True)
     target = targets.TARGETS[name]
-    scratch = targets.scratch()
-    folder = Path(scratch.name)
     at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slowest = most = done = 0.0
 
@@ -94,16 +92,17 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", choices=[*targets.TARGETS, []], help="all, unless named")
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--here", action="store_true", help="in this process; for one target")
+    parser.add_argument("--here", type=Path, help="one target, in this process, with its files in this folder")
     options = parser.parse_args()
     names = options.targets or list(targets.TARGETS)
     if options.here:
-        fuzz(names[0], options.runs, options.seed)
+        fuzz(names[0], options.runs, options.seed, options.here)
         return 0
     failed = 0
     for name in names:
-        command = [sys.executable, __file__, "--here", name, f"--runs={options.runs}", f"--seed={options.seed}"]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+        with targets.scratch() as folder:
+            command = [sys.executable, __file__, name, f"--runs={options.runs}", f"--seed={options.seed}"]
+            done = subprocess.run([*command, "--here", folder], stderr=subprocess.PIPE, text=True, errors="replace")
         if done.returncode:
             failed += 1
             print(f"{name}: failed\n{done.stderr[-3000:]}", flush=True)
