@@ -177,6 +177,38 @@ def test_a_users_handler_hears_every_step_and_pass(small_data: Path, tmp_path: P
     assert load_model(tmp_path / "model").card["selected_on"] == "test"
 
 
+def test_options_reach_the_run(small_data: Path, tmp_path: Path) -> None:
+    network = {"maps": (6, 16), "kernel_size": (7, 3), "pooling": "mean"}
+    first_losses = []
+    for shuffle_buffer in ("all", 512, 1):
+        listener = _Listener()
+        settings = Settings(
+            **network,
+            data_dir=small_data,
+            validation_size=560,
+            passes=1,
+            batch_size=150,
+            learning_rate=0.002,
+            shuffle_buffer=shuffle_buffer,
+            log_every=4,
+            save_dir=tmp_path / "model",
+        )
+        folder = RunFolder(tmp_path / f"buffer_{shuffle_buffer}")
+        train(settings, folder, [listener])
+        first_losses.append(listener.steps[0].loss)
+    assert len(set(first_losses)) == 3
+    assert [step.step for step in listener.steps] == list(range(1, 15))
+    logged, _ = read_steps(folder.steps)
+    assert [step.step for step in logged] == [4, 8, 12] and {step.learning_rate for step in logged} == {0.002}
+    # Weights and biases of 1 → 6 maps by 7×7 and 6 → 16 by 3×3, two numbers a map normalised, 16 maps of 4×4 → 10.
+    parameters = (6 * 49 + 6) + (16 * 6 * 9 + 16) + (2 * 6) + (16 * 16 * 10 + 10)
+    record = folder.read_record()
+    assert record["parameters"] == parameters
+    assert load_model(tmp_path / "model").card["options"] == {
+        name: json.loads(json.dumps(v)) for name, v in network.items()
+    }
+
+
 def test_what_is_given_goes_over_the_recipe() -> None:
     recipes = [Settings(shuffle_buffer=buffer).resolved_recipe().shuffle_buffer for buffer in (None, 512, "all")]
     assert recipes == ["all", 512, "all"]
