@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from common.command_line import parse, run
 from common.console import ScriptConsole
+from common.errors import one_line
 from common.signals import StopRequest
 from training.progress import Figures, ProgressDisplay, headline_line
 from training.resuming import restore_arithmetic, what_was_finished
-from training.run import new_run_folder
+from training.run import new_run_folder, use_threads
 from training.settings import Settings, resumed
 
 
@@ -40,6 +41,8 @@ def main(stop: StopRequest) -> int:
             return 0
         restore_arithmetic(folder)
     else:
+        if settings.threads:
+            use_threads(settings.threads)
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
     from mnist.dataset import load_mnist
@@ -52,8 +55,9 @@ def main(stop: StopRequest) -> int:
     outcome = train(settings, folder, [ProgressDisplay(console), figures], stop, data)
     test = outcome.test
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
-    print(f"published to {outcome.save_dir}/" + (f", replacing {outcome.replaced}" if outcome.replaced else ""))
-    print(f"the run is in {outcome.run_dir}/")
+    published = f"published to {one_line(outcome.save_dir)}/"
+    print(f"{published}, replacing {one_line(outcome.replaced)}" if outcome.replaced else published)
+    print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
 
 

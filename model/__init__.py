@@ -8,7 +8,7 @@ import ctypes
 import os
 import pathlib
 import warnings
-import zlib  # noqa: F401  Paddle 2.6.2 exports zlib's symbols: a zlib loaded after it crashes (shared/paddle-notes.md, 3)
+import zlib  # noqa: F401  Paddle 2.6.2 exports zlib's symbols, and a zlib that is loaded after it crashes
 
 # glog's information and warnings are about Paddle's insides; errors still show.
 os.environ.setdefault("GLOG_minloglevel", "2")

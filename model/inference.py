@@ -199,6 +199,22 @@ class Predictor:
         Raises:
             ModelError: this Paddle cannot read the model.
         """
+        self._shape = [int(side) for side in model.input["shape"][1:]]
+        try:
+            try:
+                self._create(model, device, threads, onednn=True)
+            except Exception:  # Paddle 3.3 cannot convert every model for oneDNN; without it, it can
+                self._create(model, device, threads, onednn=False)
+        except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
+            import paddle
+
+            raise ModelError(
+                f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
+                f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
+            ) from error
+
+    def _create(self, model: SavedModel, device: str, threads: int, onednn: bool) -> None:
+        """Create the predictor and prove it on one blank picture: what cannot be converted shows in the first run."""
         config = inference.Config()
         config.set_model_buffer(model.program, len(model.program), model.parameters, len(model.parameters))
         config.disable_glog_info()
@@ -207,18 +223,12 @@ class Predictor:
         else:
             config.disable_gpu()
             config.set_cpu_math_library_num_threads(threads)
-        try:
-            self._predictor = inference.create_predictor(config)
-            self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-            self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-        except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
-            import paddle
-
-            raise ModelError(
-                f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
-                f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
-            ) from error
-        self._shape = [int(side) for side in model.input["shape"][1:]]
+        if not onednn:
+            config.disable_mkldnn()
+        self._predictor = inference.create_predictor(config)
+        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        self.probabilities(np.zeros((1, *self._shape), np.float32))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range.

@@ -94,7 +94,7 @@ def inference_program(choice: NetworkChoice) -> Program:
     """Build the program that is saved: feeds `image`, fetches `probability` [N, 10]; stock operators only.
 
     It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
-    2.6 and 3 alike (shared/design.md, decision 9).
+    2.6 and 3 alike.
     """
     with old_representation(), _program_of(choice, "stock") as (programs, network, image):
         network.eval()

@@ -85,7 +85,7 @@ class Recipe:
             raise ValueError(f"weight decay {self.weight_decay}: expected the optimizer adamw, got {self.optimizer}")
 
 
-# As each source states them (shared/networks.md, second table).
+# As each source states them (docs/networks.md).
 PUBLISHED: dict[NetworkName, Recipe] = {
     # Document 001 shuffles in a buffer of 512; the full shuffle is the default here, `--shuffle-buffer 512` the other.
     "conv_pool_bn": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, passes=10),

@@ -1,4 +1,4 @@
-"""The networks of the literature are built as shared/networks.md specifies them."""
+"""The networks of the literature are built as docs/networks.md describes them."""
 
 from __future__ import annotations
 

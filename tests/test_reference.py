@@ -375,7 +375,7 @@ def engine_of(name: str, seed: int = 0, summed_gradients: bool = False, make: An
 
 
 def test_parameter_counts() -> None:
-    """Those of shared/networks.md."""
+    """Those that docs/networks.md states."""
     counts = {n: sum(a.size for a in build(seed=0).parameters.values()) for n, build in NETWORKS.items()}
     assert counts == {"lenet5_numpy": 44_426, "conv_pool_bn": 33_620}
 

@@ -14,7 +14,7 @@ from model.program import NetworkChoice
 from model.recipes import PUBLISHED
 from model.summary import layer_table, print_summary, rows
 
-# shared/networks.md, layer table of lenet5_1998: maps, size, parameters, connections
+# Layer table of lenet5_1998, by its sources (docs/networks.md): maps, size, parameters, connections
 LENET5_1998 = {
     "C1": (6, 28, 156, 122_304),
     "S2": (6, 14, 12, 5_880),

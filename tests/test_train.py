@@ -106,6 +106,16 @@ def test_a_folder_of_other_things_is_never_replaced(script: Script, small_data: 
     assert (tmp_path / "thesis.txt").exists() and not (tmp_path / "run").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_pass(
+    script: Script, small_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("--data-dir", small_data, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "file" / "model")
+    result = script("train.py", *arguments)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "--save-dir" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_diverging_training_stops_and_keeps_the_best_model(small_data: Path, script: Script, tmp_path: Path) -> None:
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--learning-rate", 1e30, "--passes", 50)
     result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
@@ -276,3 +286,16 @@ def test_last_pass_without_choosing(small_data: Path, tmp_path: Path) -> None:
     assert train(settings, RunFolder(tmp_path / "run")).best_pass == 3
     card = load_model(tmp_path / "model").card
     assert card["selected_on"] == "last" and "validation" not in card["scores"]
+
+
+def test_threads_are_an_option_and_change_no_bit(
+    small_run: Path, small_data: Path, script: Script, tmp_path: Path
+) -> None:
+    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1, "--threads", 1)
+    result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["environment"]["arithmetic"]["CONV_POOL_THREADS"] == "1"
+    if record["kernel"] == "fused":  # stock operators add in another order with another number of threads
+        parameters = [(folder / "model" / "inference.pdiparams").read_bytes() for folder in (small_run, tmp_path)]
+        assert parameters[0] == parameters[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError, one_line
-from common.files import remove_folder, remove_leftovers, sync, write_file
+from common.files import make_folder, remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
 from mnist.dataset import Mnist, Subset, load_mnist, split
 from model.conv_pool import resolve_kernel
@@ -122,8 +123,7 @@ def train(
         UserError: what was asked for cannot be done: data, device, folder, or numbers that run away.
         Stopped: a signal asked to stop; everything is saved.
     """
-    if not holds_only_a_model(settings.save_dir):
-        raise UsageError(f"--save-dir {settings.save_dir}: it holds other things than a model, and would be replaced")
+    _expect_publishable(settings.save_dir)
     paddle.enable_static()
     with folder.locked():
         if settings.resume is None:
@@ -137,6 +137,19 @@ def train(
             if folder.record.exists():
                 rest = f"what was saved before is whole: continue with --resume {folder.path}"
             raise UserError(f"{error.filename or folder.path}: {error.strerror or one_line(error)}; {rest}") from error
+
+
+def _expect_publishable(save_dir: Path) -> None:
+    """Find out before the first pass, not after the last, that the model could not be published there."""
+    if not holds_only_a_model(save_dir):
+        raise UsageError(f"--save-dir {save_dir}: it holds other things than a model, and would be replaced")
+    parent = save_dir.absolute().parent
+    try:
+        make_folder(parent)
+    except OSError as error:
+        raise UserError(f"--save-dir {save_dir}: {error.filename}: {error.strerror}; name another folder") from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f"--save-dir {save_dir}: expected a folder to write in, {parent} is read-only; name another")
 
 
 @dataclass

@@ -24,6 +24,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ARITHMETIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS", "CONV_POOL_ISA")
 
 
+def use_threads(threads: int) -> None:
+    """Let the fused operator compute with so many threads; of use before it is loaded."""
+    os.environ["CONV_POOL_THREADS"] = str(threads)
+
+
 class RunFolder:
     """Names of what is in `runs/NAME/`; the run keeps its name when its folder is renamed or copied."""
 

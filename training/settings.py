@@ -16,6 +16,7 @@ from model.recipes import NetworkName, Recipe, RecipeName, recipe_for
 from training.run import RunFolder
 
 RECIPES_OWN = "(default: the recipe's)"
+LEAST = {"passes": 1, "threads": 1, "batch_size": 1, "log_every": 1, "validation_size": 0, "seed": 0}
 NETWORKS_OWN = "(default: the network's)"
 
 
@@ -47,6 +48,8 @@ class Settings:
     """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
     kernel: Literal["auto", "fused", "stock"] = "auto"
     """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
+    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
+    """Threads of the fused operator, which does most of the work on a CPU."""
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
     run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
@@ -84,7 +87,7 @@ class Settings:
     """Print the network's layers, parameters, connections and multiply-adds, and leave."""
 
     def __post_init__(self) -> None:
-        for name, least in (("passes", 1), ("batch_size", 1), ("log_every", 1), ("validation_size", 0), ("seed", 0)):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"--{name.replace('_', '-')} {value}: expected at least {least}")

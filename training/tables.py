@@ -31,7 +31,7 @@ RUNS = REPOSITORY / "docs" / "runs"
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGE = REPOSITORY / "docs" / "networks.md"
 
-# What each network's source says it reaches on the 10,000 test images; shared/networks.md tells what the claims hide.
+# What each network's source says it reaches on the 10,000 test images; docs/networks.md tells what the claims hide.
 CLAIMS = {
     "conv_pool_bn": "98.51 %",
     "two_branch": "99.02 %",

@@ -69,7 +69,8 @@ def load_fused(report: Report = print) -> str:
         except _BuildError as error:
             _outcome = str(error)
         except OSError as error:
-            _outcome = f"{one_line(error.filename or 'its cache')}: {error.strerror or one_line(error)}"
+            where = one_line(error.filename or "its cache")
+            _outcome = f"{where}: {error.strerror or one_line(error)}; name a folder for it with {CACHE_VARIABLE}"
     return _outcome
 
 
