@@ -48,6 +48,8 @@ class Settings:
     """Longest that reading one picture may take, seconds."""
 
     def __post_init__(self) -> None:
+        if not all(self.pictures):
+            raise UsageError("expected names of pictures or folders, got an empty name")
         if not self.pictures:
             raise UsageError("no pictures: expected files, folders, or - for standard input")
         if not 1 <= self.top_k <= 10:

@@ -41,7 +41,8 @@ class Limits:
 
     Attributes:
         max_bytes: size of the file; a camera's largest JPEG has some 30 MB.
-        max_pixels: width × height; 50 million is the largest common phone camera.
+        max_pixels: width × height, up to Pillow's own limit of 179 million; 50 million is the largest common phone
+            camera.
         max_seconds: for reading one, in a process that can be stopped (`recognition.workers`).
         max_memory: for reading one there, bytes beyond what the process has at its start.
     """
@@ -75,8 +76,8 @@ def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarr
         raise PictureError(f"expected at most {limits.max_bytes} bytes, got more")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of what it mends or skips; whether the picture opens is what counts. Its own limit of pixels
-            # is off: ours is checked on the size that the header states, before anything is decoded.
+            # Pillow warns of what it mends or skips; whether the picture opens is what counts. Beyond its own limit of
+            # 179 million pixels it refuses by itself; ours is checked on the header's size, before decoding.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 return _grey(picture, limits)

@@ -137,6 +137,7 @@ def test_a_model_that_is_not_whole_is_refused(
     ("arguments", "message"),
     [
         ((), "no pictures"),
+        (("",), "empty name"),
         (("x.png", "--top-k", 0), "--top-k 0"),
         (("x.png", "--reject-below", 2), "--reject-below"),
         (("x.png", "--format", "xml"), "xml"),
