@@ -24,6 +24,7 @@ TINY = 4  # enlargement from which on a stroke is no wider than a pixel or two o
 WINDOWS = (32, 22, 16, 11, 8, 5, 3, 2, 1)  # parts of the longest side in which the paper's brightness is looked for
 THRESHOLDS = (0.4, 0.55, 0.7)  # parts of the ink's contrast from which on a pixel counts as ink; mostly the first
 FLAT = 0.5  # of the steepest edges: an outline that follows nothing steeper is not one of ink
+DIMMEST = 2.5  # how many times darker than most of the paper its shaded parts are taken to be at most
 LEAST_CONTRAST = 12  # grey levels between ink and paper under which there is nothing to read
 LEAST_EXTENT = 0.025  # of the picture's longest side; what is smaller is no digit
 MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
@@ -141,8 +142,13 @@ def _under_paper(grey: Grey) -> Grey:
     areas = [np.count_nonzero(depth > THRESHOLDS[0] * peak) for depth, peak in zip(depths, peaks, strict=True)]
     for k in range(len(WINDOWS) - 2):
         if peaks[k] > 0.6 * max(peaks[:-1]) and max(areas[k + 1 : k + 3]) < 1.25 * areas[k]:
-            return depths[k + 2]  # twice the smallest: where strokes cross they are wider
-    return depths[-2]
+            best = k + 2  # twice the smallest: where strokes cross they are wider
+            break
+    else:
+        best = len(WINDOWS) - 2
+    # In the shade ink is darker than paper by the same part, not by as many grey levels.
+    paper = grey + depths[best]
+    return depths[best] * np.clip(np.median(paper) / np.maximum(paper, 1), 0.5, DIMMEST)
 
 
 def _inner(image: np.ndarray) -> np.ndarray:
