@@ -68,8 +68,11 @@ def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
         smooth = np.clip(ndimage.zoom(smooth, enlargement, order=3, mode="nearest", grid_mode=True), 0, 255)
     grain = max(smooth.shape) / 400
     smooth = ndimage.gaussian_filter(smooth, grain)
-    edges = np.zeros_like(smooth)  # none along the rim, where a sheet ends, which would speak for the sheet as ink
-    _inner(edges)[:] = _inner(ndimage.gaussian_gradient_magnitude(smooth, grain))
+    edges = ndimage.gaussian_gradient_magnitude(smooth, grain)
+    if (
+        enlargement < TINY
+    ):  # along the rim sheets end, which would speak for the sheet as ink; a tiny picture is all rim
+        edges = np.pad(_inner(edges), [(side // 12,) for side in edges.shape])
     found: list[tuple[np.ndarray, Ink]] = []
     failures = []
     for candidate in (smooth, 255 - smooth):
