@@ -1,0 +1,152 @@
+"""How much a network's probabilities are worth: temperature, calibration error, and what rejecting answers gains.
+
+Confidence is the probability of the likeliest digit. Calibrated, of the answers given with confidence 0.9 nine in ten
+are right (Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from model.confidence import tempered
+
+BINS = 15  # as in Guo et al. (2017), section 5
+TEMPERATURES = (0.05, 20.0)  # between these a temperature is looked for
+MOST_THRESHOLDS = 100  # in a table of rejection; a bad network has hundreds of errors
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """How sure a network was of each answer, and whether it was right.
+
+    Attributes:
+        confidence: [N] float64, 0 to 1.
+        right: [N] bool.
+    """
+
+    confidence: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, log_probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> Confidences:
+        """From natural logarithms of probabilities [N, 10] and the right digits [N]."""
+        probabilities = tempered(log_probabilities, temperature)
+        return cls(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
+
+
+def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature at which the right digits are likeliest: least mean of -log p(label), Guo et al. (2017), 4.2.
+
+    The mean is convex in 1 / T, so it has one minimum. Images that the network did not train on are to be given: on
+    those it did it is surer than it should be.
+
+    Args:
+        log_probabilities: [N, 10], natural logarithm.
+        labels: [N], the right digits.
+
+    Returns:
+        T; 1 where every answer is right (or there is none), since then nothing tells how often the network errs.
+    """
+    wrong = log_probabilities.argmax(axis=1) != labels
+    if not wrong.any():
+        return 1.0
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        right = tempered(log_probabilities, float(np.exp(log_temperature)))[rows, labels]
+        return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Answers sorted into bins of equal width by confidence: the reliability diagram's bars.
+
+    Attributes:
+        edges: [bins + 1] from 0 to 1; bin m holds confidences in (edges[m], edges[m + 1]].
+        counts: [bins] answers.
+        confidence: [bins] mean confidence of them; nan where there are none.
+        accuracy: [bins] share of right ones; nan where there are none.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+def reliability(answers: Confidences, bins: int = BINS) -> Reliability:
+    """The bins of a reliability diagram: acc(B) and conf(B) of Guo et al. (2017), section 2."""
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.clip(np.ceil(answers.confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(places, answers.confidence, bins) / counts
+        accuracy = np.bincount(places, answers.right, bins) / counts
+    return Reliability(edges, counts, confidence, accuracy)
+
+
+def expected_calibration_error(answers: Confidences, bins: int = BINS) -> float:
+    """ECE = sum over bins of |B| / N · |acc(B) - conf(B)|, a fraction; Guo et al. (2017), equation 3.
+
+    Raises:
+        ValueError: there is no answer.
+    """
+    if not len(answers.right):
+        raise ValueError("expected at least one answer, got none")
+    found = reliability(answers, bins)
+    held = found.counts > 0
+    gaps = np.abs(found.accuracy - found.confidence)[held]
+    return float((found.counts[held] * gaps).sum() / len(answers.right))
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What remains when the least sure answers are rejected, for each number of them.
+
+    LeCun et al. (1998), section III, compare classifiers so: how many patterns must be rejected, because the likeliest
+    answer is below a threshold, until 0.5 % of the rest are wrong.
+
+    Attributes:
+        threshold: [N] reject what is less confident than this; increasing.
+        rejected: [N] how many answers that are, 0 first; never all.
+        errors: [N] wrong answers among the rest.
+        total: answers in all.
+    """
+
+    threshold: np.ndarray
+    rejected: np.ndarray
+    errors: np.ndarray
+    total: int
+
+    @property
+    def rejected_share(self) -> np.ndarray:
+        """[N] rejected answers of all, 0 to 1."""
+        return self.rejected / self.total
+
+    @property
+    def error_rate(self) -> np.ndarray:
+        """[N] wrong answers of those that are not rejected, 0 to 1."""
+        return self.errors / (self.total - self.rejected)
+
+
+def rejection_curve(answers: Confidences) -> Rejection:
+    """Reject answers one by one, the least sure first; equally sure ones go together."""
+    order = np.argsort(answers.confidence, kind="stable")
+    sorted_confidence = answers.confidence[order]
+    threshold, rejected = np.unique(sorted_confidence, return_index=True)
+    wrong_before = np.concatenate([[0], np.cumsum(~answers.right[order])])
+    return Rejection(threshold, rejected, wrong_before[-1] - wrong_before[rejected], len(order))
+
+
+def useful_thresholds(curve: Rejection, most: int = MOST_THRESHOLDS) -> Rejection:
+    """Of a curve the least rejection for each number of errors on the rest; thinned out to `most` of these."""
+    _, first = np.unique(-curve.errors, return_index=True)  # errors fall along the curve
+    if len(first) > most:
+        first = first[np.unique(np.linspace(0, len(first) - 1, most).round().astype(int))]
+    return Rejection(curve.threshold[first], curve.rejected[first], curve.errors[first], curve.total)
