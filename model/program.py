@@ -101,6 +101,24 @@ def inference_program(choice: NetworkChoice) -> Program:
         return _value(programs, network, [image], {"probability": network.probability(network(image))})
 
 
+def layers_program(choice: NetworkChoice) -> Program:
+    """Build the program that shows a network's inside: feeds `image`, fetches the output of every layer by its name.
+
+    It is built under the old intermediate representation, as saved models are, whose parameters it can read.
+    """
+    with old_representation(), _program_of(choice, "stock") as (programs, network, image):
+        network.eval()
+        outputs: dict[str, paddle.Tensor] = {}
+        for inner, layer in network.named_sublayers():
+
+            def record(_layer: object, _inputs: object, output: paddle.Tensor, inner: str = inner) -> None:
+                outputs[inner] = output
+
+            layer.register_forward_post_hook(record)
+        network(image)
+        return _value(programs, network, [image], outputs)
+
+
 # Paddle 2.6 knows only the old intermediate representation and has no such guard.
 old_representation = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", nullcontext)
 
