@@ -57,6 +57,8 @@ def main(stop: StopRequest) -> int:
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
     published = f"published to {one_line(outcome.save_dir)}/"
     print(f"{published}, replacing {one_line(outcome.replaced)}" if outcome.replaced else published)
+    if outcome.onnx:
+        print(f"inference.onnx: {outcome.onnx}")
     print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
 

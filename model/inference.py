@@ -2,8 +2,9 @@
 
 A model is a folder of three files. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
 parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
-its own. What is loaded are the very bytes whose sums were checked: they go to Paddle from memory, not by path. The
-sums tell damage, not malice: who writes files and sums alike is not found out.
+its own. A fourth, `inference.onnx`, is there if it was asked for (model/onnx.py). What is loaded are the very bytes
+whose sums were checked: they go to Paddle from memory, not by path. The sums tell damage, not malice: who writes files
+and sums alike is not found out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from common.files import new_folder, sha256
 from common.sealed import parsed, sealed, unsealed
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
+ONNX = "inference.onnx"
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
@@ -45,12 +47,14 @@ class SavedModel:
         card: card.json.
         program: the program's bytes.
         parameters: the parameters' bytes.
+        onnx: the same network as ONNX; None if the folder has none.
     """
 
     folder: Path
     card: Mapping[str, Any]
     program: bytes
     parameters: bytes
+    onnx: bytes | None = None
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -58,7 +62,9 @@ class SavedModel:
         return self.card["input"]
 
 
-def save_model(folder: Path, program: bytes, parameters: bytes, card: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path, program: bytes, parameters: bytes, card: Mapping[str, Any], onnx: bytes | None = None
+) -> None:
     """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
 
     Args:
@@ -66,11 +72,14 @@ def save_model(folder: Path, program: bytes, parameters: bytes, card: Mapping[st
         program: bytes of the inference program.
         parameters: bytes of its parameters.
         card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
+        onnx: the network as ONNX, if it shall be there too.
 
     Raises:
         OSError: it cannot be written; an old folder is untouched.
     """
     contents = {PROGRAM: program, PARAMETERS: parameters}
+    if onnx is not None:
+        contents[ONNX] = onnx
     files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
     contents[CARD] = sealed({"format": CARD_FORMAT, **card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +93,7 @@ def holds_only_a_model(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists() and not folder.is_symlink()
     names = {path.name for path in folder.iterdir()}
-    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, CARD})
+    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, ONNX, CARD})
 
 
 def load_model(folder: Path) -> SavedModel:
@@ -105,7 +114,7 @@ def load_model(folder: Path) -> SavedModel:
     try:
         card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
         contents = {}
-        for name in (PROGRAM, PARAMETERS):
+        for name in (PROGRAM, PARAMETERS, *([ONNX] if ONNX in card["files"] else [])):
             data = _read(folder, descriptor, name, MAX_FILE_BYTES)
             expected = card["files"][name]["sha256"]
             if sha256(data) != expected:
@@ -116,7 +125,7 @@ def load_model(folder: Path) -> SavedModel:
             contents[name] = data
     finally:
         os.close(descriptor)
-    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS])
+    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS], contents.get(ONNX))
 
 
 def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
@@ -156,9 +165,9 @@ def _card_problem(card: Mapping[str, Any]) -> str:
     if card.get("format") != CARD_FORMAT:
         got = one_line(card.get("format"), 40)
         return f"expected format {CARD_FORMAT}, got {got}: made by another release of this project"
-    files = card.get("files")
-    for name in (PROGRAM, PARAMETERS):
-        entry = files.get(name) if isinstance(files, dict) else None
+    files = card["files"] if isinstance(card.get("files"), dict) else {}
+    for name in (PROGRAM, PARAMETERS, *([ONNX] if ONNX in files else [])):
+        entry = files.get(name)
         if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
             return f"expected files.{name}.sha256, got none"
     picture = card.get("input")

@@ -21,8 +21,9 @@ from mnist.dataset import Mnist, Subset, load_mnist, split
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
-from model.inference import ModelError, Predictor, holds_only_a_model, load_model, save_model
+from model.inference import ModelError, Predictor, SavedModel, holds_only_a_model, load_model, save_model
 from model.networks import NETWORKS
+from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
 from model.program import REMEMBERED_STEPS, NetworkChoice
 from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
@@ -30,6 +31,7 @@ from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, sa
 from training.engines import BEST, best_parameters, make_engine, under
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
+from training.export import exported
 from training.feeding import made_ahead, pass_batches
 from training.patience import Patience
 from training.results import ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
@@ -94,6 +96,7 @@ class Outcome:
         best_pass: the chosen pass.
         test: its scores on the test images.
         replaced: what was published there before, in words; empty if nothing was.
+        onnx: how its ONNX form agrees with it, in words; empty if it has none.
     """
 
     run_dir: Path
@@ -101,6 +104,7 @@ class Outcome:
     best_pass: int
     test: Scores
     replaced: str
+    onnx: str = ""
 
 
 def train(
@@ -124,6 +128,8 @@ def train(
         Stopped: a signal asked to stop; everything is saved.
     """
     _expect_publishable(settings.save_dir)
+    if settings.export:
+        expect_packages()
     paddle.enable_static()
     with folder.locked():
         if settings.resume is None:
@@ -183,6 +189,8 @@ class _Run:
         self.exporter = Exporter(choice)
         if self.settings.init_from and not self.begun:
             self.engine.load_parameters(best_parameters(self.settings.init_from))
+        if self.settings.export:
+            to_onnx(*self.exporter.files(self.engine.parameters()))  # what cannot be converted is told now
         self.last_checkpoint = time.monotonic()
 
     def _tell(self, line: str) -> None:
@@ -423,8 +431,14 @@ class _Run:
         self.last_checkpoint = time.monotonic()
 
     def _save_best_model(self, row: Row) -> None:
-        program, parameters = self.exporter.files(self.best_parameters)
-        save_model(self.folder.model, program, parameters, self._card(row))
+        """Write the best model into the run's folder; if its ONNX form fails, without that: training goes on."""
+        model = SavedModel(self.folder.model, self._card(row), *self.exporter.files(self.best_parameters))
+        if self.settings.export:
+            try:
+                model = exported(model, self.test)
+            except ExportError as error:
+                self._tell(f"pass {row.pass_number}: {error}; saved without it")
+        save_model(self.folder.model, model.program, model.parameters, model.card, model.onnx)
 
     def _card(self, row: Row) -> dict[str, Any]:
         image = self.image
@@ -485,12 +499,17 @@ class _Run:
                 f"{self.folder.model}: read back, it answers otherwise than pass {progress.best_pass} did: expected "
                 f"{expected.test_correct}/{expected.test_total}, got {test.correct}/{test.total}; nothing was published"
             )
+        if self.settings.export and saved.onnx is None:
+            raise UserError(
+                f"{self.folder.model}: expected the model of pass {progress.best_pass} as ONNX too, which failed (see "
+                "above); nothing was published"
+            )
         if not holds_only_a_model(save_dir):
             raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
         self.stop.check()
         remove_leftovers(save_dir.resolve().parent)
         replaced = _what_is_in(save_dir)
-        save_model(save_dir, saved.program, saved.parameters, saved.card)
+        save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx)
         outcome = {
             "passes": progress.passes,
             "of": self.recipe.passes,  # more than were done where patience ended the run
@@ -500,7 +519,8 @@ class _Run:
             "published": str(save_dir),
         }
         self.folder.write_record({**self.record, "outcome": outcome})
-        return Outcome(self.folder.path, save_dir, progress.best_pass, test, replaced)
+        onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
+        return Outcome(self.folder.path, save_dir, progress.best_pass, test, replaced, onnx)
 
 
 def _digest(answers: np.ndarray) -> str:

@@ -56,6 +56,8 @@ class Settings:
     """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
     save_dir: Path = Path("inference_model")
     """Where the chosen model is published when the run ends."""
+    export: Annotated[Literal["onnx"] | None, arg(metavar="onnx", help_behavior_hint="")] = None
+    """Save the chosen model as ONNX too, proven to answer like Paddle's (docs/onnx.md)."""
     resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run to continue exactly where it stopped, with its own settings."""
     validation_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
@@ -135,7 +137,7 @@ class Settings:
 
 
 # What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir")
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export")
 
 
 def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:
