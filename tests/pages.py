@@ -19,6 +19,16 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
+def steps(page: str) -> list[tuple[str, str]]:
+    """Commands ("sh") and examples ("python") of a page in their order."""
+    found: list[tuple[str, str]] = []
+    for language, block in re.findall(
+        r"^```(sh|python)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
+    ):
+        found += [(language, line) for line in block.splitlines()] if language == "sh" else [(language, block)]
+    return found
+
+
 def commands(page: str) -> list[str]:
     return [line for block in blocks(page, "sh") for line in block.splitlines() if line and not line.startswith("#")]
 
@@ -62,7 +72,7 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
     write_idx(data / "train-labels-idx1-ubyte", mnist.train_labels[:train])
     write_idx(data / "t10k-images-idx3-ubyte", mnist.test_images[:test])
     write_idx(data / "t10k-labels-idx1-ubyte", mnist.test_labels[:test])
-    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis")
+    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis", "node_modules")
     shutil.copytree(ROOT, folder / "project", ignore=ignored)
     # .venv as make would have left it, so that nothing is installed again.
     environment = folder / "project" / ".venv"
