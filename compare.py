@@ -88,7 +88,8 @@ def main(stop: StopRequest) -> int:
     """Print the comparison; the exit status is 1 if anything could not be read, or is worse than asked for."""
     options = parse(Options)
     if options.plot:
-        from training.figures import check_path, comparison_curves
+        from training.figures.curves import comparison_curves  # here: matplotlib takes half a second to import
+        from training.figures.style import check_path, save
 
         check_path(options.plot)
     paths = list(options.run_dirs) or find_runs()
@@ -110,7 +111,7 @@ def main(stop: StopRequest) -> int:
     if options.group:
         show_groups(runs, options)
     if options.plot:
-        comparison_curves({each.name: each.rows for each in runs}, options.plot)
+        save(comparison_curves({each.name: each.rows for each in runs}), options.plot)
     if options.fail_under is not None:
         more_problems += runs_below(runs, options.fail_under)
     complain(more_problems)

@@ -15,7 +15,7 @@ from common.command_line import parse, run
 from common.console import ScriptConsole
 from common.errors import one_line
 from common.signals import StopRequest
-from training.progress import Figures, ProgressDisplay, headline_line
+from training.progress import ProgressDisplay, headline_line
 from training.resuming import restore_arithmetic, what_was_finished
 from training.run import new_run_folder, use_threads
 from training.settings import Settings, resumed
@@ -46,19 +46,22 @@ def main(stop: StopRequest) -> int:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
     from mnist.dataset import load_mnist
+    from training.figures.background import BackgroundCurves
+    from training.figures.run import draw_run
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = ScriptConsole()
     data = load_mnist(settings.data_dir, console)
-    figures = Figures(folder.results, folder.steps, folder.figures)
-    outcome = train(settings, folder, [ProgressDisplay(console), figures], stop, data)
+    handlers = [ProgressDisplay(console), BackgroundCurves(folder, settings.figures)]
+    outcome = train(settings, folder, handlers, stop, data)
     test = outcome.test
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
     published = f"published to {one_line(outcome.save_dir)}/"
     print(f"{published}, replacing {one_line(outcome.replaced)}" if outcome.replaced else published)
     if outcome.onnx:
         print(f"inference.onnx: {outcome.onnx}")
+    draw_run(folder, settings.figures, data)
     print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
 

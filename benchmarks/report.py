@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.files import write_file
-from training.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
+from training.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 
 Record = dict[str, Any]
 Result = dict[str, Any]

@@ -59,6 +59,10 @@ class FeatureMaps:
         with static.scope_guard(self._values.scope):
             static.deserialize_persistables(self._values.program.main, parameters, self._values.executor)
 
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Parameters and running statistics by their names in the network ("conv1.weight"); copies."""
+        return {inner: self._values.get(name) for inner, name in self._values.program.parameters.items()}
+
     def of(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Output of each layer by its name in the network, in the order in which an image goes through them.
 

@@ -23,7 +23,8 @@ from scipy.stats import binomtest
 
 from common.errors import UsageError
 from training.comparison import Run, find_runs, group_runs, load_runs, runs_below, sort_passes
-from training.figures import comparison_curves, training_curves
+from training.figures.curves import comparison_curves, training_curves
+from training.figures.style import check_path, save
 from training.results import ResultsLog, Row, Step, columns
 from training.statistics import wilson_interval
 
@@ -285,7 +286,7 @@ def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str)
     assert compare(place, "--plot", name).returncode == 0
     picture_bytes = (place / name).read_bytes()
     runs, _ = load_runs(find_runs(place / "runs"))
-    comparison_curves({run.name: run.rows for run in runs}, place / name)
+    save(comparison_curves({run.name: run.rows for run in runs}), place / name)
     assert (place / name).read_bytes() == picture_bytes
     if name.endswith("png"):
         with Image.open(place / name) as picture:
@@ -300,8 +301,8 @@ def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str)
 def test_any_number_of_runs_of_any_name_and_value_can_be_drawn(tmp_path: Path) -> None:
     names = ["_hidden", r"$\frac{$", "运行", "x" * 300, *(f"run {number}" for number in range(60))]
     rows = [row("a", 1, math.inf, 0), row("a", 2, math.nan, 10000), row("a", 3, 0.0, 9000)]
-    comparison_curves(dict.fromkeys(names, rows), tmp_path / "many.png")
-    comparison_curves({}, tmp_path / "none.png")
+    save(comparison_curves(dict.fromkeys(names, rows)), tmp_path / "many.png")
+    save(comparison_curves({}), tmp_path / "none.png")
     with Image.open(tmp_path / "many.png") as many, Image.open(tmp_path / "none.png") as none:
         assert many.width > none.width
 
@@ -313,10 +314,10 @@ def test_curves_of_one_run_show_batches_and_the_best_pass(tmp_path: Path) -> Non
         for number in (1, 2, 3)
         for step in (1, 2, 3)
     ]
-    training_curves(rows, steps, tmp_path / "curves.svg")
+    save(training_curves(rows, steps), tmp_path / "curves.svg")
     drawn = (tmp_path / "curves.svg").read_text()
     for said in ("best pass: 2", "train, per batch", "loss (nats per image)", "accuracy (%)"):
         assert f"<!-- {said} -->" in drawn
-    training_curves([], [], tmp_path / "empty.png")
+    save(training_curves([], []), tmp_path / "empty.png")
     with pytest.raises(UsageError, match=r"\.png or \.svg"):
-        training_curves(rows, steps, tmp_path / "curves.bmp")
+        check_path(tmp_path / "curves.bmp")

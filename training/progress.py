@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -11,11 +10,9 @@ from rich.table import Column
 from rich.text import Text
 
 from training.events import Handler, Started
-from training.figures import training_curves
-from training.results import Row, Step, read_results, read_steps
+from training.results import Row, Step
 
 LINE_SECONDS = 5.0  # between two plain lines
-FIGURE_SECONDS = 30.0  # between two drawings of the curves while the run goes on; drawing takes about one
 
 HEADER = "pass       train loss   acc %   validation loss   acc %   test loss   acc %   correct        s   images/s"
 
@@ -117,32 +114,6 @@ class _Rate:
 
     def per_second(self) -> float:
         return self._steps / max(self._seconds, 1e-9)
-
-
-class Figures(Handler):
-    """Draws the run's curves as it goes and when it is complete."""
-
-    def __init__(self, results: Path, steps: Path, folder: Path) -> None:
-        self._results, self._steps, self._folder = results, steps, folder
-        self._drawn = time.monotonic()
-
-    def on_start(self, started: Started) -> None:
-        """See Handler."""
-        self._passes = started.passes
-        if started.first_pass > started.passes:  # a run that was killed between its last pass and its curves
-            self._draw()
-
-    def on_pass(self, row: Row) -> None:
-        """See Handler."""
-        if time.monotonic() - self._drawn >= FIGURE_SECONDS or row.pass_number == self._passes:
-            self._draw()
-
-    def _draw(self) -> None:
-        rows, _ = read_results(self._results)
-        steps, _ = read_steps(self._steps)
-        self._folder.mkdir(exist_ok=True)
-        training_curves(rows, steps, self._folder / "curves.png")
-        self._drawn = time.monotonic()
 
 
 def pass_line(row: Row, passes: int) -> str:

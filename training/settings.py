@@ -83,6 +83,8 @@ class Settings:
     """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
+    figures: Literal["all", "curves", "none"] = "all"
+    """What is drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
@@ -137,7 +139,7 @@ class Settings:
 
 
 # What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export")
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures")
 
 
 def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:

@@ -119,7 +119,18 @@ class Trainer:
 
 def new_run(folder: Path, data: Path, *options: object) -> list[object]:
     """Arguments of train.py for a run in `folder`/run that is published to `folder`/model."""
-    return ["--data-dir", data, *TINY_RUN, *options, "--run-dir", folder / "run", "--save-dir", folder / "model"]
+    return [
+        "--data-dir",
+        data,
+        *TINY_RUN,
+        "--figures",
+        "curves",
+        *options,
+        "--run-dir",
+        folder / "run",
+        "--save-dir",
+        folder / "model",
+    ]
 
 
 def goes_on(folder: Path) -> list[object] | None:

@@ -23,7 +23,9 @@ import tyro  # noqa: E402
 
 import model  # noqa: E402  before Paddle
 import train  # noqa: E402
-from training import figures, loop, progress  # noqa: E402, F401  what train.py imports, and Paddle with it
+import training.figures.background  # noqa: E402  what train.py imports, and Paddle with it
+import training.figures.model  # noqa: E402, F401
+from training import loop, progress  # noqa: E402, F401
 
 assert model and tyro
 loop.resolve_kernel("auto", "cpu", lambda line: None)

@@ -1,50 +1,49 @@
-"""Curves of one run and of many, as PNG or SVG files.
+"""Curves of one run and of many: loss, accuracy, learning rate.
 
-Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers tell apart; line styles
-say the same again (train dotted, validation dashed, test solid). Text is ASCII: no other font is promised anywhere.
+Line styles say again what the colours say: train dotted, validation dashed, test solid.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from common.errors import UsageError, one_line
-from common.files import write_file
+from common.errors import one_line
+from training.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILION,
+    WIDTH,
+    YELLOW,
+    new_figure,
+    plain,
+    text,
+)
 from training.results import Row, Step, best_row
 
-BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
 RUN_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW)
 RUN_MARKERS = (".", "o", "s", "^", "D", "v", "P", "X")  # the next one each time the colours begin again
 SPLIT_STYLES: dict[str, Any] = {"train": ":", "validation": "--", "test": "-"}
 SPLIT_COLOURS = {"train": BLUE, "validation": VERMILION, "test": GREEN}
 
-SUFFIXES = (".png", ".svg")
 LEGEND_ROWS = 18
 
 
-def training_curves(rows: Sequence[Row], steps: Sequence[Step], path: Path) -> None:
-    """Draw one run: loss and accuracy of each pass and of each logged batch, the best pass marked.
-
-    Raises:
-        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
-        OSError: it cannot be written; an old file is untouched.
-    """
-    check_path(path)
-    figure, loss, accuracy = _new_figure(width=10)
+def training_curves(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
+    """One run: loss and accuracy of each pass and of each logged batch, the best pass marked."""
+    figure, loss, accuracy = _new_figure(WIDTH)
     thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
     positions = _step_positions(steps)
     loss.plot(positions, [_finite(step.loss) for step in steps], **thin)
@@ -64,17 +63,38 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], path: Path) -> N
             axes.axvline(best.pass_number, color="0.6", linewidth=0.8)
         handles.append(_star("0.3", f"best pass: {best.pass_number}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    _save(figure, path)
+    return figure
 
 
-def comparison_curves(runs: Mapping[str, Sequence[Row]], path: Path) -> None:
-    """Draw the passes of many runs, by name, into one pair of axes: loss and accuracy, each run's best pass marked.
+def learning_rate_curve(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
+    """The learning rate of each logged batch and of the last batch of each pass."""
+    figure = new_figure(3)
+    axes = figure.subplots()
+    _axis_of_passes(axes)
+    axes.set_ylabel("learning rate")
+    points = sorted(
+        [(position, step.learning_rate) for position, step in zip(_step_positions(steps), steps, strict=True)]
+        + [(float(row.pass_number), row.learning_rate) for row in rows]
+    )
+    axes.plot([position for position, _ in points], [rate for _, rate in points], color=BLUE)
+    axes.plot(
+        [row.pass_number for row in rows],
+        [row.learning_rate for row in rows],
+        color=BLUE,
+        marker="o",
+        markersize=4,
+        linestyle="",
+        label="last batch of a pass",
+    )
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    if rows:
+        axes.legend(frameon=False)
+    return figure
 
-    Raises:
-        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
-        OSError: it cannot be written; an old file is untouched.
-    """
-    check_path(path)
+
+def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
+    """The passes of many runs, by name, in one pair of axes: loss and accuracy, each run's best pass marked."""
     labels = [_label(name) for name in runs]
     legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
     figure, loss, accuracy = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
@@ -92,34 +112,23 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]], path: Path) -> None:
     ]
     handles.append(_star("0.3", "best pass of the run"))
     figure.legend(handles=handles, loc="outside right upper", ncols=legend_columns, frameon=False)
-    _save(figure, path)
-
-
-def check_path(path: Path) -> None:
-    """Refuse a figure's file name before any work is done for it.
-
-    Raises:
-        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{one_line(path)}: expected a figure's name that ends in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{one_line(path)}: expected a name in an existing folder, found no {one_line(path.parent)}")
+    return figure
 
 
 def _new_figure(width: float) -> tuple[Figure, Axes, Axes]:
-    # Figure rather than pyplot: no global state, no screen, no back end to choose.
-    figure = Figure(figsize=(width, 4.4), layout="constrained")
+    figure = new_figure(4.4, width)
     loss, accuracy = figure.subplots(1, 2)
     loss.set_ylabel("loss (nats per image)")
     accuracy.set_ylabel("accuracy (%)")
     for axes in (loss, accuracy):
-        axes.set_xlabel("pass")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(color="0.9")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _axis_of_passes(axes)
     return figure, loss, accuracy
+
+
+def _axis_of_passes(axes: Axes) -> None:
+    axes.set_xlabel("pass")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    plain(axes)
 
 
 def _draw_run(loss: Axes, accuracy: Axes, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
@@ -181,14 +190,5 @@ def _has(rows: Sequence[Row], split: str) -> bool:
 
 
 def _label(name: str) -> str:
-    """A run's name as matplotlib shows it letter by letter: no TeX, no missing glyph, not left out for its `_`."""
-    return " " + one_line(name, 40).encode("ascii", "backslashreplace").decode().replace("$", r"\$")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    drawn = io.BytesIO()
-    # The same curves give the same bytes: no date, and no random names inside SVG.
-    with rc_context({"svg.hashsalt": "training.figures"}):
-        suffix = path.suffix.lower()
-        figure.savefig(drawn, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
-    write_file(path, drawn.getvalue())
+    """A run's name in a legend, which leaves out what begins with `_`."""
+    return " " + text(one_line(name, 40))

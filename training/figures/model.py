@@ -1,0 +1,58 @@
+"""The figures that need a run's best model: its answers, its filters, its layers, and what it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import paddle
+
+from mnist.dataset import Mnist, network_input, split
+from model.feature_maps import FeatureMaps
+from model.inference import Predictor, load_model
+from model.networks import NETWORKS
+from model.recipes import Recipe
+from training.feeding import pass_batches
+from training.figures.answers import calibration, confusion_matrix, wrong_answers
+from training.figures.network import feature_maps, filters, seen
+from training.figures.style import save_both
+from training.run import RunFolder
+from training.settings import Settings
+
+
+def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
+    """Draw them into the run's folder.
+
+    Raises:
+        ModelError: the model cannot be used.
+        OSError: a figure cannot be written.
+    """
+    paddle.enable_static()
+    model, recipe, image = load_model(folder.model), settings.resolved_recipe(), NETWORKS[settings.network].image
+    inputs = network_input(data.test_images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+    log_probabilities = Predictor(model).log_probabilities(inputs)
+    layers = FeatureMaps.of_model(model)
+    outputs = {name: values[0] for name, values in layers.of(inputs[:1]).items()}
+    outputs["probability"] = np.exp(log_probabilities[0])
+    training, _ = split(data, recipe.validation_size)
+    images, labels = next(pass_batches(training, image, recipe, settings.seed, pass_number=1))
+    temperature = model.card.get("temperature")
+    for name, figure in {
+        "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1)),
+        "wrong_answers": wrong_answers(data.test_images, data.test_labels, np.exp(log_probabilities)),
+        "calibration": calibration(log_probabilities, data.test_labels, temperature),
+        "filters": filters(layers.parameters()),
+        "feature_maps": feature_maps(inputs[0, 0], outputs),
+        "batch": seen(images, labels, _what_was_seen(recipe)),
+    }.items():
+        save_both(figure, folder.figures / name)
+
+
+def _what_was_seen(recipe: Recipe) -> str:
+    distorted = (
+        {name: value for name, value in asdict(recipe.distortions).items() if value} if recipe.distortions else {}
+    )
+    ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distorted.items())
+    return (
+        f"the first pictures of pass 1 as the network saw them, {f'distorted: {ranges}' if ranges else 'not distorted'}"
+    )

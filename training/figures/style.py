@@ -1,0 +1,106 @@
+"""What all figures share: colours, words, files.
+
+Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers tell apart. Text is
+ASCII and English: no other font is promised anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.errors import UsageError, one_line
+from common.files import write_file
+
+BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+
+SUFFIXES = (".png", ".svg")
+WIDTH = 10.0  # inches; a README shows it 830 pixels wide, and text of 9 points then 10 pixels high
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, inches: no pyplot, so no global state, no screen, no back end to choose."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(axes: Axes) -> None:
+    """A light grid behind the data, and no frame above and to the right."""
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def bare(axes: Axes) -> None:
+    """No ticks and no frame: what is shown are pictures."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def tiled(pictures: np.ndarray, columns: int, gap: int, below: int = 0) -> np.ma.MaskedArray:
+    """Pictures [N, H, W] side by side in rows of `columns`, as one; drawn at once, they cost what one costs.
+
+    Args:
+        pictures: at least one.
+        columns: in a row; the last row may be shorter.
+        gap: pixels between two, masked.
+        below: masked pixels more under each, for words.
+
+    Returns:
+        [rows · (H + gap + below), columns · (W + gap)]; picture k begins at row (k // columns) · (H + gap + below).
+    """
+    count, height, width = pictures.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * columns, height + gap + below, width + gap), np.nan)
+    sheet[:count, :height, :width] = pictures
+    sheet = sheet.reshape(rows, columns, height + gap + below, width + gap).swapaxes(1, 2)
+    return np.ma.masked_invalid(sheet.reshape(rows * (height + gap + below), columns * (width + gap)))
+
+
+def text(words: str) -> str:
+    """Foreign text as matplotlib shows it letter by letter: no TeX, no missing glyph."""
+    return words.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+
+
+def check_path(path: Path) -> None:
+    """Refuse a figure's file name before any work is done for it.
+
+    Raises:
+        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{one_line(path)}: expected a figure's name that ends in {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{one_line(path)}: expected a name in an existing folder, found no {one_line(path.parent)}")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the form that the suffix of `path` names; the same figure gives the same bytes.
+
+    Raises:
+        OSError: it cannot be written; an old file is untouched.
+    """
+    write_file(path, drawn(figure, path.suffix.lower()))
+
+
+def save_both(figure: Figure, path: Path) -> None:
+    """Write a figure as .png and as .svg; `path` is without a suffix. See `save`."""
+    for suffix in SUFFIXES:
+        save(figure, path.with_name(path.name + suffix))
+        figure.set_layout_engine("none")  # laid out now; the second drawing need not do it again
+
+
+def drawn(figure: Figure, suffix: str) -> bytes:
+    """A figure as the bytes of a .png or .svg file: no date, and no random names inside SVG."""
+    picture = io.BytesIO()
+    with rc_context({"svg.hashsalt": "training.figures"}):
+        figure.savefig(picture, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+    return picture.getvalue()
