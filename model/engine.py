@@ -11,7 +11,6 @@ from common.errors import UserError
 from model.device import Device
 from model.program import (
     AVERAGE,
-    LEARNING_RATE,
     RECENT,
     REMEMBERED_STEPS,
     NetworkChoice,
@@ -23,6 +22,7 @@ from model.program import (
 )
 from model.recipes import Recipe
 from model.repeated_run import repeated_run
+from model.step.update import LEARNING_RATE
 
 
 class PaddleEngine:

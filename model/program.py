@@ -17,10 +17,11 @@ from typing import Any
 
 import paddle
 from paddle import static
-from paddle.nn import functional
 
 from model.networks import Kernel, Network, build_network
 from model.recipes import Recipe
+from model.step import append_to_recent, minimize, move_averages, softmax_loss
+from model.step.update import variable
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,14 @@ def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
     with _program_of(choice, choice.kernel) as (programs, network, image):
         label = static.data("label", [None], "int64")
         scores = network(image)
-        log_probability = network.log_probability(scores)
-        loss = functional.nll_loss(log_probability, label)
-        right = paddle.equal(paddle.argmax(scores, axis=1), label)
-        accuracy = paddle.mean(paddle.cast(right, "float32"))
-        _append_to_recent(paddle.stack([loss, accuracy]))
-        smoothing = recipe.label_smoothing
-        smoothed = (1 - smoothing) * loss - smoothing * paddle.mean(log_probability) if smoothing else loss
-        _optimizer(recipe, network).minimize(smoothed)
+        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, choice.kernel)
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, choice.kernel)
+        minimize(loss, network.parameters(), recipe, choice.kernel)
         if recipe.ema:
-            _average(network, recipe.ema)
+            # Of the running statistics of batch normalisation too, which are parameters that no gradient changes.
+            values = network.parameters()
+            averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
+            move_averages(averages, values, recipe.ema, choice.kernel)
         return _value(programs, network, [image, label], {})
 
 
@@ -125,7 +124,7 @@ old_representation = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", n
 RECENT = "recent"  # [REMEMBERED_STEPS, 2]: loss and accuracy of the latest steps, the newest last
 REMEMBERED_STEPS = 32
 
-LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning rate of a program's first optimizer
+AVERAGE = "_average"  # suffix of the variables that hold the moving averages of the parameters
 
 
 @contextmanager
@@ -138,33 +137,6 @@ def _program_of(
         network = build_network(choice.name, choice.options, kernel)
         image = static.data("image", [None, 1, network.image.size, network.image.size], "float32")
         yield programs, network, image
-
-
-AVERAGE = "_average"  # suffix of the variables that hold the moving averages of the parameters
-
-
-def _average(network: Network, decay: float) -> None:
-    """After each step, move each parameter's average, and each running statistic's, by 1 - `decay` towards it."""
-    for parameter in network.parameters():
-        average = static.create_parameter(
-            parameter.shape,
-            "float32",
-            parameter.name + AVERAGE,
-            default_initializer=paddle.nn.initializer.Constant(0.0),
-        )
-        average.stop_gradient = True
-        average.trainable = False
-        paddle.assign(average * decay + parameter * (1 - decay), output=average)
-
-
-def _append_to_recent(row: paddle.Tensor) -> None:
-    """Shift the variable `RECENT` by one row and put `row` [2] at its end."""
-    recent = static.create_parameter(
-        [REMEMBERED_STEPS, 2], "float32", RECENT, default_initializer=paddle.nn.initializer.Constant(0.0)
-    )
-    recent.stop_gradient = True
-    recent.trainable = False
-    paddle.assign(paddle.concat([recent[1:], paddle.unsqueeze(row, 0)]), output=recent)
 
 
 def _value(
@@ -182,17 +154,3 @@ def _value(
         parameters=MappingProxyType({inner: variable.name for inner, variable in parameters.items()}),
         trainable=sum(math.prod(p.shape) for p in network.parameters() if not p.stop_gradient),
     )
-
-
-def _optimizer(recipe: Recipe, network: Network) -> paddle.optimizer.Optimizer:
-    if recipe.optimizer == "adam":
-        return paddle.optimizer.Adam(recipe.learning_rate)
-    if recipe.optimizer == "adamw":
-        # Biases and scales are the parameters of one dimension.
-        decayed = {parameter.name for parameter in network.parameters() if len(parameter.shape) > 1}
-        return paddle.optimizer.AdamW(
-            recipe.learning_rate, weight_decay=recipe.weight_decay, apply_decay_param_fun=decayed.__contains__
-        )
-    if recipe.optimizer == "momentum":
-        return paddle.optimizer.Momentum(recipe.learning_rate, recipe.momentum)
-    return paddle.optimizer.SGD(recipe.learning_rate)

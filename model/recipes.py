@@ -9,8 +9,9 @@ from typing import Literal
 from common.errors import UsageError
 
 NetworkName = Literal["conv_pool_bn", "lenet5_1998", "two_branch", "lenet5_relu", "lenet_tanh", "lenet5_numpy"]
-RecipeName = Literal["published", "published-sgd", "published-momentum"]
+RecipeName = Literal["published", "published-sgd", "published-momentum", "best"]
 Optimizer = Literal["adam", "adamw", "momentum", "sgd"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Recipe:
     early_stopping: EarlyStopping | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     warmup_steps: int = 0
     ema: float = 0.0
     label_smoothing: float = 0.0
@@ -82,7 +83,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.weight_decay and self.optimizer != "adamw":
-            raise ValueError(f"weight decay {self.weight_decay}: expected the optimizer adamw, got {self.optimizer}")
+            raise UsageError(f"--weight-decay {self.weight_decay:g}: expected --optimizer adamw, got {self.optimizer}")
+        if self.warmup_steps < 0:
+            raise UsageError(f"--warmup-steps {self.warmup_steps}: expected at least 0")
+        for name in ("weight_decay", "ema", "label_smoothing", "momentum"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {value:g}: expected 0 to less than 1")
 
 
 # As each source states them (docs/networks.md).
@@ -118,10 +125,34 @@ PUBLISHED_MOMENTUM: dict[NetworkName, Recipe] = {
     "lenet5_numpy": Recipe(optimizer="momentum", learning_rate=64e-4, momentum=0.99, batch_size=64, passes=23),
 }
 
+# What makes most of a network: chosen on validation (docs/networks.md has what each ingredient is worth).
+BEST_DISTORTIONS = Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0)
+_BEST = Recipe(
+    optimizer="adamw",
+    learning_rate=3e-3,
+    batch_size=128,
+    passes=60,
+    weight_decay=0.01,
+    schedule="cosine",
+    warmup_steps=500,
+    ema=0.998,
+    label_smoothing=0.05,
+    distortions=BEST_DISTORTIONS,
+)
+BEST: dict[NetworkName, Recipe] = {
+    "conv_pool_bn": _BEST,
+    "lenet5_1998": _BEST,
+    "two_branch": _BEST,
+    "lenet5_relu": _BEST,
+    "lenet_tanh": _BEST,
+    "lenet5_numpy": _BEST,
+}
+
 RECIPES: dict[RecipeName, dict[NetworkName, Recipe]] = {
     "published": PUBLISHED,
     "published-sgd": PUBLISHED_SGD,
     "published-momentum": PUBLISHED_MOMENTUM,
+    "best": BEST,
 }
 
 

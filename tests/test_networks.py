@@ -438,7 +438,7 @@ def test_adamw_decays_weights_and_spares_biases_and_scales(mnist: Mnist) -> None
 
 
 def test_weight_decay_is_adamws() -> None:
-    with pytest.raises(ValueError, match="expected the optimizer adamw, got sgd"):
+    with pytest.raises(UsageError, match="expected the optimizer adamw, got sgd"):
         Recipe(optimizer="sgd", weight_decay=0.1)
 
 

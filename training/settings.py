@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
-from model.recipes import NetworkName, Recipe, RecipeName, recipe_for
+from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from training.run import RunFolder
 
 RECIPES_OWN = "(default: the recipe's)"
@@ -31,13 +31,38 @@ class Settings:
     network: NetworkName = "conv_pool_bn"
     """Which network of the literature."""
     recipe: RecipeName = "published"
-    """Training settings: as the source published them; document 004 has lenet5_numpy's by Adam, SGD and momentum."""
+    """Training settings: as the source published them (document 004 has lenet5_numpy's by Adam, SGD and momentum), or
+    the best known."""
     passes: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Times through the training images."""
     batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Images per step."""
+    optimizer: Annotated[Optimizer | None, arg(metavar="NAME", help_behavior_hint=RECIPES_OWN)] = None
+    """Update rule: adam, adamw, momentum or sgd."""
     learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
     """Step size at its largest."""
+    schedule: Annotated[Schedule | None, arg(metavar="NAME", help_behavior_hint=RECIPES_OWN)] = None
+    """Of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+    warmup_steps: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Of adamw: part of each weight, times the learning rate, that a step takes away."""
+    ema: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Decay per step of a moving average of the weights, which is then what is scored and saved; 0 for none."""
+    label_smoothing: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Part of each label that is spread evenly over the ten digits."""
+    rotation: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Training images are rotated by up to so many degrees, either way; 0 for none, as in the next ones."""
+    scale: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Width and height are scaled by up to this share."""
+    shear: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Slanted by up to so many pixels a row."""
+    shift: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Shifted by up to so many pixels."""
+    elastic_alpha: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Bent by elastic fields of this strength (Simard et al. 2003)."""
+    elastic_sigma: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Smoothness of these fields, pixels."""
     seed: int = 1
     """Initial weights, order of images and distortions follow from it."""
     engine: Literal["paddle", "numpy"] = "paddle"
@@ -107,7 +132,7 @@ class Settings:
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"
             )
-        recipe_for(self.network, self.recipe)  # refuses a recipe that the network does not have
+        self.resolved_recipe()  # refuses a recipe that the network does not have, and settings that make none
         if self.network_options():
             from model.networks import check_options  # here, so that --help does not wait for Paddle
 
@@ -126,16 +151,16 @@ class Settings:
 
     def resolved_recipe(self) -> Recipe:
         """The network's recipe with the fields that were given put in."""
-        given: dict[str, Any] = {
-            "passes": self.passes,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "validation_size": self.validation_size,
-            "shuffle_buffer": self.shuffle_buffer,
-        }
-        return dataclasses.replace(
-            recipe_for(self.network, self.recipe), **{name: value for name, value in given.items() if value is not None}
-        )
+        recipe = recipe_for(self.network, self.recipe)
+        given = self._given(dataclasses.fields(Recipe))
+        if distortions := self._given(dataclasses.fields(Distortions)):
+            given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
+        return dataclasses.replace(recipe, **given)
+
+    def _given(self, fields: Iterable[dataclasses.Field]) -> dict[str, Any]:
+        """Values of the options among those fields that were given."""
+        values = {field.name: getattr(self, field.name, None) for field in fields}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 # What may differ when a run goes on; everything else is part of what the run is.

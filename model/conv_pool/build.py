@@ -26,7 +26,7 @@ KernelChoice = Literal["auto", "fused", "stock"]
 Report = Callable[[str], object]
 CACHE_VARIABLE = "CONV_POOL_CACHE"
 
-_SOURCES = Path(__file__).parent
+_SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "step")
 _FLAGS = ["-std=c++17", "-O3", "-fPIC", "-w"]
 # kernels.cc is compiled once per instruction set, and the library chooses among them when it runs, so that a cache
 # folder shared by different machines is right for each.
@@ -145,7 +145,7 @@ def _digest() -> str:
     digest = hashlib.sha256()
     for part in (paddle.version.full_version, paddle.version.commit, platform.machine(), _FLAGS, _KERNEL_FLAGS):
         digest.update(f"{part}\n".encode())
-    for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cc")]):
+    for source in sorted(source for folder in _SOURCES for source in [*folder.glob("*.h"), *folder.glob("*.cc")]):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -166,15 +166,21 @@ def _compile(compiler: str, work: Path) -> Path:
     """Compile everything at once, one process per file and instruction set; link in `work`."""
     root = Path(paddle.__file__).parent
     paddle_flags = [f"-I{root}/include", f"-I{root}/include/third_party", "-DPADDLE_WITH_CUSTOM_KERNEL"]
-    units: dict[str, tuple[str, list[str]]] = {"conv_pool": ("conv_pool.cc", []), "thread_pool": ("thread_pool.cc", [])}
-    units["paddle_op"] = ("paddle_op.cc", ["-O1", *paddle_flags])
+    conv_pool, step = _SOURCES
+    units: dict[str, tuple[Path, list[str]]] = {
+        "conv_pool": (conv_pool / "conv_pool.cc", []),
+        "thread_pool": (conv_pool / "thread_pool.cc", []),
+        "paddle_op": (conv_pool / "paddle_op.cc", ["-O1", *paddle_flags]),
+        "step": (step / "step.cc", ["-fno-math-errno"]),  # else no loop with a square root becomes vectors
+        "step_paddle_op": (step / "paddle_op.cc", ["-O1", *paddle_flags]),
+    }
     for name, flags in kernel_flags().items():
-        units[f"kernels_{name}"] = ("kernels.cc", flags)
+        units[f"kernels_{name}"] = (conv_pool / "kernels.cc", flags)
 
     objects = [str(work / f"{name}.o") for name in units]
     _run(
         *(
-            [compiler, *_FLAGS, *flags, "-c", str(_SOURCES / source), "-o", target]
+            [compiler, *_FLAGS, *flags, "-c", str(source), "-o", target]
             for (source, flags), target in zip(units.values(), objects, strict=True)
         )
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import paddle
-from paddle import nn
 
 from model.conv_pool import Kernel, Pooling
 from model.networks.layers import ConvPool, KernelSize, fully_connected, pooled_twice, torch_default, two_sizes
 from model.networks.network import ImageSpec, Network
+from model.step.batch_norm import BatchNorm
 
 
 class ConvPoolBN(Network):
@@ -40,7 +40,7 @@ class ConvPoolBN(Network):
             return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
 
         self.conv1 = conv(1, first, first_size)
-        self.norm = nn.BatchNorm2D(first)
+        self.norm = BatchNorm(first, kernel)
         self.conv2 = conv(first, second, second_size)
         init = torch_default(second * side * side)
         self.output = fully_connected(second * side * side, 10, init, init)

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.nn import functional
 from paddle.nn.initializer import Initializer
 
 from model.activations import tanh
@@ -187,14 +186,6 @@ class LeNet51998(Network):
         x = self.last_squashing(self.f6(x))
         return -self.output(x)
 
-    def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """See Network; by the criterion that the class tells of."""
-        return paddle.subtract(scores, paddle.logsumexp(_with_rubbish(scores), axis=1, keepdim=True))
-
-    def probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """See Network; by the criterion that the class tells of."""
-        return functional.softmax(_with_rubbish(scores), axis=1)[:, :10]
-
-
-def _with_rubbish(scores: paddle.Tensor) -> paddle.Tensor:
-    return paddle.concat([scores, paddle.full_like(scores[:, :1], -RUBBISH_PENALTY)], axis=1)
+    def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
+        """See Network; with the rubbish class of the criterion that this class tells of."""
+        return paddle.concat([scores, paddle.full_like(scores[:, :1], -RUBBISH_PENALTY)], axis=1)

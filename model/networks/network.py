@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 import paddle
 from paddle import nn
 
+from model.step.loss import first, log_softmax
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -30,18 +32,20 @@ class Network(nn.Layer):
     """A LeNet: image [N, 1, size, size] -> scores [N, 10], larger is likelier.
 
     A subclass states the picture it takes and builds its layers in its constructor, whose keyword arguments are the
-    network's options. Scores become log-probabilities by a softmax unless the subclass says otherwise.
+    network's options.
     """
 
     image: ClassVar[ImageSpec]
+    classes: ClassVar[int] = 10
+
+    def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
+        """What a softmax makes the probabilities of, [N, ≥ 10]: the ten digits' scores, and others behind them."""
+        return scores
 
     def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """Scores [N, 10] -> natural logarithm of each digit's probability [N, 10].
-
-        Paddle's own log_softmax has a floor of -64 on the CPU, which an untrained `lenet5_numpy` is far below.
-        """
-        return paddle.subtract(scores, paddle.logsumexp(scores, axis=1, keepdim=True))
+        """Scores [N, 10] -> natural logarithm of each digit's probability [N, 10]."""
+        return first(self.classes, log_softmax(self.logits(scores)))
 
     def probability(self, scores: paddle.Tensor) -> paddle.Tensor:
         """Scores [N, 10] -> each digit's probability [N, 10]; Paddle 3's exp refuses the old IR."""
-        return nn.functional.softmax(scores, axis=1)
+        return first(self.classes, nn.functional.softmax(self.logits(scores), axis=1))

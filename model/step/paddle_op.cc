@@ -1,0 +1,178 @@
+// The functions of step.h as Paddle's operators. Where an output has an input's name and "Out", it is that input,
+// changed in place, as in Paddle's own operators.
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "paddle/phi/api/ext/op_meta_info.h"  // not paddle/extension.h, which takes several times as long to compile
+#include "paddle/phi/api/include/api.h"
+#include "step.h"
+
+namespace {
+
+using paddle::Tensor;
+using Shape = std::vector<int64_t>;
+using paddle::DataType;
+
+Tensor Empty(const Shape& shape, const Tensor& on) {
+  return paddle::experimental::empty(shape, DataType::FLOAT32, on.place());
+}
+
+// ---- batch normalisation --------------------------------------------------------------------------------------------
+
+step::BatchNorm MakeBatchNorm(const Tensor& x, float momentum, float epsilon) {
+  const Shape shape = x.shape();
+  return {shape[0], shape[1], shape[2] * shape[3], epsilon, momentum};
+}
+
+std::vector<Tensor> BatchNorm(const Tensor& x, const Tensor& scale, const Tensor& bias, Tensor& mean, Tensor& variance,
+                              float momentum, float epsilon) {
+  Tensor y = Empty(x.shape(), x), saved_mean = Empty(mean.shape(), x), saved_slope = Empty(mean.shape(), x);
+  step::BatchNormForward(MakeBatchNorm(x, momentum, epsilon), x.data<float>(), scale.data<float>(), bias.data<float>(),
+                         mean.data<float>(), variance.data<float>(), y.data<float>(), saved_mean.data<float>(),
+                         saved_slope.data<float>());
+  return {y, saved_mean, saved_slope};
+}
+
+std::vector<Tensor> BatchNormGrad(const Tensor& x, const Tensor& scale, const Tensor& saved_mean,
+                                  const Tensor& saved_slope, const Tensor& grad_y, float momentum, float epsilon) {
+  Tensor grad_x = Empty(x.shape(), x), grad_scale = Empty(scale.shape(), x), grad_bias = Empty(scale.shape(), x);
+  step::BatchNormBackward(MakeBatchNorm(x, momentum, epsilon), x.data<float>(), scale.data<float>(),
+                          saved_mean.data<float>(), saved_slope.data<float>(), grad_y.data<float>(),
+                          grad_x.data<float>(), grad_scale.data<float>(), grad_bias.data<float>());
+  return {grad_x, grad_scale, grad_bias};
+}
+
+// Of the new outputs alone: Paddle knows those that are inputs changed in place.
+std::vector<Shape> BatchNormShapes(const Shape& x, const Shape& scale, const Shape&, const Shape&, const Shape&, float,
+                                   float) {
+  return {x, scale, scale};
+}
+
+std::vector<DataType> BatchNormTypes(const DataType& x, const DataType&, const DataType&, const DataType&,
+                                     const DataType&) {
+  return {x, x, x};
+}
+
+std::vector<Shape> BatchNormGradShapes(const Shape& x, const Shape& scale, const Shape&, const Shape&, const Shape&) {
+  return {x, scale, scale};
+}
+
+// ---- loss -----------------------------------------------------------------------------------------------------------
+
+std::vector<Tensor> SoftmaxLoss(const Tensor& scores, const Tensor& label, int classes, float smoothing) {
+  const Shape shape = scores.shape();
+  const int64_t* labels = label.data<int64_t>();
+  for (int64_t n = 0; n < shape[0]; ++n) {
+    PD_CHECK(labels[n] >= 0 && labels[n] < classes, "label ", labels[n], ": expected 0 to ", classes - 1);
+  }
+  Tensor loss = Empty({}, scores), log = Empty({2}, scores), probability = Empty(shape, scores);
+  *loss.data<float>() = step::SoftmaxLoss({shape[0], shape[1], classes, smoothing}, scores.data<float>(), labels,
+                                          probability.data<float>(), log.data<float>());
+  return {loss, log, probability};
+}
+
+std::vector<Tensor> SoftmaxLossGrad(const Tensor& label, const Tensor& probability, const Tensor& grad_loss,
+                                    int classes, float smoothing) {
+  const Shape shape = probability.shape();
+  Tensor grad_scores = Empty(shape, probability);
+  step::SoftmaxLossBackward({shape[0], shape[1], classes, smoothing}, probability.data<float>(),
+                            label.data<int64_t>(), *grad_loss.data<float>(), grad_scores.data<float>());
+  return {grad_scores};
+}
+
+std::vector<Shape> SoftmaxLossShapes(const Shape& scores, const Shape&, int, float) { return {{}, {2}, scores}; }
+
+std::vector<DataType> SoftmaxLossTypes(const DataType& scores, const DataType&) { return {scores, scores, scores}; }
+
+std::vector<Shape> SoftmaxLossGradShapes(const Shape&, const Shape& probability, const Shape&) { return {probability}; }
+
+// ---- update ---------------------------------------------------------------------------------------------------------
+
+void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, std::vector<Tensor>& moments2,
+              std::vector<Tensor>& powers1, std::vector<Tensor>& powers2, const std::vector<Tensor>& gradients,
+              const Tensor& learning_rate, float beta1, float beta2, float epsilon, const std::vector<float>& decay) {
+  std::vector<step::Parameter> all;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    all.push_back({parameters[i].numel(), parameters[i].data<float>(), moments1[i].data<float>(),
+                   moments2[i].data<float>(), powers1[i].data<float>(), powers2[i].data<float>(),
+                   gradients[i].data<float>(), decay[i]});
+  }
+  step::AdamStep({beta1, beta2, epsilon}, *learning_rate.data<float>(), all.data(), all.size());
+}
+
+void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, float decay) {
+  for (size_t i = 0; i < averages.size(); ++i) {
+    step::MoveAverage(decay, values[i].numel(), values[i].data<float>(), averages[i].data<float>());
+  }
+}
+
+// Shifts recent [R, L] by one row and puts row [L] at its end.
+void Remember(Tensor& recent, const Tensor& row) {
+  const int64_t length = row.numel(), kept = recent.numel() - length;
+  float* values = recent.data<float>();
+  for (int64_t i = 0; i < kept; ++i) values[i] = values[i + length];
+  for (int64_t i = 0; i < length; ++i) values[kept + i] = row.data<float>()[i];
+}
+
+using Names = std::unordered_map<std::string, std::string>;
+
+}  // namespace
+
+PD_BUILD_OP(fused_batch_norm)
+    .Inputs({"X", "Scale", "Bias", "Mean", "Variance"})
+    .Outputs({"Y", "SavedMean", "SavedSlope", "MeanOut", "VarianceOut"})
+    .Attrs({"momentum: float", "epsilon: float"})
+    .SetInplaceMap(Names{{"Mean", "MeanOut"}, {"Variance", "VarianceOut"}})
+    .SetKernelFn(PD_KERNEL(BatchNorm))
+    .SetInferShapeFn(PD_INFER_SHAPE(BatchNormShapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(BatchNormTypes));
+
+PD_BUILD_GRAD_OP(fused_batch_norm)
+    .Inputs({"X", "Scale", "SavedMean", "SavedSlope", paddle::Grad("Y")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Scale"), paddle::Grad("Bias")})
+    .Attrs({"momentum: float", "epsilon: float"})
+    .SetKernelFn(PD_KERNEL(BatchNormGrad))
+    .SetInferShapeFn(PD_INFER_SHAPE(BatchNormGradShapes));
+
+PD_BUILD_OP(fused_softmax_loss)
+    .Inputs({"Scores", "Label"})
+    .Outputs({"Loss", "Log", "Probability"})
+    .Attrs({"classes: int", "smoothing: float"})
+    .SetKernelFn(PD_KERNEL(SoftmaxLoss))
+    .SetInferShapeFn(PD_INFER_SHAPE(SoftmaxLossShapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(SoftmaxLossTypes));
+
+PD_BUILD_GRAD_OP(fused_softmax_loss)
+    .Inputs({"Label", "Probability", paddle::Grad("Loss")})
+    .Outputs({paddle::Grad("Scores")})
+    .Attrs({"classes: int", "smoothing: float"})
+    .SetKernelFn(PD_KERNEL(SoftmaxLossGrad))
+    .SetInferShapeFn(PD_INFER_SHAPE(SoftmaxLossGradShapes));
+
+PD_BUILD_OP(fused_adam_step)
+    .Inputs({paddle::Vec("Param"), paddle::Vec("Moment1"), paddle::Vec("Moment2"), paddle::Vec("Power1"),
+             paddle::Vec("Power2"), paddle::Vec("Grad"), "LearningRate"})
+    .Outputs({paddle::Vec("ParamOut"), paddle::Vec("Moment1Out"), paddle::Vec("Moment2Out"), paddle::Vec("Power1Out"),
+              paddle::Vec("Power2Out")})
+    .Attrs({"beta1: float", "beta2: float", "epsilon: float", "decay: std::vector<float>"})
+    .SetInplaceMap(Names{{paddle::Vec("Param"), paddle::Vec("ParamOut")},
+                         {paddle::Vec("Moment1"), paddle::Vec("Moment1Out")},
+                         {paddle::Vec("Moment2"), paddle::Vec("Moment2Out")},
+                         {paddle::Vec("Power1"), paddle::Vec("Power1Out")},
+                         {paddle::Vec("Power2"), paddle::Vec("Power2Out")}})
+    .SetKernelFn(PD_KERNEL(AdamStep));
+
+PD_BUILD_OP(fused_average)
+    .Inputs({paddle::Vec("Average"), paddle::Vec("Value")})
+    .Outputs({paddle::Vec("AverageOut")})
+    .Attrs({"decay: float"})
+    .SetInplaceMap(Names{{paddle::Vec("Average"), paddle::Vec("AverageOut")}})
+    .SetKernelFn(PD_KERNEL(MoveAverages));
+
+PD_BUILD_OP(fused_remember)
+    .Inputs({"Recent", "Row"})
+    .Outputs({"RecentOut"})
+    .SetInplaceMap(Names{{"Recent", "RecentOut"}})
+    .SetKernelFn(PD_KERNEL(Remember));

@@ -1,0 +1,101 @@
+"""From a loss to changed parameters, and their moving averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import static
+from paddle.nn.initializer import Constant
+
+from model.conv_pool import Kernel
+from model.fused_op import fused_op
+from model.recipes import Recipe
+
+LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning rate of a program's first optimizer
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015; Paddle's defaults
+
+
+def minimize(loss: paddle.Tensor, parameters: Sequence[paddle.Tensor], recipe: Recipe, kernel: Kernel) -> None:
+    """Append the backward pass and the recipe's update of those parameters that are trainable.
+
+    The learning rate is the variable `LEARNING_RATE`. The optimizer's state has the same names and shapes whichever
+    kernel is used, so that a run can go on with the other.
+    """
+    if kernel == "fused" and recipe.optimizer in ("adam", "adamw"):
+        _fused_adam(static.append_backward(loss), recipe)
+    else:
+        _optimizer(parameters, recipe).minimize(loss)
+
+
+def _optimizer(parameters: Sequence[paddle.Tensor], recipe: Recipe) -> paddle.optimizer.Optimizer:
+    if recipe.optimizer == "adam":
+        return paddle.optimizer.Adam(recipe.learning_rate, BETA1, BETA2, EPSILON)
+    if recipe.optimizer == "adamw":
+        names = {parameter.name for parameter in parameters if _decays(parameter)}
+        return paddle.optimizer.AdamW(
+            recipe.learning_rate,
+            BETA1,
+            BETA2,
+            EPSILON,
+            weight_decay=recipe.weight_decay,
+            apply_decay_param_fun=names.__contains__,
+        )
+    if recipe.optimizer == "momentum":
+        return paddle.optimizer.Momentum(recipe.learning_rate, recipe.momentum)
+    return paddle.optimizer.SGD(recipe.learning_rate)
+
+
+def _decays(parameter: paddle.Tensor) -> bool:
+    """Biases and scales are the parameters of one dimension, and are left alone by weight decay."""
+    return len(parameter.shape) > 1
+
+
+def _fused_adam(gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], recipe: Recipe) -> None:
+    updated = [(parameter, gradient) for parameter, gradient in gradients if gradient is not None]
+    parameters = [parameter for parameter, _ in updated]
+
+    def state(suffix: str, value: float, single: bool = False) -> list[paddle.Tensor]:
+        return [variable(p.name + suffix, [1] if single else p.shape, value) for p in parameters]
+
+    fused_op(
+        "fused_adam_step",  # "fused_adam" is one of Paddle 2.6
+        {
+            "Param": parameters,
+            "Moment1": state("_moment1_0", 0.0),
+            "Moment2": state("_moment2_0", 0.0),
+            "Power1": state("_beta1_pow_acc_0", BETA1, single=True),
+            "Power2": state("_beta2_pow_acc_0", BETA2, single=True),
+            "Grad": [gradient for _, gradient in updated],
+            "LearningRate": variable(LEARNING_RATE, [], recipe.learning_rate),
+        },
+        attributes={
+            "beta1": BETA1,
+            "beta2": BETA2,
+            "epsilon": EPSILON,
+            "decay": [recipe.weight_decay if _decays(parameter) else 0.0 for parameter in parameters],
+        },
+        in_place=["Param", "Moment1", "Moment2", "Power1", "Power2"],
+    )
+
+
+def move_averages(
+    averages: Sequence[paddle.Tensor], values: Sequence[paddle.Tensor], decay: float, kernel: Kernel
+) -> None:
+    """Move each average by 1 - `decay` towards its value."""
+    if kernel == "fused":
+        fused_op(
+            "fused_average", {"Average": averages, "Value": values}, attributes={"decay": decay}, in_place=["Average"]
+        )
+        return
+    for average, value in zip(averages, values, strict=True):
+        paddle.assign(average * decay + value * (1 - decay), output=average)
+
+
+def variable(name: str, shape: Sequence[int], value: float) -> paddle.Tensor:
+    """A float32 variable that outlives a step and that no gradient changes."""
+    made = static.create_parameter(list(shape), "float32", name, default_initializer=Constant(value))
+    made.stop_gradient = True
+    made.trainable = False
+    return made
