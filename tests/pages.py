@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,23 +15,22 @@ from mnist.dataset import Mnist
 from tests.conftest import ROOT, write_idx
 
 
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a language on a page, which is named from the project's root."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-
-
 def steps(page: str) -> list[tuple[str, str]]:
-    """Commands ("sh") and examples ("python") of a page in their order."""
+    """Commands ("sh") and examples ("python") of a page, which is named from the project's root, in their order."""
     found: list[tuple[str, str]] = []
-    for language, block in re.findall(
-        r"^```(sh|python)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
-    ):
-        found += [(language, line) for line in block.splitlines()] if language == "sh" else [(language, block)]
-    return found
+    fences = re.findall(r"^( *)```(sh|python)\n(.*?)^\1```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    for _, language, block in fences:
+        code = textwrap.dedent(block)
+        found += [(language, code)] if language == "python" else [(language, line) for line in code.splitlines()]
+    return [(language, code) for language, code in found if code and not (language == "sh" and code.startswith("#"))]
 
 
 def commands(page: str) -> list[str]:
-    return [line for block in blocks(page, "sh") for line in block.splitlines() if line and not line.startswith("#")]
+    return [code for language, code in steps(page) if language == "sh"]
+
+
+def examples(page: str) -> list[str]:
+    return [code for language, code in steps(page) if language == "python"]
 
 
 def linked_files(page: str) -> list[Path]:

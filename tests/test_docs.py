@@ -12,7 +12,7 @@ import pytest
 from common.command_line import parse
 from mnist.dataset import Mnist
 from tests.conftest import ROOT
-from tests.pages import Project, blocks, commands, copy_project, linked_files, steps
+from tests.pages import Project, commands, copy_project, examples, linked_files, steps
 from training import tables
 from training.settings import Settings
 
@@ -24,10 +24,7 @@ COMMANDS = list(
 )
 TRAININGS = [command for command in COMMANDS if command.startswith("python train.py") and "--summary" not in command]
 EXAMPLES = [
-    (page, number)
-    for page in PAGES
-    if page not in RUN_FROM_TOP_TO_BOTTOM
-    for number in range(len(blocks(page, "python")))
+    (page, number) for page in PAGES if page not in RUN_FROM_TOP_TO_BOTTOM for number in range(len(examples(page)))
 ]
 
 
@@ -60,7 +57,7 @@ def test_training(command: str, project: Project) -> None:
 
 @pytest.mark.parametrize(("page", "number"), EXAMPLES)
 def test_python_example(page: str, number: int, project: Project) -> None:
-    printed = succeeds(project.run_example(blocks(page, "python")[number]))
+    printed = succeeds(project.run_example(examples(page)[number]))
     if page == "docs/static_program.md":
         found = re.fullmatch(r".* (\d+) of 1000 right\n", printed)
         assert found and int(found[1]) > 850

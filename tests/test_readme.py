@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mnist.dataset import Mnist
-from tests.pages import Project, blocks, commands, copy_project, linked_files
+from tests.pages import Project, commands, copy_project, examples, linked_files
 
 PAGES = ("README.md", "README.zh-CN.md")
 ALL_COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
@@ -42,7 +42,7 @@ def test_both_languages_have_the_same_commands() -> None:
 
 
 def test_python_example(project: Project) -> None:
-    (example,) = blocks("README.md", "python")
+    (example,) = examples("README.md")
     result = project.run_example(example)
     assert result.returncode == 0, result.stderr
 

@@ -1,0 +1,60 @@
+"""docs/aistudio.ipynb in a kernel, as its readers run it: it trains, shows curves, draws a digit and reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from mnist.dataset import Mnist
+from tests.conftest import ROOT
+from tests.pages import copy_project
+
+NOTEBOOK = ROOT / "docs" / "aistudio.ipynb"
+
+
+@pytest.fixture(scope="module")
+def executed(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    """With one pass over 8,000 images; a cell that fails raises."""
+    project = copy_project(tmp_path_factory.mktemp("notebook"), mnist, train=8000, test=100)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
+    parameters.source = "passes = 1"
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project.folder / "docs")}})
+    client.execute(env=project.environment)
+    return notebook
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    """What the commands printed; they write to a terminal, whose lines end in two characters."""
+    texts = (output.text for cell in notebook.cells for output in cell.get("outputs", ()) if "text" in output)
+    return "".join(texts).replace("\r\n", "\n")
+
+
+def test_it_trains_and_reads_the_drawn_digit(executed: nbformat.NotebookNode) -> None:
+    text = printed(executed)
+    assert "published to my_model/" in text and "error" not in text.lower()
+    assert re.search(r"^ +7 .* my_digit\.png$", text, re.MULTILINE)
+
+
+def test_progress_comes_as_plain_lines(executed: nbformat.NotebookNode) -> None:
+    assert re.search(r"^1/1 .* best$", printed(executed), re.MULTILINE)
+    assert "\x1b" not in printed(executed) and "\r" not in printed(executed)
+
+
+def test_it_shows_curves_the_drawing_and_what_the_network_got(executed: nbformat.NotebookNode) -> None:
+    pictures = [o for cell in executed.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", ())]
+    assert len(pictures) == 3
+
+
+def test_it_is_kept_without_outputs() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    for cell in notebook.cells:
+        for link in re.findall(r"\]\(([^)#]+)\)", cell.source):
+            assert "://" in link or Path(ROOT / "docs" / link).exists(), link
