@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,10 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return copy_project(tmp_path_factory.mktemp("docs"), mnist, train=6000, test=100)
+    """With some runs in runs/, as after training."""
+    project = copy_project(tmp_path_factory.mktemp("docs"), mnist, train=6000, test=100)
+    shutil.copytree(ROOT / "docs" / "runs", project.folder / "runs")
+    return project
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in TRAININGS])
