@@ -1,0 +1,94 @@
+"""A page in the browser: draw or upload a digit, see what the network sees and answers, compare runs.
+
+    python demo.py                                   # then open http://127.0.0.1:7860
+    python demo.py --runs-dir runs --port 8080       # models of the runs in runs/ too
+    python demo.py --host 0.0.0.0                    # for others in this network; there is no password
+
+It needs one package more: pip install "gradio>=6.31,<7.0". The page asks nothing of the internet; English at /, Chinese
+at /zh, and a first visit goes where the browser's language says. Uploads are read as infer.py reads files, in processes
+of limited time and memory (recognition/workers.py).
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from common.command_line import parse, run
+from common.errors import UsageError, UserError
+from common.signals import StopRequest
+
+GRADIO = (6, 31), (7, 0)  # from the first on, before the second; as in requirements-extras.txt
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Serve a page on which to draw or upload handwritten digits, see how they are read, and compare runs."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in, and there is no password."""
+    port: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Port to listen on; if none is given, that of the environment's GRADIO_SERVER_PORT, or the first free one from
+    7860."""
+    model_dir: Path = Path(__file__).resolve().parent / "inference_model"
+    """The saved model that reads first."""
+    runs_dir: Path = Path("runs")
+    """Folder of runs: their models read too, and the second tab compares them."""
+    max_bytes: int = 16 << 20
+    """Largest picture that is taken, bytes."""
+    max_seconds: float = 2.0
+    """Longest that reading one picture may take, seconds."""
+    share: Literal["no", "yes"] = "no"
+    """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise UsageError(f"--port {self.port}: expected 1 to 65535")
+        if self.max_bytes < 1 or not self.max_seconds > 0:
+            raise UsageError("--max-bytes and --max-seconds: expected more than 0")
+
+
+def check_gradio() -> None:
+    """Look for the one package that only this script needs, before anything is started.
+
+    Raises:
+        UserError: there is none, or one whose pages are not made as ours.
+    """
+    try:
+        found = metadata.version("gradio")
+    except metadata.PackageNotFoundError:
+        found = "none"
+    if not GRADIO[0] <= tuple(map(int, re.findall(r"\d+", found)))[:2] < GRADIO[1]:
+        lowest, beyond = (".".join(map(str, version)) for version in GRADIO)
+        raise UserError(f'the page needs Gradio, found {found}: pip install "gradio>={lowest},<{beyond}"')
+
+
+def main(stop: StopRequest) -> int:
+    """Parse, serve until a signal comes."""
+    settings = parse(Settings)
+    check_gradio()
+
+    from mnist.picture import Limits
+    from recognition.workers import Workers
+
+    limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)
+    with Workers(limits) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+        from page.app import serve
+        from page.reader import Reader
+
+        reader = Reader(settings.model_dir, settings.runs_dir, workers)
+        address = serve(reader, settings.runs_dir, settings.host, settings.port, settings.share == "yes")
+        stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
+        print(f"open {address} (Ctrl-C ends it)", flush=True)
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,176 @@
+"""A picture from the browser -> its digits as the network gets them, what each chosen model says, feature maps."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from common.errors import UserError, one_line
+from mnist.dataset import network_input
+from model.feature_maps import FeatureMaps
+from model.inference import Predictor, SavedModel, load_model
+from recognition.workers import Workers
+
+MAX_MODELS = 12  # that answer at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says of one digit: the labels of its card, and the probability of each."""
+
+    model: str
+    labels: Sequence[str]
+    probabilities: np.ndarray
+
+    @property
+    def likeliest(self) -> int:
+        """Index of the likeliest label."""
+        return int(self.probabilities.argmax())
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Output of a layer for one image: [maps, H, W], or [units]."""
+
+    name: str
+    output: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReadDigit:
+    """A digit of a picture.
+
+    Attributes:
+        image: [28, 28] uint8, as MNIST would have made it.
+        answers: of the chosen models, in their order.
+        layers: of the first model; none if its card does not tell which network it is.
+    """
+
+    image: np.ndarray
+    answers: Sequence[Answer]
+    layers: Sequence[Layer]
+
+
+@dataclass
+class _Loaded:
+    checksum: str
+    model: SavedModel
+    predictor: Predictor
+    feature_maps: FeatureMaps | None
+
+
+class Reader:
+    """Reads pictures with the released model and with those of the runs, which may come and go while it lives.
+
+    Attributes:
+        max_bytes: largest picture that is taken.
+    """
+
+    def __init__(self, model_dir: Path, runs_dir: Path, workers: Workers) -> None:
+        """Create it.
+
+        Raises:
+            ModelError: the model in `model_dir` cannot be used.
+        """
+        self.max_bytes = workers.limits.max_bytes
+        self._first = model_dir
+        self._runs_dir = runs_dir
+        self._workers = workers
+        self._loaded: dict[str, _Loaded] = {}
+        # One thread has all of Paddle to itself: predictors are not to be shared, and the static mode is a thread's
+        # own, which a new thread takes over from the one that started it.
+        paddle.enable_static()
+        self._paddle = ThreadPoolExecutor(1)
+        self._paddle.submit(self._load, self.models()[0]).result()
+
+    def models(self) -> list[str]:
+        """Names of the models there are: the first one's folder, then the runs that have saved one."""
+        return list(self._folders())
+
+    def find(self, picture: object) -> list[np.ndarray]:
+        """The digits in a picture, each [28, 28] uint8 as MNIST would have made it.
+
+        Args:
+            picture: of unknown origin; expected is a data URL, as browsers make them of a canvas or a file.
+
+        Raises:
+            UserError: it is none, or too large, or cannot be read.
+        """
+        (image,) = self._workers.read([self._bytes(picture)])
+        if isinstance(image, str):
+            raise UserError(image)
+        return [image]
+
+    def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
+        """What each of `models` says of each image.
+
+        Args:
+            images: from `find`.
+            models: names from `models`; the first one also shows its layers.
+
+        Raises:
+            UserError: a model is not there any more, or cannot be used; or too many are wanted.
+        """
+        if len(models) > MAX_MODELS:
+            raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
+        return self._paddle.submit(self._answer, images, models).result()
+
+    def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
+        loaded = [self._load(name) for name in models]
+        inputs = [_inputs(each.model, images) for each in loaded]
+        probabilities = [each.predictor.probabilities(taken) for each, taken in zip(loaded, inputs, strict=True)]
+        first = loaded[0].feature_maps if loaded else None
+        layers = first.of(inputs[0]) if first else {}
+        return [
+            ReadDigit(
+                image,
+                [
+                    Answer(name, each.model.card["labels"], values[number])
+                    for name, each, values in zip(models, loaded, probabilities, strict=True)
+                ],
+                [Layer(name, output[number]) for name, output in layers.items()],
+            )
+            for number, image in enumerate(images)
+        ]
+
+    def _folders(self) -> dict[str, Path]:
+        folders = {self._first.name or str(self._first): self._first}
+        for card in sorted(self._runs_dir.glob("*/inference_model/card.json")):
+            folders[f"{self._runs_dir.name}/{card.parent.parent.name}"] = card.parent
+        return folders
+
+    def _load(self, name: str) -> _Loaded:
+        folder = self._folders().get(name)
+        if folder is None:
+            raise UserError(f"{one_line(name, 100)}: this model is not there any more")
+        model = load_model(folder)
+        known = self._loaded.get(name)
+        if known is None or known.checksum != model.card["sha256"]:  # a run that goes on replaces its model
+            try:
+                feature_maps = FeatureMaps.of_model(model)
+            except UserError:  # it reads digits all the same
+                feature_maps = None
+            known = self._loaded[name] = _Loaded(model.card["sha256"], model, Predictor(model), feature_maps)
+        return known
+
+    def _bytes(self, picture: object) -> bytes:
+        if not isinstance(picture, str) or not picture.startswith("data:"):
+            raise UserError("expected a picture, got none")
+        if len(picture) > 100 + 4 * self.max_bytes / 3:
+            raise UserError(f"expected at most {self.max_bytes} bytes, got more")
+        try:
+            return base64.b64decode(picture.partition(",")[2], validate=True)
+        except binascii.Error as error:
+            raise UserError("expected a picture, got broken base64") from error
+
+
+def _inputs(model: SavedModel, images: Sequence[np.ndarray]) -> np.ndarray:
+    spec = model.input
+    return network_input(np.stack(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])

@@ -1,0 +1,154 @@
+"""Every text of the page, in each of its languages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One language; the names say where a text stands."""
+
+    language: str  # for the HTML attribute lang
+    title: str
+    subtitle: str
+    other_language: str  # its own name, for the link to it
+    other_path: str
+
+    read_tab: str
+    one_digit: str
+    row: str
+    draw_digit: str
+    draw_row: str
+    upload: str
+    undo: str
+    clear: str
+    too_large: str  # with {megabytes}
+    models: str
+    nothing_read: str
+    not_read: str
+    as_seen: str
+    probabilities: str
+    every_model: str
+    digits_in_row: str
+    choose_model: str
+    feature_maps: str
+    maps: str  # with {maps}, {height}, {width}
+    units: str  # with {units}
+
+    compare_tab: str
+    refresh: str
+    no_runs: str
+    curves: str
+    best_passes: str
+    groups: str
+    how_compared: str
+    columns: tuple[str, ...]  # of the table of passes
+    group_columns: tuple[str, ...]
+    verdicts: tuple[tuple[str, str], ...]  # English beginning of a verdict -> this language's, with {} for the rest
+
+
+ENGLISH = Texts(
+    language="en",
+    title="LeNet-5 reads your handwriting",
+    subtitle="Draw a digit, or upload a picture of one, and look inside the network.",
+    other_language="中文",
+    other_path="zh",
+    read_tab="Read",
+    one_digit="One digit",
+    row="A row",
+    draw_digit="Draw a digit here",
+    draw_row="Write a row of digits here",
+    upload="Upload a picture",
+    undo="Undo",
+    clear="Clear",
+    too_large="This picture is too large: at most {megabytes} MB.",
+    models="Models that answer",
+    nothing_read="The answer appears here as soon as you lift the pen.",
+    not_read="Not read",
+    as_seen="What the network sees, 28×28",
+    probabilities="Probability of each digit",
+    every_model="What each model says",
+    digits_in_row="Choose a digit to look at",
+    choose_model="Choose at least one model.",
+    feature_maps="Inside the network",
+    maps="{maps} maps of {height}×{width}",
+    units="{units} units",
+    compare_tab="Compare runs",
+    refresh="Refresh",
+    no_runs="No run has ended a pass yet in {folder}. Train one with train.py.",
+    curves="Curves",
+    best_passes="The best pass of each run",
+    groups="Networks and recipes",
+    how_compared=(
+        "The best pass is chosen on validation images. Verdicts: exact McNemar test on the kept answers to the same "
+        "test images, against the first row, corrected by Holm; interval of the difference by bootstrap."
+    ),
+    columns=(
+        "run", "network", "pass", "validation loss", "test correct", "test %", "95 % interval", "difference", "p",
+        "verdict",
+    ),
+    group_columns=("network", "recipe", "runs", "mean test %", "standard deviation", "lowest", "highest", "verdict"),
+    verdicts=(),
+)  # fmt: skip
+
+CHINESE = Texts(
+    language="zh-CN",
+    title="LeNet-5 识别你的手写数字",
+    subtitle="写一个数字,或上传一张图片,看看网络内部发生了什么。",
+    other_language="English",
+    other_path="",
+    read_tab="识别",
+    one_digit="单个数字",
+    row="一行数字",
+    draw_digit="在这里写一个数字",
+    draw_row="在这里写一行数字",
+    upload="上传图片",
+    undo="撤销",
+    clear="清空",
+    too_large="图片太大:最多 {megabytes} MB。",
+    models="参与识别的模型",
+    nothing_read="落笔后抬起,结果立即显示在这里。",
+    not_read="未能识别",
+    as_seen="网络看到的 28×28 图像",
+    probabilities="各数字的概率",
+    every_model="各模型的答案",
+    digits_in_row="选择要查看的数字",
+    choose_model="请至少选择一个模型。",
+    feature_maps="网络内部",
+    maps="{maps} 个 {height}×{width} 特征图",
+    units="{units} 个单元",
+    compare_tab="比较训练",
+    refresh="刷新",
+    no_runs="{folder} 里还没有完成的轮次。请先用 train.py 训练。",
+    curves="曲线",
+    best_passes="每次训练的最佳轮次",
+    groups="网络与训练方案",
+    how_compared=(
+        "最佳轮次在验证图片上选出。结论:以第一行为基准,对同一批测试图片的逐张答案做精确 McNemar 检验,"
+        "并经 Holm 校正;差值的区间由自助法(bootstrap)得出。"
+    ),
+    columns=(
+        "训练", "网络", "轮次", "验证损失", "测试正确数", "测试 %", "95 % 区间", "差值", "p", "结论",
+    ),
+    group_columns=("网络", "方案", "次数", "平均测试 %", "标准差", "最低", "最高", "结论"),
+    verdicts=(
+        ("reference", "基准"),
+        ("not distinguishable from the first", "与第一行无法区分"),
+        ("worse than the first", "比第一行差"),
+        ("not distinguishable from ", "与 {} 无法区分"),
+        ("better than ", "优于 {}"),
+        ("worse than ", "差于 {}"),
+        ("unknown: no answers kept", "未知:没有保存答案"),
+        ("unknown: answers to other images", "未知:测试图片不同"),
+        ("unknown: too few runs", "未知:次数太少,或没有离散"),
+    ),
+)  # fmt: skip
+
+
+def translated(verdict: str, texts: Texts) -> str:
+    """A verdict of `training` in the language of `texts`; what has no translation stays English."""
+    for beginning, own in texts.verdicts:
+        if verdict.startswith(beginning):
+            return own.format(verdict.removeprefix(beginning))
+    return verdict
