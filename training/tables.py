@@ -2,7 +2,7 @@
 
 A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
 typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in `docs/runs/`,
-from the networks as built, and from their recipes.
+from the networks as built, from their recipes, and from the scripts' help.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from common.signals import StopRequest
 from model.recipes import RECIPES, NetworkName, Recipe
 from model.summary import print_summary
 from training.comparison import Run, find_runs, load_runs
+from training.option_tables import SCRIPTS, options_table
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
 
 RUNS = REPOSITORY / "docs" / "runs"
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
-NETWORKS_PAGE = REPOSITORY / "docs" / "networks.md"
+NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "networks.zh-CN.md"))
+OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "options.zh-CN.md"))
+PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES)
 
 # What each network's source says it reaches on the 10,000 test images; docs/networks.md tells what the claims hide.
 CLAIMS = {
@@ -160,13 +163,16 @@ def generated() -> dict[Path, dict[str, str]]:
     first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
     results = {"results": results_table(runs)}
     networks = get_args(NetworkName)
+    for_networks = {
+        **results,
+        **{f"summary {network}": summary_block(network) for network in networks},
+        **{f"settings {network}": settings_table(network) for network in networks},
+    }
+    options = {f"options {script}": options_table(script) for script in SCRIPTS}
     return {
         **{page: {**results, "headline": headline(first)} for page in READMES},
-        NETWORKS_PAGE: {
-            **results,
-            **{f"summary {network}": summary_block(network) for network in networks},
-            **{f"settings {network}": settings_table(network) for network in networks},
-        },
+        **dict.fromkeys(NETWORKS_PAGES, for_networks),
+        **dict.fromkeys(OPTIONS_PAGES, options),
     }
 
 
