@@ -13,20 +13,37 @@ import queue
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError, one_line
+from mnist.lines import Certainty, FoundDigit
 from mnist.picture import Limits
 
 START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a busy machine is no error
 
 # A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
 _context = multiprocessing.get_context("forkserver")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of digits in a picture.
+
+    Attributes:
+        size: width and height of the picture as it was read, in whose pixels the boxes are.
+        digits: in reading order.
+    """
+
+    size: tuple[int, int]
+    digits: list[FoundDigit]
 
 
 class Workers:
@@ -37,7 +54,7 @@ class Workers:
     """
 
     def __init__(self, limits: Limits) -> None:
-        _context.set_forkserver_preload(["mnist.digit", "PIL.Image", "scipy.ndimage"])
+        _context.set_forkserver_preload(["mnist.lines", "PIL.Image", "scipy.ndimage"])
         count = len(os.sched_getaffinity(0))
         self.limits = limits
         self._threads = ThreadPoolExecutor(count)
@@ -61,10 +78,23 @@ class Workers:
         """
         return self._threads.map(self._read, sources)
 
+    def read_rows(self, source: str | bytes, certainty: Certainty) -> Rows | str:
+        """The digits of the rows in a picture, or in one line why there are none.
+
+        Args:
+            source: a file's path, or the bytes of a picture.
+            certainty: see `mnist.lines.find_digits`; called here, in the thread of the caller.
+        """
+        return self._ask(source, certainty)
+
     def _read(self, source: str | bytes) -> np.ndarray | str:
+        answer = self._ask(source, None)
+        return answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(28, 28)
+
+    def _ask(self, source: str | bytes, certainty: Certainty | None) -> Any:
         worker = self._idle.get()
         try:
-            answer = worker.ask(source, self.limits.max_seconds)
+            return worker.ask(source, certainty, self.limits.max_seconds)
         except TimeoutError:
             worker.stop()
             worker = _Worker(self.limits)
@@ -73,9 +103,12 @@ class Workers:
             worker.stop()
             worker = _Worker(self.limits)
             return "the decoder crashed"
+        except BaseException:  # of `certainty`, or a signal: the worker still waits for an answer
+            worker.stop()
+            worker = _Worker(self.limits)
+            raise
         finally:
             self._idle.put(worker)
-        return answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(28, 28)
 
 
 class _Worker:
@@ -86,14 +119,20 @@ class _Worker:
         theirs.close()
         self._ready = False
 
-    def ask(self, source: str | bytes, seconds: float) -> bytes | str:
+    def ask(self, source: str | bytes, certainty: Certainty | None, seconds: float) -> Any:
+        """What `_serve` answers; `certainty` makes it look for rows, and answers what it asks meanwhile."""
         if not self._ready:
             self._receive(START_SECONDS)
             self._ready = True
-        self._pipe.send(source)
-        return self._receive(seconds)
+        self._pipe.send((source, certainty is not None))
+        end = time.monotonic() + seconds
+        while True:
+            answer = self._receive(max(end - time.monotonic(), 0))
+            if certainty is None or not isinstance(answer, np.ndarray):
+                return answer
+            self._pipe.send(certainty(answer))
 
-    def _receive(self, seconds: float) -> bytes | str:
+    def _receive(self, seconds: float) -> Any:
         if not self._pipe.poll(seconds):
             raise TimeoutError
         return self._pipe.recv()
@@ -105,9 +144,17 @@ class _Worker:
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:
-    """What a worker does all its life: read what it is asked to, answer with 784 bytes or a line of text."""
+    """What a worker does all its life: read what it is asked to, answer with 784 bytes, or rows, or a line of text.
+
+    Where rows are wanted, images [N, 28, 28] may come before the answer: how sure is the network of each?
+    """
     from mnist.digit import to_mnist
+    from mnist.lines import find_digits
     from mnist.picture import read_picture
+
+    def certainty(images: np.ndarray) -> np.ndarray:
+        pipe.send(images)
+        return pipe.recv()
 
     # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr what they think.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -117,12 +164,16 @@ def _serve(pipe: Connection, limits: Limits) -> None:
     pipe.send("ready")
     while True:
         try:
-            source = pipe.recv()
+            source, rows = pipe.recv()
         except EOFError:
             return
-        answer: bytes | str
+        answer: bytes | Rows | str
         try:
-            answer = to_mnist(read_picture(Path(source) if isinstance(source, str) else source, limits)).tobytes()
+            grey = read_picture(Path(source) if isinstance(source, str) else source, limits)
+            if rows:
+                answer = Rows((grey.shape[1], grey.shape[0]), find_digits(grey, certainty))
+            else:
+                answer = to_mnist(grey).tobytes()
         except UserError as error:
             answer = one_line(error)
         except MemoryError:
