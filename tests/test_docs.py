@@ -93,9 +93,11 @@ def test_a_layer_table_is_what_the_command_prints(project: Project, generated: d
     assert generated[tables.NETWORKS_PAGES[0]]["summary lenet5_1998"] == "\n".join(["```", *lines, "```"])
 
 
-@pytest.mark.parametrize("page", sorted(set(ALL_PAGES) - set(PAGES)))
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/benchmarks.md"])  # made by make bench
 def test_both_languages_have_the_same_commands(page: str) -> None:
-    assert steps(page) == steps(page.replace(".zh-CN.md", ".md"))
+    chinese = page.replace(".md", ".zh-CN.md")
+    assert steps(page) == steps(chinese)
+    assert {ROOT / page, ROOT / chinese} <= {*linked_files(page), *linked_files(chinese)}  # each leads to the other
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)
