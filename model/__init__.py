@@ -15,8 +15,9 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 # One operator after the other: their order is the program's, and on CPU the step is a third faster than with Paddle's
 # own scheduling threads, which only get in the way of the operators' threads.
 os.environ.setdefault("FLAGS_new_executor_serial_run", "1")
-# Gigabytes of dead tensors that wake Paddle's collector. At its default, 0, a thread wakes some twenty times a step.
-os.environ.setdefault("FLAGS_eager_delete_tensor_gb", "0.004")
+# Paddle's collector of dead tensors is off. At its default, 0, a thread wakes some twenty times a step to free what the
+# next step allocates again; kept, the tensors of a step of a LeNet are some tens of megabytes.
+os.environ.setdefault("FLAGS_eager_delete_tensor_gb", "-1")
 # Paddle's matrix products are MKL's of 2019, which takes its slowest way on AMD's processors unless told that they have
 # AVX2 (type 5): a linear layer of 800 to 10 then takes less than half as long. On Intel's it would forbid AVX-512.
 with contextlib.suppress(OSError):  # another system than Linux

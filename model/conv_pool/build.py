@@ -176,6 +176,7 @@ def _compile(compiler: str, work: Path) -> Path:
     }
     for name, flags in kernel_flags().items():
         units[f"kernels_{name}"] = (conv_pool / "kernels.cc", flags)
+        units[f"matrix_{name}"] = (step / "matrix.cc", flags)
 
     objects = [str(work / f"{name}.o") for name in units]
     _run(

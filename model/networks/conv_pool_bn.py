@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 
 from model.conv_pool import Kernel, Pooling
-from model.networks.layers import ConvPool, KernelSize, fully_connected, pooled_twice, torch_default, two_sizes
+from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, torch_default, two_sizes
 from model.networks.network import ImageSpec, Network
 from model.step.batch_norm import BatchNorm
 
@@ -43,10 +43,10 @@ class ConvPoolBN(Network):
         self.norm = BatchNorm(first, kernel)
         self.conv2 = conv(first, second, second_size)
         init = torch_default(second * side * side)
-        self.output = fully_connected(second * side * side, 10, init, init)
+        self.output = FullyConnected(second * side * side, 10, kernel, init, init)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
         x = self.norm(self.conv1(image))  # 20 × 12 × 12
         x = self.conv2(x)  # 50 × 4 × 4
-        return self.output(paddle.flatten(x, 1))
+        return self.output(x)

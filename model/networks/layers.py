@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import paddle
 from paddle import nn
-from paddle.nn import functional
 from paddle.nn.initializer import Initializer
 
 from model.conv_pool import Activation, Kernel, Pooling, conv_pool
+from model.step.linear import linear
 
 KernelSize = int | tuple[int, int]
 
@@ -45,24 +45,35 @@ class WholeMapConv(nn.Layer):
     """Convolution whose kernel is as large as its input, as LeNet-5's C5: maps [N, inputs, size, size] -> [N, maps].
 
     One place for the kernel means one matrix product; as such a training step of it takes 3.4 ms where
-    paddle.nn.Conv2D takes 7.5 ms (16 maps of 5×5 to 120, 128 images, 2 busy cores).
+    paddle.nn.Conv2D takes 7.5 ms (stock kernels, 16 maps of 5×5 to 120, 128 images, 2 busy cores).
     """
 
-    def __init__(self, inputs: int, maps: int, size: int, weight_init: Initializer, bias_init: Initializer) -> None:
+    def __init__(
+        self, inputs: int, maps: int, size: int, kernel: Kernel, weight_init: Initializer, bias_init: Initializer
+    ) -> None:
         super().__init__()
         self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init)
         self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
+        self.kernel = kernel
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        matrix = paddle.transpose(paddle.flatten(self.weight, 1), [1, 0])
-        return functional.linear(paddle.flatten(maps, 1), matrix, self.bias)
+        return linear(maps, self.weight, self.bias, self.kernel, transposed=True)
 
 
-def fully_connected(inputs: int, outputs: int, weight_init: Initializer, bias_init: Initializer) -> nn.Linear:
-    """paddle.nn.Linear, weight [inputs, outputs], with its initial values given."""
-    weight, bias = (paddle.ParamAttr(initializer=init) for init in (weight_init, bias_init))
-    return nn.Linear(inputs, outputs, weight_attr=weight, bias_attr=bias)
+class FullyConnected(nn.Linear):
+    """Dense layer: [N, inputs], or maps that come to as many inputs, -> [N, outputs]; weight [inputs, outputs]."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Kernel, weight_init: Initializer, bias_init: Initializer
+    ) -> None:
+        weight, bias = (paddle.ParamAttr(initializer=init) for init in (weight_init, bias_init))
+        super().__init__(inputs, outputs, weight_attr=weight, bias_attr=bias)
+        self.kernel = kernel
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """See the class."""
+        return linear(x, self.weight, self.bias, self.kernel)
 
 
 def uniform(bound: float) -> Initializer:

@@ -17,7 +17,7 @@ from paddle.nn.initializer import Initializer
 from model.activations import tanh
 from model.conv_pool import Kernel, conv_pool
 from model.networks.bitmaps import HEIGHT, WIDTH, digit_bitmaps
-from model.networks.layers import WholeMapConv, fully_connected, uniform
+from model.networks.layers import FullyConnected, WholeMapConv, uniform
 from model.networks.network import ImageSpec, Network
 
 
@@ -174,8 +174,8 @@ class LeNet51998(Network):
         self.s2 = Subsampling(6, self.squashing)
         self.c3 = PartialConv(6, C3_READS, 5, self.squashing, kernel)
         self.s4 = Subsampling(16, self.squashing)
-        self.c5 = WholeMapConv(16, 120, 5, self.squashing.initial(16 * 5 * 5), zero)
-        self.f6 = fully_connected(120, WIDTH * HEIGHT, self.last_squashing.initial(120), zero)
+        self.c5 = WholeMapConv(16, 120, 5, kernel, self.squashing.initial(16 * 5 * 5), zero)
+        self.f6 = FullyConnected(120, WIDTH * HEIGHT, kernel, self.last_squashing.initial(120), zero)
         self.output = RBF(train_rbf)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:

@@ -8,7 +8,7 @@ from paddle.nn import functional
 from paddle.nn.initializer import Initializer
 
 from model.conv_pool import Kernel, Pooling
-from model.networks.layers import ConvPool, KernelSize, fully_connected, pooled_twice, two_sizes
+from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes
 from model.networks.network import ImageSpec, Network
 
 # Mean of byte / 255 over MNIST's 60,000 training images: their bytes add up to 1,567,298,545. The document subtracts
@@ -44,7 +44,7 @@ class LeNet5NumPy(Network):
             return ConvPool(inputs, outputs, size, "relu", pooling, kernel, _normal(inputs), unit)
 
         def full(inputs: int, outputs: int) -> nn.Linear:
-            return fully_connected(inputs, outputs, _normal(inputs), unit)
+            return FullyConnected(inputs, outputs, kernel, _normal(inputs), unit)
 
         self.conv1 = conv(1, first, first_size)
         self.conv2 = conv(first, second, second_size)
@@ -56,7 +56,7 @@ class LeNet5NumPy(Network):
         """See the class."""
         x = self.conv1(image)  # 6 × 12 × 12
         x = self.conv2(x)  # 16 × 4 × 4
-        x = functional.relu(self.full1(paddle.flatten(x, 1)))
+        x = functional.relu(self.full1(x))
         x = functional.relu(self.full2(x))
         return self.output(x)
 

@@ -8,7 +8,7 @@ from paddle.nn.initializer import Initializer
 
 from model.activations import tanh
 from model.conv_pool import Kernel, Pooling
-from model.networks.layers import ConvPool, KernelSize, fully_connected, pooled_twice, two_sizes, uniform
+from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes, uniform
 from model.networks.network import ImageSpec, Network
 
 
@@ -46,14 +46,14 @@ class LeNetTanh(Network):
         self.conv1 = conv(1, first, first_size)
         self.conv2 = conv(first, second, second_size)
         inputs = second * side * side
-        self.full1 = fully_connected(inputs, 500, _glorot(inputs, 500), zero)
-        self.output = fully_connected(500, 10, zero, zero)
+        self.full1 = FullyConnected(inputs, 500, kernel, _glorot(inputs, 500), zero)
+        self.output = FullyConnected(500, 10, kernel, zero, zero)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
         x = tanh(self.conv1(image))  # 20 × 12 × 12
         x = tanh(self.conv2(x))  # 50 × 4 × 4
-        x = tanh(self.full1(paddle.flatten(x, 1)))
+        x = tanh(self.full1(x))
         return self.output(x)
 
 

@@ -8,9 +8,9 @@ from paddle.nn import functional
 from model.conv_pool import Kernel, Pooling
 from model.networks.layers import (
     ConvPool,
+    FullyConnected,
     KernelSize,
     WholeMapConv,
-    fully_connected,
     pooled_twice,
     torch_default,
     two_sizes,
@@ -50,9 +50,9 @@ class TwoBranch(Network):
         self.conv2a = conv(first, second, second_size)
         self.conv2b = conv(first, second, second_size)
         init = torch_default(second * side * side)
-        self.conv3 = WholeMapConv(second, 120, side, init, init)
-        self.full1 = fully_connected(120, 84, torch_default(120), torch_default(120))
-        self.output = fully_connected(84, 10, torch_default(84), torch_default(84))
+        self.conv3 = WholeMapConv(second, 120, side, kernel, init, init)
+        self.full1 = FullyConnected(120, 84, kernel, torch_default(120), torch_default(120))
+        self.output = FullyConnected(84, 10, kernel, torch_default(84), torch_default(84))
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

@@ -7,7 +7,8 @@ executor some ten microseconds, and none of them uses a second thread. Together 
 from __future__ import annotations
 
 from model.step.batch_norm import BatchNorm
+from model.step.linear import linear
 from model.step.loss import append_to_recent, softmax_loss
 from model.step.update import minimize, move_averages
 
-__all__ = ["BatchNorm", "append_to_recent", "minimize", "move_averages", "softmax_loss"]
+__all__ = ["BatchNorm", "append_to_recent", "linear", "minimize", "move_averages", "softmax_loss"]

@@ -19,6 +19,38 @@ Tensor Empty(const Shape& shape, const Tensor& on) {
   return paddle::experimental::empty(shape, DataType::FLOAT32, on.place());
 }
 
+// ---- dense layers ---------------------------------------------------------------------------------------------------
+
+step::Linear MakeLinear(const Tensor& x, const Tensor& bias, bool transposed) {
+  const int64_t rows = x.shape()[0];
+  int64_t inputs = 1;
+  for (size_t i = 1; i < x.shape().size(); ++i) inputs *= x.shape()[i];
+  return {rows, inputs, bias.numel(), transposed};
+}
+
+std::vector<Tensor> Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool transposed) {
+  const step::Linear linear = MakeLinear(x, bias, transposed);
+  Tensor y = Empty({linear.rows, linear.outputs}, x);
+  step::LinearForward(linear, x.data<float>(), weight.data<float>(), bias.data<float>(), y.data<float>());
+  return {y};
+}
+
+std::vector<Tensor> LinearGrad(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& grad_y,
+                               bool transposed) {
+  Tensor grad_x = Empty(x.shape(), x), grad_weight = Empty(weight.shape(), x), grad_bias = Empty(bias.shape(), x);
+  step::LinearBackward(MakeLinear(x, bias, transposed), x.data<float>(), weight.data<float>(), grad_y.data<float>(),
+                       grad_x.data<float>(), grad_weight.data<float>(), grad_bias.data<float>());
+  return {grad_x, grad_weight, grad_bias};
+}
+
+std::vector<Shape> LinearShapes(const Shape& x, const Shape&, const Shape& bias, bool) { return {{x[0], bias[0]}}; }
+
+std::vector<DataType> LinearTypes(const DataType& x, const DataType&, const DataType&) { return {x}; }
+
+std::vector<Shape> LinearGradShapes(const Shape& x, const Shape& weight, const Shape& bias, const Shape&) {
+  return {x, weight, bias};
+}
+
 // ---- batch normalisation --------------------------------------------------------------------------------------------
 
 step::BatchNorm MakeBatchNorm(const Tensor& x, float momentum, float epsilon) {
@@ -103,9 +135,11 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
 }
 
 void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, float decay) {
+  std::vector<step::Averaged> all;
   for (size_t i = 0; i < averages.size(); ++i) {
-    step::MoveAverage(decay, values[i].numel(), values[i].data<float>(), averages[i].data<float>());
+    all.push_back({values[i].numel(), values[i].data<float>(), averages[i].data<float>()});
   }
+  step::MoveAverages(decay, all.data(), all.size());
 }
 
 // Shifts recent [R, L] by one row and puts row [L] at its end.
@@ -119,6 +153,21 @@ void Remember(Tensor& recent, const Tensor& row) {
 using Names = std::unordered_map<std::string, std::string>;
 
 }  // namespace
+
+PD_BUILD_OP(fused_linear)
+    .Inputs({"X", "Weight", "Bias"})
+    .Outputs({"Y"})
+    .Attrs({"transposed: bool"})
+    .SetKernelFn(PD_KERNEL(Linear))
+    .SetInferShapeFn(PD_INFER_SHAPE(LinearShapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(LinearTypes));
+
+PD_BUILD_GRAD_OP(fused_linear)
+    .Inputs({"X", "Weight", "Bias", paddle::Grad("Y")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Weight"), paddle::Grad("Bias")})
+    .Attrs({"transposed: bool"})
+    .SetKernelFn(PD_KERNEL(LinearGrad))
+    .SetInferShapeFn(PD_INFER_SHAPE(LinearGradShapes));
 
 PD_BUILD_OP(fused_batch_norm)
     .Inputs({"X", "Scale", "Bias", "Mean", "Variance"})

@@ -1,8 +1,11 @@
 #include "step.h"
 
 #include <cmath>
+#include <cstring>
 
+#include "../conv_pool/conv_pool.h"
 #include "../conv_pool/thread_pool.h"
+#include "matrix.h"
 
 // The compiler makes one version per instruction set, and the loader takes the best that the processor has.
 #if defined(__x86_64__) && defined(__linux__)
@@ -17,104 +20,75 @@ namespace {
 constexpr int kLanes = 16;
 typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
-constexpr int64_t kImagesPerSum = 8;  // summed in float32, lane by lane; beyond that in double
-constexpr int64_t kUnit = 4096;       // elements of a parameter that one thread updates at a time
+constexpr int64_t kImagesPerUnit = 16;  // that one thread works on at a time; sums of more are made in double
+constexpr int64_t kUnit = 4096;         // elements of a parameter that one thread updates at a time
 
 inline int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
 inline const Vec& At(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 inline Vec& At(float* p) { return *reinterpret_cast<Vec*>(p); }
 
-FOR_EACH_PROCESSOR void NormaliseChannel(const BatchNorm& norm, int64_t channel, const float* x, float scale,
-                                         float bias, float* y, double* mean_of, double* variance_of, float* slope_of) {
-  const int64_t area = norm.area, stride = norm.channels * area, whole = area / kLanes * kLanes;
-  const double count = static_cast<double>(norm.images * area);
-  x += channel * area;
-  y += channel * area;
-  double total = 0;
-  for (int64_t first = 0; first < norm.images; first += kImagesPerSum) {
-    Vec sum = {};
-    float rest = 0;
-    for (int64_t n = first; n < Min(first + kImagesPerSum, norm.images); ++n) {
-      const float* plane = x + n * stride;
-      for (int64_t i = 0; i < whole; i += kLanes) sum += At(plane + i);
-      for (int64_t i = whole; i < area; ++i) rest += plane[i];
+// Batch normalisation goes image by image, as the memory lies: channel by channel, it took three times as long.
+// Sums of a unit of images: [channel][two quantities][lane], combined in double afterwards.
+
+FOR_EACH_PROCESSOR void SumAboutShift(const BatchNorm& norm, int64_t first, int64_t past, const float* x,
+                                      const float* shift, float* sums) {
+  const int64_t area = norm.area, whole = area / kLanes * kLanes;
+  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
+    const int64_t c = i % norm.channels;
+    const float* plane = x + i * area;
+    float* to = sums + 2 * kLanes * c;
+    Vec sum = At(to), squares = At(to + kLanes);
+    for (int64_t j = 0; j < whole; j += kLanes) {
+      const Vec d = At(plane + j) - shift[c];
+      sum += d;
+      squares += d * d;
     }
-    for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
-    total += rest;
-  }
-  const float mean = static_cast<float>(total / count);
-  total = 0;
-  for (int64_t first = 0; first < norm.images; first += kImagesPerSum) {
-    Vec sum = {};
-    float rest = 0;
-    for (int64_t n = first; n < Min(first + kImagesPerSum, norm.images); ++n) {
-      const float* plane = x + n * stride;
-      for (int64_t i = 0; i < whole; i += kLanes) {
-        const Vec from_mean = At(plane + i) - mean;
-        sum += from_mean * from_mean;
-      }
-      for (int64_t i = whole; i < area; ++i) rest += (plane[i] - mean) * (plane[i] - mean);
+    for (int64_t j = whole; j < area; ++j) {
+      const float d = plane[j] - shift[c];
+      sum[j - whole] += d;
+      squares[j - whole] += d * d;
     }
-    for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
-    total += rest;
+    At(to) = sum;
+    At(to + kLanes) = squares;
   }
-  const double variance = total / count;
-  const float slope = static_cast<float>(1 / std::sqrt(variance + norm.epsilon));
-  const float factor = scale * slope, offset = bias - mean * factor;
-  for (int64_t n = 0; n < norm.images; ++n) {
-    const float* from = x + n * stride;
-    float* to = y + n * stride;
-    for (int64_t i = 0; i < whole; i += kLanes) At(to + i) = At(from + i) * factor + offset;
-    for (int64_t i = whole; i < area; ++i) to[i] = from[i] * factor + offset;
-  }
-  *mean_of = mean;
-  *variance_of = variance;
-  *slope_of = slope;
 }
 
-FOR_EACH_PROCESSOR void BackwardOfChannel(const BatchNorm& norm, int64_t channel, const float* x, float scale,
-                                          float mean, float slope, const float* grad_y, float* grad_x,
-                                          float* grad_scale, float* grad_bias) {
-  const int64_t area = norm.area, stride = norm.channels * area, whole = area / kLanes * kLanes;
-  const double count = static_cast<double>(norm.images * area);
-  x += channel * area;
-  grad_y += channel * area;
-  grad_x += channel * area;
-  double sum_grad = 0, sum_product = 0;  // of grad_y, and of grad_y * (x - mean)
-  for (int64_t first = 0; first < norm.images; first += kImagesPerSum) {
-    Vec grads = {}, products = {};
-    float rest_grads = 0, rest_products = 0;
-    for (int64_t n = first; n < Min(first + kImagesPerSum, norm.images); ++n) {
-      const float *plane = x + n * stride, *grad = grad_y + n * stride;
-      for (int64_t i = 0; i < whole; i += kLanes) {
-        grads += At(grad + i);
-        products += At(grad + i) * (At(plane + i) - mean);
-      }
-      for (int64_t i = whole; i < area; ++i) {
-        rest_grads += grad[i];
-        rest_products += grad[i] * (plane[i] - mean);
-      }
+FOR_EACH_PROCESSOR void SumGradients(const BatchNorm& norm, int64_t first, int64_t past, const float* x,
+                                     const float* mean, const float* grad_y, float* sums) {
+  const int64_t area = norm.area, whole = area / kLanes * kLanes;
+  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
+    const int64_t c = i % norm.channels;
+    const float *plane = x + i * area, *grad = grad_y + i * area;
+    float* to = sums + 2 * kLanes * c;
+    Vec sum = At(to), products = At(to + kLanes);
+    for (int64_t j = 0; j < whole; j += kLanes) {
+      sum += At(grad + j);
+      products += At(grad + j) * (At(plane + j) - mean[c]);
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      sum_grad += grads[lane];
-      sum_product += products[lane];
+    for (int64_t j = whole; j < area; ++j) {
+      sum[j - whole] += grad[j];
+      products[j - whole] += grad[j] * (plane[j] - mean[c]);
     }
-    sum_grad += rest_grads;
-    sum_product += rest_products;
+    At(to) = sum;
+    At(to + kLanes) = products;
   }
-  *grad_bias = static_cast<float>(sum_grad);
-  *grad_scale = static_cast<float>(sum_product * slope);
-  // grad_x = scale * slope * (grad_y - mean of grad_y - (x - mean) * slope^2 * mean of grad_y * (x - mean))
-  const float of_grad = scale * slope;
-  const float of_x = static_cast<float>(-static_cast<double>(of_grad) * slope * slope * sum_product / count);
-  const float offset = static_cast<float>(-of_grad * sum_grad / count) - of_x * mean;
-  for (int64_t n = 0; n < norm.images; ++n) {
-    const float *plane = x + n * stride, *grad = grad_y + n * stride;
-    float* to = grad_x + n * stride;
-    for (int64_t i = 0; i < whole; i += kLanes) {
-      At(to + i) = At(grad + i) * of_grad + At(plane + i) * of_x + offset;
+}
+
+// to = of_a[channel] * a + of_b[channel] * b + offset[channel]; without b where it is null.
+FOR_EACH_PROCESSOR void Combine(const BatchNorm& norm, int64_t first, int64_t past, const float* a, const float* of_a,
+                                const float* b, const float* of_b, const float* offset, float* to) {
+  const int64_t area = norm.area, whole = area / kLanes * kLanes;
+  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
+    const int64_t c = i % norm.channels, at = i * area;
+    const float factor_a = of_a[c], factor_b = b != nullptr ? of_b[c] : 0, more = offset[c];
+    if (b == nullptr) {
+      for (int64_t j = at; j < at + whole; j += kLanes) At(to + j) = At(a + j) * factor_a + more;
+      for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + more;
+    } else {
+      for (int64_t j = at; j < at + whole; j += kLanes) At(to + j) = At(a + j) * factor_a + (At(b + j) * factor_b + more);
+      for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + (b[j] * factor_b + more);
     }
-    for (int64_t i = whole; i < area; ++i) to[i] = grad[i] * of_grad + plane[i] * of_x + offset;
   }
 }
 
@@ -150,30 +124,169 @@ class Turn {
   void For(int64_t units, const Body& body) {
     pool_.For(units, [&](int64_t unit, int) { body(unit); });
   }
+  // Memory until the next call of it, or the end of the turn.
+  float* Scratch(int64_t floats) { return pool_.Scratch(floats); }
 
  private:
   conv_pool::ThreadPool& pool_;
 };
 
-}  // namespace
-
-void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale, const float* bias,
-                      float* running_mean, float* running_variance, float* y, float* saved_mean, float* saved_slope) {
-  Turn().For(norm.channels, [&](int64_t c) {
-    double mean, variance;
-    NormaliseChannel(norm, c, x, scale[c], bias[c], y, &mean, &variance, saved_slope + c);
-    saved_mean[c] = static_cast<float>(mean);
-    running_mean[c] = static_cast<float>(norm.momentum * running_mean[c] + (1 - norm.momentum) * mean);
-    running_variance[c] = static_cast<float>(norm.momentum * running_variance[c] + (1 - norm.momentum) * variance);
+// body(i, begin, end) for pieces of `count` arrays, all at once: a single array would not be worth the threads' wake.
+template <typename Size, typename Body>
+void ForPieces(int64_t count, const Size& size, const Body& body) {
+  int64_t units = 0;
+  for (int64_t i = 0; i < count; ++i) units += CeilDiv(size(i), kUnit);
+  Turn().For(units, [&](int64_t unit) {
+    int64_t i = 0;
+    for (; unit >= CeilDiv(size(i), kUnit); ++i) unit -= CeilDiv(size(i), kUnit);
+    body(i, unit * kUnit, Min((unit + 1) * kUnit, size(i)));
   });
 }
 
+// Memory for sums over images and area, of two quantities for each channel, and for three more numbers for each.
+class ChannelSums {
+ public:
+  ChannelSums(Turn& turn, const BatchNorm& norm)
+      : turn_(turn), norm_(norm), units_(CeilDiv(norm.images, kImagesPerUnit)), of_unit_(2 * kLanes * norm.channels),
+        sums_(turn.Scratch(units_ * of_unit_ + 3 * norm.channels)) {
+    std::memset(sums_, 0, units_ * of_unit_ * sizeof(float));
+  }
+  float* ForChannels(int64_t number) { return sums_ + units_ * of_unit_ + number * norm_.channels; }
+  // body(first image, past the last, sums of these)
+  template <typename Body>
+  void ForUnits(const Body& body) {
+    turn_.For(units_, [&](int64_t unit) {
+      body(unit * kImagesPerUnit, Min(norm_.images, (unit + 1) * kImagesPerUnit), sums_ + unit * of_unit_);
+    });
+  }
+  double Total(int64_t channel, int64_t quantity) const {
+    double total = 0;
+    for (int64_t unit = 0; unit < units_; ++unit) {
+      const float* lanes = sums_ + unit * of_unit_ + (2 * channel + quantity) * kLanes;
+      for (int lane = 0; lane < kLanes; ++lane) total += lanes[lane];
+    }
+    return total;
+  }
+
+ private:
+  Turn& turn_;
+  const BatchNorm& norm_;
+  int64_t units_, of_unit_;
+  float* sums_;
+};
+
+const MatrixKernels& ChosenMatrix() {
+#if defined(__x86_64__)
+  if (std::strcmp(conv_pool_isa(), "avx512") == 0) return kAvx512Matrix;
+  if (std::strcmp(conv_pool_isa(), "avx2") == 0) return kAvx2Matrix;
+#endif
+  return kGenericMatrix;
+}
+
+constexpr int64_t kRowsPerUnit = 48;  // a multiple of every tile's rows
+
+// c [rows, columns] = bias + a b, all threads at work. b [inner, columns] is read as it is, or as its transpose
+// [columns, inner].
+void Multiply(Turn& turn, Product product, bool b_is_transposed) {
+  const MatrixKernels& matrix = ChosenMatrix();
+  const int64_t columns = product.columns, inner = product.inner, stride = CeilDiv(columns, matrix.lanes) * matrix.lanes;
+  if (b_is_transposed || stride != columns) {
+    const float* b = product.b;
+    float* filled = turn.Scratch(inner * stride);
+    turn.For(CeilDiv(inner, kRowsPerUnit), [&](int64_t unit) {
+      const int64_t past = Min(inner, (unit + 1) * kRowsPerUnit);
+      for (int64_t p = unit * kRowsPerUnit; p < past; ++p) {
+        float* row = filled + p * stride;
+        if (b_is_transposed) {
+          for (int64_t j = 0; j < columns; ++j) row[j] = b[j * inner + p];
+        } else {
+          std::memcpy(row, b + p * columns, columns * sizeof(float));
+        }
+        for (int64_t j = columns; j < stride; ++j) row[j] = 0;
+      }
+    });
+    product.b = filled;
+  }
+  turn.For(CeilDiv(product.rows, kRowsPerUnit), [&](int64_t unit) {
+    matrix.multiply(product, unit * kRowsPerUnit, Min(product.rows, (unit + 1) * kRowsPerUnit));
+  });
+}
+
+}  // namespace
+
+void LinearForward(const Linear& linear, const float* x, const float* weight, const float* bias, float* y) {
+  Turn turn;
+  const int64_t n = linear.rows, k = linear.inputs, m = linear.outputs;
+  Multiply(turn, {n, k, m, x, k, 1, weight, bias, y}, linear.transposed);
+}
+
+void LinearBackward(const Linear& linear, const float* x, const float* weight, const float* grad_y, float* grad_x,
+                    float* grad_weight, float* grad_bias) {
+  Turn turn;
+  const int64_t n = linear.rows, k = linear.inputs, m = linear.outputs;
+  Multiply(turn, {n, m, k, grad_y, m, 1, weight, nullptr, grad_x}, !linear.transposed);
+  if (linear.transposed) {
+    Multiply(turn, {m, n, k, grad_y, 1, m, x, nullptr, grad_weight}, false);
+  } else {
+    Multiply(turn, {k, n, m, x, 1, k, grad_y, nullptr, grad_weight}, false);
+  }
+  for (int64_t j = 0; j < m; ++j) grad_bias[j] = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < m; ++j) grad_bias[j] += grad_y[i * m + j];
+  }
+}
+
+void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale, const float* bias,
+                      float* running_mean, float* running_variance, float* y, float* saved_mean, float* saved_slope) {
+  Turn turn;
+  const double count = static_cast<double>(norm.images * norm.area);
+  ChannelSums sums(turn, norm);
+  float *shift = sums.ForChannels(0), *factor = sums.ForChannels(1), *offset = sums.ForChannels(2);
+  // Squares are summed about the first image's mean, lest the variance be the small difference of large numbers.
+  for (int64_t c = 0; c < norm.channels; ++c) {
+    double sum = 0;
+    for (int64_t j = 0; j < norm.area; ++j) sum += x[c * norm.area + j];
+    shift[c] = static_cast<float>(sum / norm.area);
+  }
+  sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) { SumAboutShift(norm, first, past, x, shift, of_unit); });
+  for (int64_t c = 0; c < norm.channels; ++c) {
+    const double from_shift = sums.Total(c, 0) / count, mean = shift[c] + from_shift;
+    const double variance = std::fmax(0.0, sums.Total(c, 1) / count - from_shift * from_shift);
+    running_mean[c] = static_cast<float>(norm.momentum * running_mean[c] + (1 - norm.momentum) * mean);
+    running_variance[c] = static_cast<float>(norm.momentum * running_variance[c] + (1 - norm.momentum) * variance);
+    saved_mean[c] = static_cast<float>(mean);
+    saved_slope[c] = static_cast<float>(1 / std::sqrt(variance + norm.epsilon));
+    factor[c] = scale[c] * saved_slope[c];
+    offset[c] = static_cast<float>(bias[c] - mean * factor[c]);
+  }
+  sums.ForUnits([&](int64_t first, int64_t past, float*) {
+    Combine(norm, first, past, x, factor, nullptr, nullptr, offset, y);
+  });
+}
+
+// With xhat = (x - mean) * slope and averages over the channel:
+// grad_x = scale * slope * (grad_y - average of grad_y - xhat * average of grad_y * xhat).
 void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale, const float* saved_mean,
                        const float* saved_slope, const float* grad_y, float* grad_x, float* grad_scale,
                        float* grad_bias) {
-  Turn().For(norm.channels, [&](int64_t c) {
-    BackwardOfChannel(norm, c, x, scale[c], saved_mean[c], saved_slope[c], grad_y, grad_x, grad_scale + c,
-                      grad_bias + c);
+  Turn turn;
+  const double count = static_cast<double>(norm.images * norm.area);
+  ChannelSums sums(turn, norm);
+  float *of_grad = sums.ForChannels(0), *of_x = sums.ForChannels(1), *offset = sums.ForChannels(2);
+  sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
+    SumGradients(norm, first, past, x, saved_mean, grad_y, of_unit);
+  });
+  for (int64_t c = 0; c < norm.channels; ++c) {
+    const double sum = sums.Total(c, 0), product = sums.Total(c, 1), slope = saved_slope[c];
+    grad_bias[c] = static_cast<float>(sum);
+    grad_scale[c] = static_cast<float>(product * slope);
+    const double factor = scale[c] * slope, factor_of_x = -factor * slope * slope * product / count;
+    of_grad[c] = static_cast<float>(factor);
+    of_x[c] = static_cast<float>(factor_of_x);
+    offset[c] = static_cast<float>(-factor * sum / count - factor_of_x * saved_mean[c]);
+  }
+  sums.ForUnits([&](int64_t first, int64_t past, float*) {
+    Combine(norm, first, past, grad_y, of_grad, x, of_x, offset, grad_x);
   });
 }
 
@@ -218,23 +331,21 @@ void SoftmaxLossBackward(const Softmax& softmax, const float* probability, const
 }
 
 void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters, int64_t count) {
-  Turn turn;
-  for (int64_t i = 0; i < count; ++i) {
+  ForPieces(count, [&](int64_t i) { return parameters[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
     const Parameter& p = parameters[i];
     const float correction = std::sqrt(1 - *p.power2);
-    const float rate = learning_rate * correction / (1 - *p.power1), epsilon = adam.epsilon * correction;
-    const float shrink = 1 - learning_rate * p.decay;
-    *p.power1 *= adam.beta1;
-    *p.power2 *= adam.beta2;
-    turn.For((p.size + kUnit - 1) / kUnit, [&](int64_t unit) {
-      Update(adam, p, rate, epsilon, shrink, unit * kUnit, Min((unit + 1) * kUnit, p.size));
-    });
+    const float rate = learning_rate * correction / (1 - *p.power1);
+    Update(adam, p, rate, adam.epsilon * correction, 1 - learning_rate * p.decay, begin, end);
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    *parameters[i].power1 *= adam.beta1;
+    *parameters[i].power2 *= adam.beta2;
   }
 }
 
-void MoveAverage(float decay, int64_t size, const float* value, float* average) {
-  Turn().For((size + kUnit - 1) / kUnit, [&](int64_t unit) {
-    Average(decay, unit * kUnit, Min((unit + 1) * kUnit, size), value, average);
+void MoveAverages(float decay, const Averaged* averages, int64_t count) {
+  ForPieces(count, [&](int64_t i) { return averages[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
+    Average(decay, begin, end, averages[i].value, averages[i].average);
   });
 }
 

@@ -1,5 +1,5 @@
-// What a training step does beside its convolutions, on float32 tensors: batch normalisation, the loss, Adam's update,
-// and the moving average of the weights.
+// What a training step does beside its convolutions, on float32 tensors: dense layers, batch normalisation, the loss,
+// Adam's update, and the moving average of the weights.
 //
 // Nothing here knows Paddle: paddle_op.cc binds these functions to it. Threads are those of the fused
 // convolution-pooling operator. Every sum has an order that depends on the shapes alone: every number of threads gives
@@ -9,6 +9,18 @@
 #include <cstdint>
 
 namespace step {
+
+// A dense layer, y [rows, outputs] = x [rows, inputs] w + bias [outputs]. w is the weight [inputs, outputs], or if
+// `transposed` the transpose of the weight [outputs, inputs], as of a convolution with one place for its kernel.
+struct Linear {
+  int64_t rows, inputs, outputs;
+  bool transposed;
+};
+
+void LinearForward(const Linear& linear, const float* x, const float* weight, const float* bias, float* y);
+
+void LinearBackward(const Linear& linear, const float* x, const float* weight, const float* grad_y, float* grad_x,
+                    float* grad_weight, float* grad_bias);
 
 // x [N, C, area]: normalised per channel over images and area.
 struct BatchNorm {
@@ -57,7 +69,13 @@ struct Adam {
 
 void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters, int64_t count);
 
+struct Averaged {
+  int64_t size;
+  const float* value;
+  float* average;
+};
+
 // average = decay * average + (1 - decay) * value
-void MoveAverage(float decay, int64_t size, const float* value, float* average);
+void MoveAverages(float decay, const Averaged* averages, int64_t count);
 
 }  // namespace step
