@@ -22,6 +22,7 @@ from model.networks import NETWORKS, ImageSpec
 from model.program import NetworkChoice
 from model.recipes import PUBLISHED
 from tests.conftest import ROOT, Script
+from tests.pages import commands
 from training import export, loop
 from training.run import RunFolder
 from training.settings import Settings
@@ -162,6 +163,13 @@ def test_a_missing_package_is_told_before_training(
         )
     assert module in str(told.value) and "\n" not in str(told.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_packages_are_told_alike_everywhere() -> None:
+    packages = onnx.PACKAGES.values()
+    assert f"pip install {' '.join(packages)}" in commands("docs/onnx.md")
+    extras = (ROOT / "requirements-extras.txt").read_text().splitlines()
+    assert all(any(line.startswith(package) for line in extras) for package in packages)
 
 
 def test_a_folder_with_other_things_is_not_replaced(small_run: Path, tmp_path: Path) -> None:
