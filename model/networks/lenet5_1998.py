@@ -5,7 +5,7 @@ Proceedings of the IEEE 86 (1998), section II.B; documents 000, 001 and 004 desc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Literal
 
@@ -16,17 +16,19 @@ from paddle.nn.initializer import Initializer
 
 from model.activations import tanh
 from model.conv_pool import Kernel, conv_pool
+from model.fused_op import fused_op
 from model.networks.bitmaps import HEIGHT, WIDTH, digit_bitmaps
 from model.networks.layers import FullyConnected, WholeMapConv, uniform
 from model.networks.network import ImageSpec, Network
+from model.step.linear import linear
 
 
 @dataclass(frozen=True)
 class Squashing:
     """The function f(a) = amplitude · tanh(slope · a) + offset."""
 
-    amplitude: float
     slope: float
+    amplitude: float
     offset: float
 
     def __call__(self, a: paddle.Tensor) -> paddle.Tensor:
@@ -48,7 +50,7 @@ class Squashing:
 
 # "tanh" is the paper's equation 6 with the constants of its appendix A, by which f(±1) = ±1. "sigmoid", which the
 # documents speak of, is 1 / (1 + e^-a) = (1 + tanh(a / 2)) / 2.
-SQUASHINGS = {"tanh": Squashing(1.7159, 2 / 3, 0.0), "sigmoid": Squashing(0.5, 0.5, 0.5)}
+SQUASHINGS = {"tanh": Squashing(2 / 3, 1.7159, 0.0), "sigmoid": Squashing(0.5, 0.5, 0.5)}
 _PAPERS_STEEPNESS = SQUASHINGS["tanh"].amplitude * SQUASHINGS["tanh"].slope
 
 # The maps of S2 that each map of C3 reads: the paper's table I (document 004 prints it damaged).
@@ -115,14 +117,18 @@ class Subsampling(nn.Layer):
     means of 2×2 inputs [N, maps, H, W] -> [N, maps, H, W]; the sum is four times the mean.
     """
 
-    def __init__(self, maps: int, squashing: Squashing) -> None:
+    def __init__(self, maps: int, squashing: Squashing, kernel: Kernel) -> None:
         super().__init__()
         self.coefficient = self.create_parameter([maps], default_initializer=squashing.initial(4))
         self.bias = self.create_parameter([maps], is_bias=True)
         self.squashing = squashing
+        self.kernel = kernel
 
     def forward(self, means: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
+        if self.kernel == "fused":
+            inputs = {"X": means, "Coefficient": 4.0 * self.coefficient, "Bias": self.bias}
+            return fused_op("fused_squash", inputs, {"Y": "float32"}, asdict(self.squashing))[0]
         coefficient, bias = (paddle.reshape(p, [1, -1, 1, 1]) for p in (self.coefficient, self.bias))
         return self.squashing(means * (4.0 * coefficient) + bias)
 
@@ -133,15 +139,21 @@ class RBF(nn.Layer):
     w_i is the bitmap of digit i, and stays it unless `trainable`.
     """
 
-    def __init__(self, trainable: bool) -> None:
+    def __init__(self, trainable: bool, kernel: Kernel) -> None:
         super().__init__()
+        self.kernel = kernel
         bitmaps = paddle.ParamAttr(initializer=nn.initializer.Assign(digit_bitmaps()), trainable=trainable)
         self.weight = self.create_parameter([10, WIDTH * HEIGHT], attr=bitmaps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        # 84 times the mean is the sum; paddle.sum of Paddle 3.3 refuses the old representation of programs.
-        return float(WIDTH * HEIGHT) * paddle.mean(paddle.square(paddle.unsqueeze(x, 1) - self.weight), axis=2)
+        # As |x|² - 2 x·w + |w|²: the square of each difference alone would be ten times the memory. The sums are means
+        # times 84, since paddle.sum of Paddle 3.3 refuses the old representation of programs.
+        squares = [
+            float(WIDTH * HEIGHT) * paddle.mean(paddle.square(v), axis=1, keepdim=keep)
+            for v, keep in ((x, True), (self.weight, False))
+        ]
+        return squares[0] + linear(x, -2.0 * self.weight, squares[1], self.kernel, transposed=True)
 
 
 class LeNet51998(Network):
@@ -171,12 +183,12 @@ class LeNet51998(Network):
         self.squashing, self.last_squashing = SQUASHINGS[squashing], SQUASHINGS["tanh"]
         zero = nn.initializer.Constant(0.0)
         self.c1 = PartialConv(1, [(0,)] * 6, 5, self.squashing, kernel)
-        self.s2 = Subsampling(6, self.squashing)
+        self.s2 = Subsampling(6, self.squashing, kernel)
         self.c3 = PartialConv(6, C3_READS, 5, self.squashing, kernel)
-        self.s4 = Subsampling(16, self.squashing)
+        self.s4 = Subsampling(16, self.squashing, kernel)
         self.c5 = WholeMapConv(16, 120, 5, kernel, self.squashing.initial(16 * 5 * 5), zero)
         self.f6 = FullyConnected(120, WIDTH * HEIGHT, kernel, self.last_squashing.initial(120), zero)
-        self.output = RBF(train_rbf)
+        self.output = RBF(train_rbf, kernel)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

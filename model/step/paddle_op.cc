@@ -51,6 +51,39 @@ std::vector<Shape> LinearGradShapes(const Shape& x, const Shape& weight, const S
   return {x, weight, bias};
 }
 
+// ---- subsampling ----------------------------------------------------------------------------------------------------
+
+step::Squash MakeSquash(const Tensor& x, float slope, float amplitude, float offset) {
+  const Shape shape = x.shape();
+  return {shape[0], shape[1], shape[2] * shape[3], slope, amplitude, offset};
+}
+
+std::vector<Tensor> Squash(const Tensor& x, const Tensor& coefficient, const Tensor& bias, float slope,
+                           float amplitude, float offset) {
+  Tensor y = Empty(x.shape(), x);
+  step::SquashForward(MakeSquash(x, slope, amplitude, offset), x.data<float>(), coefficient.data<float>(),
+                      bias.data<float>(), y.data<float>());
+  return {y};
+}
+
+std::vector<Tensor> SquashGrad(const Tensor& x, const Tensor& coefficient, const Tensor& bias, const Tensor& y,
+                               const Tensor& grad_y, float slope, float amplitude, float offset) {
+  Tensor grad_x = Empty(x.shape(), x), grad_coefficient = Empty(bias.shape(), x), grad_bias = Empty(bias.shape(), x);
+  step::SquashBackward(MakeSquash(x, slope, amplitude, offset), x.data<float>(), coefficient.data<float>(),
+                       y.data<float>(), grad_y.data<float>(), grad_x.data<float>(), grad_coefficient.data<float>(),
+                       grad_bias.data<float>());
+  return {grad_x, grad_coefficient, grad_bias};
+}
+
+std::vector<Shape> SquashShapes(const Shape& x, const Shape&, const Shape&, float, float, float) { return {x}; }
+
+std::vector<DataType> SquashTypes(const DataType& x, const DataType&, const DataType&) { return {x}; }
+
+std::vector<Shape> SquashGradShapes(const Shape& x, const Shape& coefficient, const Shape& bias, const Shape&,
+                                    const Shape&) {
+  return {x, coefficient, bias};
+}
+
 // ---- batch normalisation --------------------------------------------------------------------------------------------
 
 step::BatchNorm MakeBatchNorm(const Tensor& x, float momentum, float epsilon) {
@@ -168,6 +201,21 @@ PD_BUILD_GRAD_OP(fused_linear)
     .Attrs({"transposed: bool"})
     .SetKernelFn(PD_KERNEL(LinearGrad))
     .SetInferShapeFn(PD_INFER_SHAPE(LinearGradShapes));
+
+PD_BUILD_OP(fused_squash)
+    .Inputs({"X", "Coefficient", "Bias"})
+    .Outputs({"Y"})
+    .Attrs({"slope: float", "amplitude: float", "offset: float"})
+    .SetKernelFn(PD_KERNEL(Squash))
+    .SetInferShapeFn(PD_INFER_SHAPE(SquashShapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(SquashTypes));
+
+PD_BUILD_GRAD_OP(fused_squash)
+    .Inputs({"X", "Coefficient", "Bias", "Y", paddle::Grad("Y")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("Coefficient"), paddle::Grad("Bias")})
+    .Attrs({"slope: float", "amplitude: float", "offset: float"})
+    .SetKernelFn(PD_KERNEL(SquashGrad))
+    .SetInferShapeFn(PD_INFER_SHAPE(SquashGradShapes));
 
 PD_BUILD_OP(fused_batch_norm)
     .Inputs({"X", "Scale", "Bias", "Mean", "Variance"})

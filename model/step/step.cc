@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../conv_pool/conv_pool.h"
+#include "../conv_pool/tanh.h"
 #include "../conv_pool/thread_pool.h"
 #include "matrix.h"
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr int kLanes = 16;
 typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
+typedef float FullVec __attribute__((vector_size(4 * kLanes)));
 
 constexpr int64_t kImagesPerUnit = 16;  // that one thread works on at a time; sums of more are made in double
 constexpr int64_t kUnit = 4096;         // elements of a parameter that one thread updates at a time
@@ -92,6 +95,56 @@ FOR_EACH_PROCESSOR void Combine(const BatchNorm& norm, int64_t first, int64_t pa
   }
 }
 
+// The last vector of a plane may reach beyond it, and is then copied.
+inline Vec LoadUpTo(const float* from, int64_t count) {
+  if (count >= kLanes) return At(from);
+  float all[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) all[i] = from[i];
+  return At(all);
+}
+
+inline void StoreUpTo(float* to, int64_t count, Vec v) {
+  if (count >= kLanes) {
+    At(to) = v;
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] = v[i];
+  }
+}
+
+FOR_EACH_PROCESSOR void SquashImages(const Squash& squash, int64_t first, int64_t past, const float* x,
+                                     const float* coefficient, const float* bias, float* y) {
+  for (int64_t i = first * squash.channels; i < past * squash.channels; ++i) {
+    const int64_t c = i % squash.channels;
+    const float factor = squash.slope * coefficient[c], more = squash.slope * bias[c];
+    for (int64_t j = 0; j < squash.area; j += kLanes) {
+      const int64_t at = i * squash.area + j;
+      const FullVec t = TanhOf<FullVec, IntVec>(LoadUpTo(x + at, squash.area - j) * factor + more);
+      StoreUpTo(y + at, squash.area - j, t * squash.amplitude + squash.offset);
+    }
+  }
+}
+
+FOR_EACH_PROCESSOR void SquashGradients(const Squash& squash, int64_t first, int64_t past, const float* x,
+                                        const float* coefficient, const float* y, const float* grad_y, float* grad_x,
+                                        float* sums) {
+  const float steepness = squash.slope * squash.amplitude, per_amplitude = 1 / squash.amplitude;
+  for (int64_t i = first * squash.channels; i < past * squash.channels; ++i) {
+    const int64_t c = i % squash.channels;
+    float* to = sums + 2 * kLanes * c;
+    Vec sum = At(to), products = At(to + kLanes);
+    for (int64_t j = 0; j < squash.area; j += kLanes) {
+      const int64_t at = i * squash.area + j, count = squash.area - j;
+      const Vec t = (LoadUpTo(y + at, count) - squash.offset) * per_amplitude;
+      const Vec grad = LoadUpTo(grad_y + at, count) * (steepness * (1 - t * t));  // 0 beyond the plane, as grad_y
+      StoreUpTo(grad_x + at, count, grad * coefficient[c]);
+      sum += grad;
+      products += grad * LoadUpTo(x + at, count);
+    }
+    At(to) = sum;
+    At(to + kLanes) = products;
+  }
+}
+
 FOR_EACH_PROCESSOR void Update(const Adam& adam, const Parameter& p, float rate, float epsilon, float shrink,
                                int64_t begin, int64_t end) {
   // The compiler makes vectors of this loop: nothing here depends on another element.
@@ -146,17 +199,17 @@ void ForPieces(int64_t count, const Size& size, const Body& body) {
 // Memory for sums over images and area, of two quantities for each channel, and for three more numbers for each.
 class ChannelSums {
  public:
-  ChannelSums(Turn& turn, const BatchNorm& norm)
-      : turn_(turn), norm_(norm), units_(CeilDiv(norm.images, kImagesPerUnit)), of_unit_(2 * kLanes * norm.channels),
-        sums_(turn.Scratch(units_ * of_unit_ + 3 * norm.channels)) {
+  ChannelSums(Turn& turn, int64_t images, int64_t channels)
+      : turn_(turn), images_(images), channels_(channels), units_(CeilDiv(images, kImagesPerUnit)),
+        of_unit_(2 * kLanes * channels), sums_(turn.Scratch(units_ * of_unit_ + 3 * channels)) {
     std::memset(sums_, 0, units_ * of_unit_ * sizeof(float));
   }
-  float* ForChannels(int64_t number) { return sums_ + units_ * of_unit_ + number * norm_.channels; }
+  float* ForChannels(int64_t number) { return sums_ + units_ * of_unit_ + number * channels_; }
   // body(first image, past the last, sums of these)
   template <typename Body>
   void ForUnits(const Body& body) {
     turn_.For(units_, [&](int64_t unit) {
-      body(unit * kImagesPerUnit, Min(norm_.images, (unit + 1) * kImagesPerUnit), sums_ + unit * of_unit_);
+      body(unit * kImagesPerUnit, Min(images_, (unit + 1) * kImagesPerUnit), sums_ + unit * of_unit_);
     });
   }
   double Total(int64_t channel, int64_t quantity) const {
@@ -170,8 +223,7 @@ class ChannelSums {
 
  private:
   Turn& turn_;
-  const BatchNorm& norm_;
-  int64_t units_, of_unit_;
+  int64_t images_, channels_, units_, of_unit_;
   float* sums_;
 };
 
@@ -236,11 +288,32 @@ void LinearBackward(const Linear& linear, const float* x, const float* weight, c
   }
 }
 
+void SquashForward(const Squash& squash, const float* x, const float* coefficient, const float* bias, float* y) {
+  Turn turn;
+  ChannelSums units(turn, squash.images, squash.channels);
+  units.ForUnits([&](int64_t first, int64_t past, float*) {
+    SquashImages(squash, first, past, x, coefficient, bias, y);
+  });
+}
+
+void SquashBackward(const Squash& squash, const float* x, const float* coefficient, const float* y,
+                    const float* grad_y, float* grad_x, float* grad_coefficient, float* grad_bias) {
+  Turn turn;
+  ChannelSums sums(turn, squash.images, squash.channels);
+  sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
+    SquashGradients(squash, first, past, x, coefficient, y, grad_y, grad_x, of_unit);
+  });
+  for (int64_t c = 0; c < squash.channels; ++c) {
+    grad_bias[c] = static_cast<float>(sums.Total(c, 0));
+    grad_coefficient[c] = static_cast<float>(sums.Total(c, 1));
+  }
+}
+
 void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale, const float* bias,
                       float* running_mean, float* running_variance, float* y, float* saved_mean, float* saved_slope) {
   Turn turn;
   const double count = static_cast<double>(norm.images * norm.area);
-  ChannelSums sums(turn, norm);
+  ChannelSums sums(turn, norm.images, norm.channels);
   float *shift = sums.ForChannels(0), *factor = sums.ForChannels(1), *offset = sums.ForChannels(2);
   // Squares are summed about the first image's mean, lest the variance be the small difference of large numbers.
   for (int64_t c = 0; c < norm.channels; ++c) {
@@ -271,7 +344,7 @@ void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale
                        float* grad_bias) {
   Turn turn;
   const double count = static_cast<double>(norm.images * norm.area);
-  ChannelSums sums(turn, norm);
+  ChannelSums sums(turn, norm.images, norm.channels);
   float *of_grad = sums.ForChannels(0), *of_x = sums.ForChannels(1), *offset = sums.ForChannels(2);
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
     SumGradients(norm, first, past, x, saved_mean, grad_y, of_unit);

@@ -22,6 +22,18 @@ void LinearForward(const Linear& linear, const float* x, const float* weight, co
 void LinearBackward(const Linear& linear, const float* x, const float* weight, const float* grad_y, float* grad_x,
                     float* grad_weight, float* grad_bias);
 
+// A subsampling layer's squashing function on x [N, C, area], with a coefficient and a bias for each channel:
+// y = amplitude * tanh(slope * (coefficient * x + bias)) + offset (LeCun et al. 1998, section II.B, equation 6).
+struct Squash {
+  int64_t images, channels, area;
+  float slope, amplitude, offset;
+};
+
+void SquashForward(const Squash& squash, const float* x, const float* coefficient, const float* bias, float* y);
+
+void SquashBackward(const Squash& squash, const float* x, const float* coefficient, const float* y,
+                    const float* grad_y, float* grad_x, float* grad_coefficient, float* grad_bias);
+
 // x [N, C, area]: normalised per channel over images and area.
 struct BatchNorm {
   int64_t images, channels, area;
