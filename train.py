@@ -15,7 +15,7 @@ from common.command_line import parse, run
 from common.console import ScriptConsole
 from common.errors import one_line
 from common.signals import StopRequest
-from training.progress import ProgressDisplay, headline_line
+from training.progress import headline_line
 from training.resuming import restore_arithmetic, what_was_finished
 from training.run import new_run_folder, use_threads
 from training.settings import Settings, resumed
@@ -48,12 +48,13 @@ def main(stop: StopRequest) -> int:
     from mnist.dataset import load_mnist
     from training.figures.background import BackgroundCurves
     from training.figures.run import draw_run
+    from training.live import displays
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = ScriptConsole()
+    handlers = [*displays(console, settings.live, folder.figures), BackgroundCurves(folder, settings.figures)]
     data = load_mnist(settings.data_dir, console)
-    handlers = [ProgressDisplay(console), BackgroundCurves(folder, settings.figures)]
     outcome = train(settings, folder, handlers, stop, data)
     test = outcome.test
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
@@ -26,6 +28,19 @@ class _Speed(ProgressColumn):
         return Text(f"{speed:,.0f} images/s")
 
 
+class _Bar(Progress):
+    """Progress bars, and above them something else that changes."""
+
+    def __init__(self, above: Callable[[], Iterable[RenderableType]], *columns: ProgressColumn, **options: Any) -> None:
+        self._above = above
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See rich."""
+        yield from self._above()
+        yield from super().get_renderables()
+
+
 class ProgressDisplay(Handler):
     """Shows the run on a console."""
 
@@ -40,7 +55,8 @@ class ProgressDisplay(Handler):
         self._rate = _Rate()
         self._line(HEADER)
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = _Bar(
+                self._above,
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f} %  {task.fields[state]}"),
@@ -59,6 +75,10 @@ class ProgressDisplay(Handler):
                 batch_size=started.batch_size,
             )
             self._bar.start()
+
+    def _above(self) -> Iterable[RenderableType]:
+        """What stands above the bar; for subclasses."""
+        return ()
 
     def on_step(self, step: Step) -> None:
         """See Handler."""

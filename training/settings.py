@@ -110,6 +110,8 @@ class Settings:
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
     figures: Literal["all", "curves", "none"] = "all"
     """What is drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
+    live: bool = False
+    """Show the curve of the loss, batch by batch, while training: in a terminal, or in a notebook by %run."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
@@ -164,7 +166,7 @@ class Settings:
 
 
 # What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures")
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live")
 
 
 def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from training.events import Handler
 from training.figures.run import Which
@@ -30,6 +32,9 @@ class BackgroundCurves(Handler):
                 self._command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, start_new_session=True
             )
             os.setpriority(os.PRIO_PROCESS, self._drawing.pid, LOWEST_PRIORITY)
+            # Where Linux schedules by session (autogroups), a priority counts only within one; so the session's too.
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{self._drawing.pid}/autogroup").write_text(str(LOWEST_PRIORITY))
 
     def on_end(self) -> None:
         """See Handler."""

@@ -41,11 +41,17 @@ SPLIT_COLOURS = {"train": BLUE, "validation": VERMILION, "test": GREEN}
 LEGEND_ROWS = 18
 
 
-def training_curves(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
-    """One run: loss and accuracy of each pass and of each logged batch, the best pass marked."""
+def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: int | None = None) -> Figure:
+    """One run: loss and accuracy of each pass and of each logged batch, the best pass marked.
+
+    Args:
+        rows: its passes.
+        steps: its logged batches.
+        steps_per_pass: batches in a pass; None where a whole pass is logged, the last batch of it or one near it.
+    """
     figure, loss, accuracy = _new_figure(WIDTH)
     thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
-    positions = _step_positions(steps)
+    positions = _step_positions(steps, steps_per_pass)
     loss.plot(positions, [_finite(step.loss) for step in steps], **thin)
     accuracy.plot(positions, [100 * step.accuracy for step in steps], **thin)
     _draw_run(loss, accuracy, rows, SPLIT_COLOURS, marker="o")
@@ -175,9 +181,9 @@ def _star(colour: str, label: str) -> Line2D:
     return Line2D([], [], linestyle="", color=colour, label=label, **_STAR)
 
 
-def _step_positions(steps: Sequence[Step]) -> list[float]:
+def _step_positions(steps: Sequence[Step], steps_per_pass: int | None = None) -> list[float]:
     """Where a batch stands on the axis of passes: the last one of pass 3 at 3, where the pass's own point is."""
-    steps_per_pass = max((step.step for step in steps), default=1)
+    steps_per_pass = steps_per_pass or max((step.step for step in steps), default=1)
     return [step.pass_number - 1 + step.step / steps_per_pass for step in steps]
 
 
