@@ -13,20 +13,18 @@ import pytest
 from common.command_line import parse
 from mnist.dataset import Mnist
 from tests.conftest import ROOT
-from tests.pages import Project, commands, copy_project, examples, linked_files, steps
+from tests.pages import Project, copy_project, linked_files, steps
 from training import tables
 from training.settings import Settings
 
 ALL_PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
 PAGES = [page for page in ALL_PAGES if not page.endswith(".zh-CN.md")]  # the Chinese ones have the same commands
-RUN_FROM_TOP_TO_BOTTOM = ("docs/onnx.md",)  # by test_examples.py
-COMMANDS = list(
-    dict.fromkeys(command for page in PAGES if page not in RUN_FROM_TOP_TO_BOTTOM for command in commands(page))
-)
-TRAININGS = [command for command in COMMANDS if command.startswith("python train.py") and "--summary" not in command]
-EXAMPLES = [
-    (page, number) for page in PAGES if page not in RUN_FROM_TOP_TO_BOTTOM for number in range(len(examples(page)))
-]
+STEPS = [(page, language, code) for page in PAGES for language, code in steps(page)]
+TRAININGS = list(dict.fromkeys(code for *_, code in STEPS if re.match(r"python train\.py\b(?!.*--summary)", code)))
+# docs/onnx.md is run from top to bottom by test_examples.py, but for its training.
+REST = [step for step in STEPS if step[0] != "docs/onnx.md" and step[2] not in TRAININGS]
+COMMANDS = list(dict.fromkeys(code for _, language, code in REST if language == "sh"))
+EXAMPLES = [(page, code) for page, language, code in REST if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in TRAININGS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command(command: str, project: Project) -> None:
     if command.startswith("make "):
         command = command.replace("make", "make -n", 1)
@@ -59,9 +57,9 @@ def test_training(command: str, project: Project) -> None:
     succeeds(project.run(f"{command} --passes 1 --validation-size 5900"))
 
 
-@pytest.mark.parametrize(("page", "number"), EXAMPLES)
-def test_python_example(page: str, number: int, project: Project) -> None:
-    printed = succeeds(project.run_example(examples(page)[number]))
+@pytest.mark.parametrize(("page", "code"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
+def test_python_example(page: str, code: str, project: Project) -> None:
+    printed = succeeds(project.run_example(code))
     if page == "docs/static_program.md":
         found = re.fullmatch(r".* (\d+) of 1000 right\n", printed)
         assert found and int(found[1]) > 850
