@@ -42,7 +42,7 @@ class Settings:
     """Folder of runs: their models read too, and the second tab compares them."""
     max_bytes: int = 16 << 20
     """Largest picture that is taken, bytes."""
-    max_seconds: float = 2.0
+    max_seconds: float = 5.0
     """Longest that reading one picture may take, seconds."""
     share: Literal["no", "yes"] = "no"
     """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from common.errors import UserError
 from page.limits import BodyLimit
-from page.reader import Reader
+from page.reader import Found, Reader
 from page.texts import CHINESE, ENGLISH, Texts
 from page.views import board_view, comparison_view, head_view, heading_view, message_view, reading_view
 from training.comparison import find_runs, group_runs, load_runs, sort_passes
@@ -102,25 +102,25 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
         with gr.Tab(texts.compare_tab) as compare_tab:
             comparison = gr.HTML(apply_default_css=False)
             refresh = gr.Button(texts.refresh, size="sm", elem_id="refresh")
-    images = gr.State([])
+    found = gr.State(None)
 
     def read(models: list[str], event: gr.EventData) -> tuple[Any, ...]:
+        asked = event._data if isinstance(event._data, dict) else {}
+        if asked.get("picture") == "":
+            return None, None, message_view(texts.nothing_read)
         try:
-            picture = event._data.get("picture") if isinstance(event._data, dict) else None
-            if picture == "":
-                return None, [], message_view(texts.nothing_read)
-            found = reader.find(picture)
+            found = reader.find(asked.get("picture"), row=asked.get("kind") == "row")
         except UserError as error:
-            return None, [], message_view(f"{texts.not_read}: {error}", "problem")
-        return None, found, answers(found, models)
+            return None, None, message_view(f"{texts.not_read}: {error}", "problem")
+        return {"size": found.size, "boxes": found.boxes}, found, answers(found, models)
 
-    def answers(found: list[Any], models: list[str]) -> str:
-        if not found:
+    def answers(found: Found | None, models: list[str]) -> str:
+        if found is None:
             return message_view(texts.nothing_read)
         if not models:
             return message_view(texts.choose_model)
         try:
-            return reading_view(reader.answer(found, models), texts)
+            return reading_view(reader.answer(found.images, models), texts)
         except UserError as error:
             return message_view(str(error), "problem")
 
@@ -129,8 +129,8 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
         return gr.CheckboxGroup(names, value=[name for name in models or [] if name in names] or names[:1])
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    board.input(read, [models], [board, images, answer], trigger_mode="multiple", **quiet)
-    models.input(answers, [images, models], [answer], trigger_mode="multiple", **quiet)
+    board.input(read, [models], [board, found, answer], trigger_mode="multiple", **quiet)
+    models.input(answers, [found, models], [answer], trigger_mode="multiple", **quiet)
     gr.on([compare_tab.select, refresh.click], lambda: _comparison(runs_dir, texts), None, [comparison], **quiet)
     page.load(choices, [models], [models], **quiet)
 

@@ -148,13 +148,13 @@ paper.addEventListener("drop", (event) => {
 
 watch("value", () => {
   boxes.replaceChildren();
-  const found = props.value;
-  if (!found || (strokes.length === 0 && uploaded === null)) return;
+  if (!props.value || (strokes.length === 0 && uploaded === null)) return;
   // Boxes are in pixels of the picture as it was read, which stands in the middle of the canvas.
-  const scale = Math.min(canvas.width / found.width, canvas.height / found.height);
-  const left = (canvas.width - found.width * scale) / 2;
-  const top = (canvas.height - found.height * scale) / 2;
-  for (const [x0, y0, x1, y1] of found.boxes) {
+  const { size: [width, height], boxes: found } = props.value;
+  const scale = Math.min(canvas.width / width, canvas.height / height);
+  const left = (canvas.width - width * scale) / 2;
+  const top = (canvas.height - height * scale) / 2;
+  for (const [x0, y0, x1, y1] of found) {
     const box = document.createElement("div");
     box.style.left = `${(100 * (left + x0 * scale)) / canvas.width}%`;
     box.style.top = `${(100 * (top + y0 * scale)) / canvas.height}%`;

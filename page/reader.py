@@ -19,6 +19,7 @@ from model.inference import Predictor, SavedModel, load_model
 from recognition.workers import Workers
 
 MAX_MODELS = 12  # that answer at once
+SHOWN_INSIDE = 16  # digits of a picture whose layers are shown: a page of a hundred would be megabytes
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,29 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The digits of a picture.
+
+    Attributes:
+        images: [28, 28] uint8 each, as MNIST would have made it.
+        size: width and height of the picture as it was read; (0, 0) where no boxes are known.
+        boxes: left, top, right, bottom of each digit in pixels of that picture.
+    """
+
+    images: Sequence[np.ndarray]
+    size: tuple[int, int] = (0, 0)
+    boxes: Sequence[tuple[int, int, int, int]] = ()
+
+
+@dataclass(frozen=True)
 class ReadDigit:
     """A digit of a picture.
 
     Attributes:
         image: [28, 28] uint8, as MNIST would have made it.
         answers: of the chosen models, in their order.
-        layers: of the first model; none if its card does not tell which network it is.
+        layers: of the first model; none if its card does not tell which network it is, and from the `SHOWN_INSIDE`th
+            digit of a picture on.
     """
 
     image: np.ndarray
@@ -94,19 +111,26 @@ class Reader:
         """Names of the models there are: the first one's folder, then the runs that have saved one."""
         return list(self._folders())
 
-    def find(self, picture: object) -> list[np.ndarray]:
-        """The digits in a picture, each [28, 28] uint8 as MNIST would have made it.
+    def find(self, picture: object, row: bool = False) -> Found:
+        """The digits in a picture: one, or those of its rows, which the first model helps to tell apart.
 
         Args:
             picture: of unknown origin; expected is a data URL, as browsers make them of a canvas or a file.
+            row: look for rows of digits.
 
         Raises:
             UserError: it is none, or too large, or cannot be read.
         """
-        (image,) = self._workers.read([self._bytes(picture)])
+        data = self._bytes(picture)
+        if row:
+            rows = self._workers.read_rows(data, self._certainty)
+            if isinstance(rows, str):
+                raise UserError(rows)
+            return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
+        (image,) = self._workers.read([data])
         if isinstance(image, str):
             raise UserError(image)
-        return [image]
+        return Found([image])
 
     def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         """What each of `models` says of each image.
@@ -122,20 +146,24 @@ class Reader:
             raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
         return self._paddle.submit(self._answer, images, models).result()
 
+    def _certainty(self, images: np.ndarray) -> np.ndarray:
+        return self._paddle.submit(self._probabilities, self.models()[0], images).result().max(axis=1)
+
+    def _probabilities(self, name: str, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        loaded = self._load(name)
+        return loaded.predictor.probabilities(_inputs(loaded.model, images))
+
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
-        loaded = [self._load(name) for name in models]
-        inputs = [_inputs(each.model, images) for each in loaded]
-        probabilities = [each.predictor.probabilities(taken) for each, taken in zip(loaded, inputs, strict=True)]
-        first = loaded[0].feature_maps if loaded else None
-        layers = first.of(inputs[0]) if first else {}
+        probabilities = {name: self._probabilities(name, images) for name in models}
+        first = self._load(models[0]) if models else None
+        layers: dict[str, np.ndarray] = {}
+        if first and first.feature_maps:
+            layers = first.feature_maps.of(_inputs(first.model, images[:SHOWN_INSIDE]))
         return [
             ReadDigit(
                 image,
-                [
-                    Answer(name, each.model.card["labels"], values[number])
-                    for name, each, values in zip(models, loaded, probabilities, strict=True)
-                ],
-                [Layer(name, output[number]) for name, output in layers.items()],
+                [Answer(name, self._loaded[name].model.card["labels"], probabilities[name][number]) for name in models],
+                [Layer(name, output[number]) for name, output in layers.items() if number < SHOWN_INSIDE],
             )
             for number, image in enumerate(images)
         ]
@@ -171,6 +199,6 @@ class Reader:
             raise UserError("expected a picture, got broken base64") from error
 
 
-def _inputs(model: SavedModel, images: Sequence[np.ndarray]) -> np.ndarray:
+def _inputs(model: SavedModel, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     spec = model.input
     return network_input(np.stack(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])

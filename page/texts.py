@@ -51,7 +51,7 @@ class Texts:
 ENGLISH = Texts(
     language="en",
     title="LeNet-5 reads your handwriting",
-    subtitle="Draw a digit, or upload a picture of one, and look inside the network.",
+    subtitle="Draw digits, or upload a picture of some, and look inside the network.",
     other_language="中文",
     other_path="zh",
     read_tab="Read",
@@ -95,7 +95,7 @@ ENGLISH = Texts(
 CHINESE = Texts(
     language="zh-CN",
     title="LeNet-5 识别你的手写数字",
-    subtitle="写一个数字,或上传一张图片,看看网络内部发生了什么。",
+    subtitle="写数字,或上传数字的图片,看看网络内部发生了什么。",
     other_language="English",
     other_path="",
     read_tab="识别",

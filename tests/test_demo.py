@@ -172,6 +172,17 @@ def test_an_uploaded_picture_is_read(page: Page) -> None:
     assert page.read() == "7"
 
 
+def test_a_drawn_row_is_read_digit_by_digit(page: Page) -> None:
+    page.shown("[data-kind=row]").click()
+    for number, stroke in enumerate((SEVEN, ONE, SEVEN)):
+        page.draw([((number + x) / 3, 0.1 + 0.8 * y) for x, y in stroke])
+    WebDriverWait(page.driver, PATIENCE, 0.05).until(lambda _: page.shown("output.row").text == "717")
+    assert page.count(".boxes div") == page.count(".chip") == 3
+    assert page.read() == "7"
+    page.driver.find_elements(By.CSS_SELECTOR, ".chip")[1].click()
+    assert page.read() == "1"
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
