@@ -201,4 +201,6 @@ class Reader:
 
 def _inputs(model: SavedModel, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     spec = model.input
-    return network_input(np.stack(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
+    return network_input(
+        np.asarray(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"]
+    )
