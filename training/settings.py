@@ -90,6 +90,10 @@ class Settings:
     select_on: Literal["validation", "test", "last"] = "validation"
     """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
     last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
+    select_by: Annotated[Literal["loss", "error"] | None, arg(metavar="loss|error", help_behavior_hint=RECIPES_OWN)] = (
+        None
+    )
+    """What makes a pass the best one: the least loss, or the fewest errors."""
     shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all", help_behavior_hint=RECIPES_OWN)] = None
     """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
     log_every: int = 100
