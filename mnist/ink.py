@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mnist.picture import PictureError
+from mnist.picture import BlankError, PictureError
 
 Grey = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -113,7 +113,7 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
     tiny = enlargement >= TINY
     depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny else _under_paper(grey)
     if depth.max() < LEAST_CONTRAST:
-        raise PictureError(
+        raise BlankError(
             f"nothing to read: expected ink that stands out from the paper by {LEAST_CONTRAST} of 255 grey levels, "
             f"got {depth.max():.0f}"
         )
@@ -217,7 +217,7 @@ class Pieces:
         main = int(self.likely.argmax())
         grainy = np.count_nonzero(self.weights > self.weights[main] / 10) > MANY
         if grainy or self.extents[main] < LEAST_EXTENT * max(self.depth.shape):
-            raise PictureError("nothing to read: expected a piece of ink, got specks such as paper and cameras make")
+            raise BlankError("nothing to read: expected a piece of ink, got specks such as paper and cameras make")
         return main
 
     def _is_frame(self, piece: int) -> bool:

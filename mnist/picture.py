@@ -27,12 +27,17 @@ FORMATS = (
 )
 
 ORIENTATION = 0x0112  # EXIF's tag
+SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 
 LONGEST_SIDE = 640  # pixels; larger pictures are reduced: a digit on a page is still several MNIST digits high
 
 
 class PictureError(UserError):
     """A picture cannot be read, or there is nothing to read in it."""
+
+
+class BlankError(PictureError):
+    """A picture was read, and there is nothing in it that could be a digit."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarr
     Raises:
         PictureError: no regular file, too large, no known format, broken.
     """
+    return read_sized(source, limits)[0]
+
+
+def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a picture's grey levels as `read_picture` does, and tell its own width and height, pixels, once turned."""
     limits = limits or Limits()
     data = source if isinstance(source, bytes) else _file_bytes(source, limits)
     if not data:
@@ -103,7 +113,7 @@ def _file_bytes(path: Path, limits: Limits) -> bytes:
         return file.read(limits.max_bytes + 1)
 
 
-def _grey(picture: Image.Image, limits: Limits) -> np.ndarray:
+def _grey(picture: Image.Image, limits: Limits) -> tuple[np.ndarray, tuple[int, int]]:
     width, height = picture.size
     if width < 1 or height < 1:
         raise PictureError(f"expected at least one pixel, got {width}×{height}")
@@ -118,8 +128,9 @@ def _grey(picture: Image.Image, limits: Limits) -> np.ndarray:
         plain = plain.reduce(factor)
     levels = Image.fromarray(_LEVELS[plain.mode](plain))
     levels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
-    levels.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)
-    return np.asarray(ImageOps.exif_transpose(levels))
+    orientation = levels.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)
+    turned = orientation in SIDEWAYS
+    return np.asarray(ImageOps.exif_transpose(levels)), (height, width) if turned else (width, height)
 
 
 def _plain(picture: Image.Image) -> Image.Image:
@@ -138,7 +149,7 @@ def _stretched(picture: Image.Image) -> np.ndarray:
     values = np.asarray(picture, np.float64)
     finite = np.isfinite(values)
     if not finite.any():
-        raise PictureError("nothing to read: no pixel is a number")
+        raise BlankError("nothing to read: no pixel is a number")
     low, high = values[finite].min(), values[finite].max()
     scaled = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / max(high - low, 1e-300)
     return np.rint(scaled * 255 * (high > low)).astype(np.uint8)

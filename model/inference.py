@@ -1,8 +1,9 @@
 """The saved model: write it, verify it, load it, predict with it.
 
-A model is a folder of three files. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
+A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
 parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
-its own. A fourth, `inference.onnx`, is there if it was asked for (model/onnx.py). What is loaded are the very bytes
+its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
+that hold no digit (mnist/novelty.py), in all that train.py saves. What is loaded are the very bytes
 whose sums were checked: they go to Paddle from memory, not by path. The sums tell damage, not malice: who writes files
 and sums alike is not found out.
 """
@@ -22,9 +23,10 @@ from paddle import inference
 from common.errors import UserError, one_line
 from common.files import new_folder, sha256
 from common.sealed import parsed, sealed, unsealed
+from model.confidence import tempered
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
-ONNX = "inference.onnx"
+ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
@@ -48,6 +50,7 @@ class SavedModel:
         program: the program's bytes.
         parameters: the parameters' bytes.
         onnx: the same network as ONNX; None if the folder has none.
+        novelty: what tells pictures that hold no digit; None if the folder has none.
     """
 
     folder: Path
@@ -55,6 +58,12 @@ class SavedModel:
     program: bytes
     parameters: bytes
     onnx: bytes | None = None
+    novelty: bytes | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What makes the probabilities worth what they say (`model.confidence.tempered`); 1 in cards without it."""
+        return float(self.card.get("temperature", 1))
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -63,7 +72,12 @@ class SavedModel:
 
 
 def save_model(
-    folder: Path, program: bytes, parameters: bytes, card: Mapping[str, Any], onnx: bytes | None = None
+    folder: Path,
+    program: bytes,
+    parameters: bytes,
+    card: Mapping[str, Any],
+    onnx: bytes | None = None,
+    novelty: bytes | None = None,
 ) -> None:
     """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
 
@@ -73,13 +87,13 @@ def save_model(
         parameters: bytes of its parameters.
         card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
         onnx: the network as ONNX, if it shall be there too.
+        novelty: what tells pictures that hold no digit, if it shall be there too.
 
     Raises:
         OSError: it cannot be written; an old folder is untouched.
     """
     contents = {PROGRAM: program, PARAMETERS: parameters}
-    if onnx is not None:
-        contents[ONNX] = onnx
+    contents |= {name: data for name, data in ((ONNX, onnx), (NOVELTY, novelty)) if data is not None}
     files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
     contents[CARD] = sealed({"format": CARD_FORMAT, **card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +107,7 @@ def holds_only_a_model(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists() and not folder.is_symlink()
     names = {path.name for path in folder.iterdir()}
-    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, ONNX, CARD})
+    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD})
 
 
 def load_model(folder: Path) -> SavedModel:
@@ -114,7 +128,7 @@ def load_model(folder: Path) -> SavedModel:
     try:
         card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
         contents = {}
-        for name in (PROGRAM, PARAMETERS, *([ONNX] if ONNX in card["files"] else [])):
+        for name in _names(card["files"]):
             data = _read(folder, descriptor, name, MAX_FILE_BYTES)
             expected = card["files"][name]["sha256"]
             if sha256(data) != expected:
@@ -125,7 +139,7 @@ def load_model(folder: Path) -> SavedModel:
             contents[name] = data
     finally:
         os.close(descriptor)
-    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS], contents.get(ONNX))
+    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS], contents.get(ONNX), contents.get(NOVELTY))
 
 
 def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
@@ -166,7 +180,7 @@ def _card_problem(card: Mapping[str, Any]) -> str:
         got = one_line(card.get("format"), 40)
         return f"expected format {CARD_FORMAT}, got {got}: made by another release of this project"
     files = card["files"] if isinstance(card.get("files"), dict) else {}
-    for name in (PROGRAM, PARAMETERS, *([ONNX] if ONNX in files else [])):
+    for name in _names(files):
         entry = files.get(name)
         if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
             return f"expected files.{name}.sha256, got none"
@@ -187,7 +201,14 @@ def _card_problem(card: Mapping[str, Any]) -> str:
     labels = card.get("labels")
     if not isinstance(labels, list) or len(labels) != 10 or not all(map(_is_name, labels)):
         return "expected labels, a list of 10 printable names"
+    temperature = card.get("temperature", 1)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
+        return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
     return ""
+
+
+def _names(files: Mapping[str, Any]) -> list[str]:
+    return [PROGRAM, PARAMETERS, *(name for name in (ONNX, NOVELTY) if name in files)]
 
 
 def _is_name(label: Any) -> bool:
@@ -209,6 +230,7 @@ class Predictor:
             ModelError: this Paddle cannot read the model.
         """
         self._shape = [int(side) for side in model.input["shape"][1:]]
+        self._temperature = model.temperature
         try:
             try:
                 self._create(model, device, threads, onednn=True)
@@ -259,6 +281,12 @@ class Predictor:
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Natural logarithm of `probabilities`; a probability that float32 rounds to 0 counts as the smallest one."""
         return np.log(np.maximum(self.probabilities(images), np.finfo(np.float32).tiny))
+
+    def calibrated(self, images: np.ndarray) -> np.ndarray:
+        """`probabilities` at the card's temperature, [N, 10]: what users are told."""
+        if self._temperature == 1:
+            return self.probabilities(images)
+        return tempered(self.log_probabilities(images), self._temperature)
 
 
 def _last_line(error: Exception) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.confidence import tempered
+from common.errors import UserError
+from model.confidence import rejection_threshold, tempered
 from training.calibration import (
     Confidences,
+    card_entries,
     expected_calibration_error,
     fit_temperature,
     rejection_curve,
@@ -83,3 +85,48 @@ def test_a_table_of_rejection_stays_short(honest: tuple[np.ndarray, np.ndarray])
     useful = useful_thresholds(curve, most=50)
     assert len(useful.errors) == 50 and useful.rejected[0] == 0 and useful.errors[-1] == 0
     assert (np.diff(useful.errors) < 0).all() and (np.diff(useful.rejected) > 0).all()
+
+
+def test_the_card_tells_what_rejection_gains(honest: tuple[np.ndarray, np.ndarray]) -> None:
+    chances, labels = honest
+    logits = 3 * chances  # too sure
+    validation, test = (logits[:8000], labels[:8000]), (logits[8000:], labels[8000:])
+    card = card_entries(validation, test)
+    assert card["temperature"] == pytest.approx(3, rel=0.05)
+    for name in ("validation", "test"):
+        assert card["calibration"][name]["after"] < 0.02 < 0.1 < card["calibration"][name]["before"]
+    sure, right = (lambda answers: (answers.confidence, answers.right))(Confidences.of(*test, card["temperature"]))
+    stated = card["rejection"]["test"]
+    assert stated == {"images": 12_000, "rejected": 120, "errors": int((~right[np.argsort(sure)[120:]]).sum())}
+
+    for rate in (0.2, 0.05, 0.0):
+        below = rejection_threshold(card, rate)
+        answers = Confidences.of(*validation, card["temperature"])
+        kept = answers.confidence >= below
+        assert (~answers.right[kept]).mean() <= rate and kept.any()
+    assert rejection_threshold(card, 1.0) == card["rejection"]["validation"]["reject_below"][0]
+
+
+def test_without_validation_images_nothing_is_fitted(honest: tuple[np.ndarray, np.ndarray]) -> None:
+    card = card_entries(None, honest)
+    assert card["temperature"] == 1 and "validation" not in card["calibration"]
+    with pytest.raises(UserError, match="no table of rejection"):
+        rejection_threshold(card, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"images": 3, "reject_below": [0.5], "rejected": [0], "errors": [2]}, "the surest answers are wrong"),
+        ({"images": 3, "reject_below": [0.5]}, "expected a table of rejection"),
+        ({"images": 3, "reject_below": "x", "rejected": [0], "errors": [0]}, "expected a table of rejection"),
+        (
+            {"images": 3, "reject_below": [0.5, 1], "rejected": [0], "errors": [0, 1]},
+            "expected a table of rejection",
+        ),
+        ([1, 2], "expected a table of rejection"),
+    ],
+)
+def test_a_table_of_no_use_is_told(table: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rejection_threshold({"rejection": {"validation": table}}, 0.1)

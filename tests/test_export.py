@@ -17,7 +17,7 @@ from mnist.dataset import Mnist, Subset, network_input
 from model import onnx
 from model.device import choose_device
 from model.engine import Exporter, PaddleEngine
-from model.inference import ONNX, PARAMETERS, PROGRAM, ModelError, SavedModel, load_model, save_model
+from model.inference import NOVELTY, ONNX, PARAMETERS, PROGRAM, ModelError, SavedModel, load_model, save_model
 from model.networks import NETWORKS, ImageSpec
 from model.program import NetworkChoice
 from model.recipes import PUBLISHED
@@ -81,8 +81,8 @@ def test_a_trained_model_gets_its_onnx_form(small_run: Path, tmp_path: Path) -> 
     assert "1,000 of 1,000 answers equal" in result.stdout and result.stderr == ""
     assert len(result.stdout.splitlines()) == 1
     after = load_model(folder)
-    assert {path.name for path in folder.iterdir()} == {PROGRAM, PARAMETERS, ONNX, "card.json"}
-    assert (after.program, after.parameters) == (before.program, before.parameters)
+    assert {path.name for path in folder.iterdir()} == {PROGRAM, PARAMETERS, ONNX, NOVELTY, "card.json"}
+    assert (after.program, after.parameters, after.novelty) == (before.program, before.parameters, before.novelty)
     assert after.card["files"][ONNX]["sha256"] == sha256((folder / ONNX).read_bytes())
     assert after.card["scores"] == before.card["scores"]
 

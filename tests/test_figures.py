@@ -21,17 +21,19 @@ from model.networks import NETWORKS
 from model.program import NetworkChoice
 from tests.conftest import ROOT
 from training.answers import answers_path, read_answers
+from training.calibration import Confidences
 from training.figures.answers import calibration, confusion_matrix, wrong_answers
 from training.figures.background import LOWEST_PRIORITY, BackgroundCurves
 from training.figures.curves import learning_rate_curve
 from training.figures.network import feature_maps, filters, seen
+from training.figures.rejection import rejection
 from training.figures.run import draw_run
 from training.figures.style import drawn, tiled
 from training.results import ResultsLog, Step, best_row, read_results
 from training.run import RunFolder
 
 CURVES = {"curves", "learning_rate"}
-ALL = CURVES | {"confusion", "wrong_answers", "calibration", "filters", "feature_maps", "batch"}
+ALL = CURVES | {"confusion", "wrong_answers", "calibration", "rejection", "filters", "feature_maps", "batch"}
 
 
 def words(figure: Figure) -> list[str]:
@@ -155,6 +157,12 @@ def test_filters_and_layers_of_every_network(name: str, mnist: Mnist) -> None:
     maps = next(iter(outputs.values())).shape[0]
     assert f"{maps} filters of 5x5 pixels" in words(filters(layers.parameters()))[0]
     assert min(figure.get_size_inches()) > 3 and drawn(figure, ".png")
+
+
+def test_rejection_says_what_is_left_wrong() -> None:
+    sure, right = np.linspace(0.5, 1, 200), np.arange(200) >= 3  # the least sure are wrong
+    said = " ".join(words(rejection({"test": Confidences(sure, right)})))
+    assert "test: 3 of 200 wrong; 1 % rejected: 1 of 198" in said
 
 
 def test_calibration_says_the_error_before_and_after_a_temperature() -> None:

@@ -7,6 +7,7 @@ are right (Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -15,7 +16,8 @@ from model.confidence import tempered
 
 BINS = 15  # as in Guo et al. (2017), section 5
 TEMPERATURES = (0.05, 20.0)  # between these a temperature is looked for
-MOST_THRESHOLDS = 100  # in a table of rejection; a bad network has hundreds of errors
+MOST_THRESHOLDS = 50  # in a table of rejection; a bad network has hundreds of errors
+STATED_REJECTION = 0.01  # share of the test images, for which the errors on the rest are stated
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,44 @@ def useful_thresholds(curve: Rejection, most: int = MOST_THRESHOLDS) -> Rejectio
     if len(first) > most:
         first = first[np.unique(np.linspace(0, len(first) - 1, most).round().astype(int))]
     return Rejection(curve.threshold[first], curve.rejected[first], curve.errors[first], curve.total)
+
+
+def card_entries(
+    validation: tuple[np.ndarray, np.ndarray] | None, test: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """What a model's card says of its confidence; the test images are measured, and decide nothing.
+
+    Args:
+        validation: log-probabilities [N, 10] and labels [N] of the images that decide; None if there are none, and
+            then the temperature is 1 and there is no table of rejection.
+        test: the same of the test images.
+
+    Returns:
+        "temperature"; "calibration": expected calibration errors, fractions, before and after it; "rejection": for
+        answers whose probability after it is below each of "reject_below", how many of the validation images are
+        rejected and how many errors are among the rest, and of the test images when 1 % of them are rejected.
+    """
+    temperature = fit_temperature(*validation) if validation else 1.0
+    calibrated = Confidences.of(*test, temperature)
+    measured = rejection_curve(calibrated)
+    place = int(np.searchsorted(measured.rejected, round(STATED_REJECTION * measured.total), side="right")) - 1
+    stated = {
+        "images": measured.total,
+        "rejected": int(measured.rejected[place]),
+        "errors": int(measured.errors[place]),
+    }
+    calibration: dict[str, Any] = {"bins": BINS}
+    rejection: dict[str, Any] = {"test": stated}
+    for name, answers in (("validation", validation), ("test", test)):
+        if answers:
+            before, after = (expected_calibration_error(Confidences.of(*answers, at)) for at in (1.0, temperature))
+            calibration[name] = {"before": before, "after": after}
+    if validation:
+        table = useful_thresholds(rejection_curve(Confidences.of(*validation, temperature)))
+        rejection["validation"] = {
+            "images": table.total,
+            "reject_below": table.threshold.tolist(),
+            "rejected": table.rejected.tolist(),
+            "errors": table.errors.tolist(),
+        }
+    return {"temperature": temperature, "calibration": calibration, "rejection": rejection}

@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
     """
     contents = {
         STATE: safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in checkpoint.arrays.items()}),
-        PROGRESS: json.dumps(checkpoint.progress, indent=1, sort_keys=True).encode(),
+        PROGRESS: json.dumps(checkpoint.progress, indent=1).encode(),
         LOG: checkpoint.log,
     }
     manifest = {name: _manifest_entry(data) for name, data in contents.items()}

@@ -31,12 +31,14 @@ class Scores:
         correct: right answers.
         total: images.
         answers: the digit given for each image, [total] uint8.
+        log_probabilities: of each digit for each image, natural logarithm, [total, 10] float32.
     """
 
     loss: float
     correct: int
     total: int
     answers: np.ndarray
+    log_probabilities: np.ndarray
 
     @property
     def accuracy(self) -> float:
@@ -58,17 +60,15 @@ def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[
         subset: images and labels; at least one.
         check: called between batches; may raise to leave.
     """
-    losses = np.empty(len(subset.labels), np.float64)
-    answers = np.empty(len(subset.labels), np.uint8)
+    log_probabilities = np.empty((len(subset.labels), 10), np.float32)
     for batch in _batches(len(subset.labels)):
         check()
         images = network_input(subset.images[batch], size=image.size, low=image.low, high=image.high, fit=image.fit)
-        log_probabilities = scorer.log_probabilities(images)
-        labels = subset.labels[batch]
-        losses[batch] = -log_probabilities[np.arange(len(labels)), labels]
-        answers[batch] = log_probabilities.argmax(axis=1)
+        log_probabilities[batch] = scorer.log_probabilities(images)
+    losses = -log_probabilities[np.arange(len(subset.labels)), subset.labels].astype(np.float64)
+    answers = log_probabilities.argmax(axis=1).astype(np.uint8)
     correct = int(np.count_nonzero(answers == subset.labels))
-    return Scores(float(losses.sum()) / len(losses), correct, len(losses), answers)
+    return Scores(float(losses.sum()) / len(losses), correct, len(losses), answers, log_probabilities)
 
 
 def _batches(count: int) -> Iterator[slice]:

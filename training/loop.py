@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import paddle
 from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
+from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
@@ -27,6 +29,7 @@ from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
 from model.program import REMEMBERED_STEPS, NetworkChoice
 from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
+from training.calibration import card_entries
 from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
 from training.engines import BEST, best_parameters, make_engine, under
 from training.evaluation import Scores, evaluate
@@ -63,6 +66,7 @@ class Progress:
         best_pass: the best so far; 0 before there is one.
         best_measure: what it was chosen by: loss, nats per image, or error, a fraction.
         best_answers: SHA-256 of its answers to the test images, one byte each.
+        best_confidence: what its card says of its probabilities (training.calibration.card_entries).
         patience: early stopping's step to stop at, as things stand; None before the first pass.
         lowest_error: of the validation images so far, for early stopping.
     """
@@ -77,6 +81,7 @@ class Progress:
     best_pass: int = 0
     best_measure: float | None = None
     best_answers: str = ""
+    best_confidence: dict[str, Any] = field(default_factory=dict)
     patience: float | None = None
     lowest_error: float | None = None
 
@@ -353,6 +358,10 @@ class _Run:
         if best:
             progress.best_pass, progress.best_measure = progress.passes, measure
             progress.best_answers = _digest(test.answers)
+            progress.best_confidence = card_entries(
+                (validation.log_probabilities, self.validation.labels) if validation else None,
+                (test.log_probabilities, self.test.labels),
+            )
             self.best_parameters = parameters
             self._save_best_model(row)
         self._save_checkpoint()
@@ -432,13 +441,19 @@ class _Run:
 
     def _save_best_model(self, row: Row) -> None:
         """Write the best model into the run's folder; if its ONNX form fails, without that: training goes on."""
-        model = SavedModel(self.folder.model, self._card(row), *self.exporter.files(self.best_parameters))
+        files = self.exporter.files(self.best_parameters)
+        model = SavedModel(self.folder.model, self._card(row), *files, novelty=self._novelty)
         if self.settings.export:
             try:
                 model = exported(model, self.test)
             except ExportError as error:
                 self._tell(f"pass {row.pass_number}: {error}; saved without it")
-        save_model(self.folder.model, model.program, model.parameters, model.card, model.onnx)
+        save_model(self.folder.model, model.program, model.parameters, model.card, model.onnx, model.novelty)
+
+    @cached_property
+    def _novelty(self) -> bytes:
+        """What tells pictures that hold no digit, for which all passes take the same images."""
+        return novelty.fit(self.training.images, self.training.labels, self.validation.images).to_bytes()
 
     def _card(self, row: Row) -> dict[str, Any]:
         image = self.image
@@ -464,6 +479,7 @@ class _Run:
             "pass": row.pass_number,
             "selected_on": self.settings.select_on,
             "scores": scores,
+            **self.progress.best_confidence,
             "test_answers_sha256": self.progress.best_answers,
             "recipe": asdict(self.recipe),
             "seed": self.settings.seed,
@@ -509,7 +525,7 @@ class _Run:
         self.stop.check()
         remove_leftovers(save_dir.resolve().parent)
         replaced = _what_is_in(save_dir)
-        save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx)
+        save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
         outcome = {
             "passes": progress.passes,
             "of": self.recipe.passes,  # more than were done where patience ended the run

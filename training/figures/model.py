@@ -12,9 +12,11 @@ from model.feature_maps import FeatureMaps
 from model.inference import Predictor, load_model
 from model.networks import NETWORKS
 from model.recipes import Recipe
+from training.calibration import Confidences
 from training.feeding import pass_batches
 from training.figures.answers import calibration, confusion_matrix, wrong_answers
 from training.figures.network import feature_maps, filters, seen
+from training.figures.rejection import rejection
 from training.figures.style import save_both
 from training.run import RunFolder
 from training.settings import Settings
@@ -29,18 +31,27 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     """
     paddle.enable_static()
     model, recipe, image = load_model(folder.model), settings.resolved_recipe(), NETWORKS[settings.network].image
-    inputs = network_input(data.test_images, size=image.size, low=image.low, high=image.high, fit=image.fit)
-    log_probabilities = Predictor(model).log_probabilities(inputs)
+    training, validation = split(data, recipe.validation_size)
+    inputs, unseen = (
+        network_input(images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+        for images in (data.test_images, validation.images)
+    )
+    predictor = Predictor(model)
+    log_probabilities = predictor.log_probabilities(inputs)
+    answers = {"test": Confidences.of(log_probabilities, data.test_labels, model.temperature)}
+    if len(validation):
+        told = Confidences.of(predictor.log_probabilities(unseen), validation.labels, model.temperature)
+        answers = {"validation": told, **answers}
     layers = FeatureMaps.of_model(model)
     outputs = {name: values[0] for name, values in layers.of(inputs[:1]).items()}
     outputs["probability"] = np.exp(log_probabilities[0])
-    training, _ = split(data, recipe.validation_size)
     images, labels = next(pass_batches(training, image, recipe, settings.seed, pass_number=1))
     temperature = model.card.get("temperature")
     for name, figure in {
         "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1)),
         "wrong_answers": wrong_answers(data.test_images, data.test_labels, np.exp(log_probabilities)),
         "calibration": calibration(log_probabilities, data.test_labels, temperature),
+        "rejection": rejection(answers),
         "filters": filters(layers.parameters()),
         "feature_maps": feature_maps(inputs[0, 0], outputs),
         "batch": seen(images, labels, _what_was_seen(recipe)),
