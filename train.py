@@ -50,11 +50,13 @@ def main(stop: StopRequest) -> int:
     from training.figures.run import draw_run
     from training.live import displays
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
+    from training.tracking import Tracking
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = ScriptConsole()
     handlers = [*displays(console, settings.live, folder.figures), BackgroundCurves(folder, settings.figures)]
     data = load_mnist(settings.data_dir, console)
+    handlers += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
     outcome = train(settings, folder, handlers, stop, data)
     test = outcome.test
     print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from training.results import Row, Step
 
@@ -40,6 +43,9 @@ class Handler:
 
     def on_step(self, step: Step) -> None:
         """After every batch."""
+
+    def on_parameters(self, pass_number: int, parameters: Mapping[str, np.ndarray]) -> None:
+        """What was learned in a pass, by its name in the network ("conv1.weight"); before the pass itself is told."""
 
     def on_pass(self, row: Row) -> None:
         """After every pass, once it is evaluated."""

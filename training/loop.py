@@ -366,6 +366,7 @@ class _Run:
             self._save_best_model(row)
         self._save_checkpoint()
         for handler in self.handlers:
+            handler.on_parameters(row.pass_number, parameters)
             handler.on_pass(row)
 
     def _patience(self) -> Patience | None:

@@ -116,6 +116,8 @@ class Settings:
     """What is drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
     live: bool = False
     """Show the curve of the loss, batch by batch, while training: in a terminal, or in a notebook by %run."""
+    log_to: tuple[Literal["visualdl", "tensorboard"], ...] = ()
+    """Write scalars, images and histograms for these too, into visualdl/ and tensorboard/ of the run's folder."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
@@ -170,7 +172,7 @@ class Settings:
 
 
 # What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live")
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to")
 
 
 def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:
@@ -219,7 +221,7 @@ def from_json(values: dict[str, Any]) -> Settings:
     restored: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in values.items()
     }
-    for name in ("maps", "kernel_size"):
+    for name in ("maps", "kernel_size", "log_to"):
         if isinstance(restored.get(name), list):
             restored[name] = tuple(restored[name])
     return Settings(**restored)

@@ -1,0 +1,162 @@
+"""`--log-to`: the run for VisualDL and TensorBoard, as scalars, images and histograms, in folders named after them.
+
+VisualDL's LogWriter and tensorboardX's SummaryWriter take the same calls. Scalars are the rows of steps.csv and
+results.csv, so that a run that goes on writes them again from these, which its checkpoint has cut back; of images and
+histograms, which are nowhere else, the files keep those of the passes that are done. So no point is there twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from common.extras import extra
+from common.files import write_file
+from training.answers import answers_path, read_answers
+from training.events import Handler, Started
+from training.figures.style import tiled
+from training.results import Row, Step, read_results, read_steps
+from training.run import RunFolder
+
+Kind = Literal["visualdl", "tensorboard"]
+
+PER_BATCH = ("loss", "accuracy", "learning_rate")
+PER_PASS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+MOST_PICTURES, COLUMNS, ENLARGED = 64, 16, 4  # pictures in an image, in a row of it; side of a pixel there
+
+
+class Tracking(Handler):
+    """Writes what happens to one of the two.
+
+    Scalars are under `batch/`, by the number of the batch since the run began, and `pass/`, by the pass; histograms of
+    all parameters under `parameters/`; images are the first filters and the test pictures that were read wrong.
+    """
+
+    def __init__(self, kind: Kind, folder: RunFolder, test_images: np.ndarray, log_every: int) -> None:
+        """Import what it needs.
+
+        Args:
+            kind: for which of the two.
+            folder: of the run.
+            test_images: [M, 28, 28] uint8.
+            log_every: batches from one that is written to the next.
+
+        Raises:
+            UsageError: its package is not installed.
+        """
+        self._path, self._folder = folder.path / kind, folder
+        self._test_images, self._log_every = test_images, log_every
+        self._format: _VisualDL | _TensorBoard = _VisualDL() if kind == "visualdl" else _TensorBoard()
+
+    def on_start(self, started: Started) -> None:
+        """See Handler."""
+        self._steps = started.steps
+        done = started.first_pass - 1
+        self._path.mkdir(exist_ok=True)
+        for file in sorted(self._path.iterdir()):
+            _cut_back(file, self._format, done)
+        with contextlib.redirect_stdout(io.StringIO()):  # VisualDL talks
+            self._writer = self._format.writer(self._path)
+        for step in read_steps(self._folder.steps)[0]:
+            self.on_step(step)
+        for row in read_results(self._folder.results)[0]:
+            self._scalars(row)
+
+    def on_step(self, step: Step) -> None:
+        """See Handler."""
+        if step.step % self._log_every == 0:
+            number = (step.pass_number - 1) * self._steps + step.step
+            for name in PER_BATCH:
+                self._writer.add_scalar(f"batch/{name}", getattr(step, name), number)
+
+    def on_parameters(self, pass_number: int, parameters: Mapping[str, np.ndarray]) -> None:
+        """See Handler."""
+        for name, value in parameters.items():
+            self._writer.add_histogram(f"parameters/{name}", value.ravel(), pass_number)
+        kernels = next(value for value in parameters.values() if value.ndim > 2)
+        kernels = kernels.reshape(-1, *kernels.shape[-2:])
+        self._image("filters", (kernels - kernels.min()) / max(np.ptp(kernels), 1e-9), pass_number)
+
+    def on_pass(self, row: Row) -> None:
+        """See Handler."""
+        self._scalars(row)
+        wrong = np.flatnonzero(~read_answers(answers_path(self._folder.path, row.pass_number)).right)
+        self._image("wrong_answers", 1 - self._test_images[wrong[:MOST_PICTURES]] / 255, row.pass_number)
+        self._writer.flush()
+
+    def on_end(self) -> None:
+        """See Handler."""
+        self._writer.close()
+
+    def _scalars(self, row: Row) -> None:
+        for name in PER_PASS:
+            value = getattr(row, name)
+            if value is not None:
+                self._writer.add_scalar(f"pass/{name}", value, row.pass_number)
+
+    def _image(self, name: str, pictures: np.ndarray, pass_number: int) -> None:
+        """Pictures [N, H, W] of 0 black to 1 white as one image; none where there is none."""
+        if len(pictures):
+            sheet = tiled(pictures, COLUMNS, gap=1).filled(0.5).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+            image = np.repeat((255 * sheet).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+            self._writer.add_image(name, image, pass_number, dataformats="HWC")
+
+
+class _VisualDL:
+    around = (8, 0)  # bytes of a record before its content (length, uint64) and after it
+
+    def __init__(self) -> None:
+        self._module = extra("visualdl", "visualdl==2.5.3", "--log-to visualdl")
+        self._record = extra("visualdl.proto.record_pb2", "visualdl==2.5.3", "--log-to visualdl").Record
+
+    def writer(self, path: Path) -> Any:
+        # Of several files in a folder VisualDL shows one; one that is there it appends to.
+        return self._module.LogWriter(logdir=str(path), file_name="vdlrecords.run.log")
+
+    def keeps(self, content: bytes, passes: int) -> bool:
+        values = self._record.FromString(content).values
+        return all((value.HasField("image") or value.HasField("histogram")) and value.id <= passes for value in values)
+
+
+class _TensorBoard:
+    around = (12, 4)  # length, uint64, and its CRC; CRC of the content
+
+    def __init__(self) -> None:
+        self._module = extra("tensorboardX", "tensorboardX==2.6.5", "--log-to tensorboard")
+        self._event = extra("tensorboardX.proto.event_pb2", "tensorboardX==2.6.5", "--log-to tensorboard").Event
+
+    def writer(self, path: Path) -> Any:
+        # TensorBoard shows all files of a folder together. A number keeps two of one second apart.
+        return self._module.SummaryWriter(str(path), filename_suffix=f".{len(list(path.iterdir()))}")
+
+    def keeps(self, content: bytes, passes: int) -> bool:
+        event = self._event.FromString(content)
+        values = event.summary.value  # empty in the first event, which tells the format
+        return all((value.HasField("image") or value.HasField("histo")) and event.step <= passes for value in values)
+
+
+def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
+    """Leave in a file the images and histograms of the first `passes` passes; without any it is removed."""
+    records = [record for record, content in _records(path.read_bytes(), *form.around) if form.keeps(content, passes)]
+    if passes and records:
+        write_file(path, b"".join(records))
+    else:
+        path.unlink()
+
+
+def _records(data: bytes, before: int, after: int) -> Iterator[tuple[bytes, bytes]]:
+    """Each record of a file and what is in it; the last one may have been cut short by a crash."""
+    start = 0
+    while start + before <= len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        end = start + before + length + after
+        if end > len(data):
+            return
+        yield data[start:end], data[start + before : end - after]
+        start = end
