@@ -56,8 +56,9 @@ def run(main: Callable[[StopRequest], int]) -> None:
     """
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not end a script.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        # A name that the terminal's encoding lacks must not end a script. A notebook's streams (`%run`) are others.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with catch_signals() as stop:
             status = main(stop)
@@ -74,6 +75,8 @@ def run(main: Callable[[StopRequest], int]) -> None:
         print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
         status = 1
     except Stopped as stopped:
+        if "ipykernel" in sys.modules:  # %run in a notebook, whose kernel goes on
+            sys.exit(stopped.status)
         # Whoever stops a script does not wait for Paddle to take itself apart, which can take longer than the saving.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):

@@ -29,9 +29,10 @@ def executed(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> nbformat
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
-    """What the commands printed; they write to a terminal, whose lines end in two characters."""
-    texts = (output.text for cell in notebook.cells for output in cell.get("outputs", ()) if "text" in output)
-    return "".join(texts).replace("\r\n", "\n")
+    """All text of the outputs; what `!` starts writes to a terminal, whose lines end in two characters."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    texts = (output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    return "\n".join(texts).replace("\r\n", "\n")
 
 
 def test_it_trains_and_reads_the_drawn_digit(executed: nbformat.NotebookNode) -> None:
@@ -45,9 +46,9 @@ def test_progress_comes_as_plain_lines(executed: nbformat.NotebookNode) -> None:
     assert "\x1b" not in printed(executed) and "\r" not in printed(executed)
 
 
-def test_it_shows_curves_the_drawing_and_what_the_network_got(executed: nbformat.NotebookNode) -> None:
+def test_it_shows_curves_wrong_answers_the_drawing_and_what_the_network_got(executed: nbformat.NotebookNode) -> None:
     pictures = [o for cell in executed.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", ())]
-    assert len(pictures) == 3
+    assert len(pictures) == 4
 
 
 def test_it_is_kept_without_outputs() -> None:
