@@ -68,7 +68,8 @@ def main(stop: StopRequest) -> int:
     from recognition.workers import Workers
 
     limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
-    with Workers(limits) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+    most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
+    with Workers(limits, most) as workers:  # before Paddle is imported, which takes longer than they take to get ready
         from model.device import choose_device
         from model.inference import Predictor, load_model
         from recognition.output import FORMATS

@@ -47,20 +47,27 @@ class Rows:
 
 
 class Workers:
-    """As many reading processes as there are processor cores; use as a context manager.
+    """As many reading processes as there are processor cores, or fewer; use as a context manager.
 
     Attributes:
         limits: beyond which a picture is refused.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, most: int | None = None) -> None:
+        """Start them; it does not wait until they are ready.
+
+        Args:
+            limits: see the class.
+            most: no more processes than that; a single picture needs but one.
+        """
         _context.set_forkserver_preload(["mnist.lines", "PIL.Image", "scipy.ndimage"])
-        count = len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
+        count = cores if most is None else max(1, min(cores, most))
         self.limits = limits
         self._threads = ThreadPoolExecutor(count)
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Worker | Exception] = queue.SimpleQueue()
         for _ in range(count):
-            self._idle.put(_Worker(limits))
+            self._threads.submit(self._hire)
 
     def __enter__(self) -> Workers:
         return self
@@ -68,7 +75,9 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
         while not self._idle.empty():
-            self._idle.get().stop()
+            worker = self._idle.get()
+            if isinstance(worker, _Worker):
+                worker.stop()
 
     def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | str]:
         """MNIST's image of each picture, [28, 28] uint8, or in one line why there is none; in order.
@@ -91,8 +100,18 @@ class Workers:
         answer = self._ask(source, None)
         return answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(28, 28)
 
+    def _hire(self) -> None:
+        """Start a worker; in a thread, since the first start waits for the server's imports, a quarter of a second."""
+        try:
+            self._idle.put(_Worker(self.limits))
+        except Exception as error:  # told to whoever waits for the worker
+            self._idle.put(error)
+
     def _ask(self, source: str | bytes, certainty: Certainty | None) -> Any:
         worker = self._idle.get()
+        if isinstance(worker, Exception):
+            self._idle.put(worker)  # for the others who wait
+            raise worker
         try:
             return worker.ask(source, certainty, self.limits.max_seconds)
         except TimeoutError:
