@@ -58,7 +58,7 @@ def test_raw_and_gzip_are_told_apart_by_content(tmp_path: Path) -> None:
         ),
         (
             struct.pack(">4I", 0x803, 1 << 20, 28, 28),
-            "at most 268435456 bytes of data, got a header that announces 822083584",
+            "at most 536870912 bytes of data, got a header that announces 822083584",
         ),
         (struct.pack(">4I", 0x803, *(2**32 - 1,) * 3), "got a header that announces 79228162458924105385300197375"),
         (b"<html>403 Forbidden</html>", "magic number: expected 0x00000803, got 0x3c68746d"),
