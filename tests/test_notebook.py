@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
 from mnist.dataset import Mnist
@@ -59,3 +61,26 @@ def test_it_is_kept_without_outputs() -> None:
     for cell in notebook.cells:
         for link in re.findall(r"\]\(([^)#]+)\)", cell.source):
             assert "://" in link or Path(ROOT / "docs" / link).exists(), link
+
+
+@pytest.mark.slow
+def test_interrupting_a_cell_saves_the_run_and_leaves_the_kernel(mnist: Mnist, tmp_path: Path) -> None:
+    project = copy_project(tmp_path, mnist, train=8000, test=100)
+    manager, client = start_new_kernel(env=project.environment, cwd=str(project.folder))
+    try:
+        said: list[str] = []
+
+        def listen(message: dict[str, Any]) -> None:
+            said.append(str(message["content"]))
+            if "1/1000 " in said[-1]:
+                manager.interrupt_kernel()
+
+        client.execute_interactive(
+            "%run train.py --passes 1000 --run-dir runs/long --figures none", output_hook=listen, timeout=200
+        )
+        assert any("stopped by SIGINT, everything is saved" in text for text in said)
+        reply = client.execute_interactive("1 + 1", output_hook=lambda message: None, timeout=20)
+        assert reply["content"]["status"] == "ok" and manager.is_alive()
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
