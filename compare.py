@@ -3,6 +3,8 @@
     python compare.py                          # every pass of every run in runs/, best first
     python compare.py runs/A runs/B --plot curves.png
     python compare.py runs/A --verdict         # which passes really differ from the best one
+    python compare.py runs/A --passes 7 9 --verdict   # whether these two differ
+    python compare.py --html report.html       # all of it in one file
     python compare.py --group                  # mean and standard deviation across seeds
     python compare.py runs/A --fail-under 99   # for automation: exit status 1 below 99 %
 
@@ -24,6 +26,7 @@ from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
 from common.signals import StopRequest
 from training.comparison import (
+    Entry,
     Run,
     find_runs,
     group_runs,
@@ -56,12 +59,21 @@ class Options:
     verdict, p_value."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
+    html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Also write a report into this one .html file, readable without a network: runs, passes and groups with verdicts,
+    and the curves."""
     sort: Annotated[str, arg(metavar="COLUMN")] = "validation_loss"
-    """Column of results.csv to sort passes by, best first."""
+    """Column of results.csv to sort passes by, best first; run: by the runs' names, and each run's passes in order."""
     network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only runs of this network."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only runs with this recipe."""
+    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Only runs with this seed."""
+    passes: Annotated[tuple[int, ...], arg(metavar="N [N ...]", help_behavior_hint="")] = ()
+    """Only these passes, such as 7 9; with --verdict, two are compared with each other."""
+    limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Only the first N passes of what is left, in the order of --sort."""
     best: bool = False
     """Only the best pass of each run."""
     verdict: bool = False
@@ -74,12 +86,15 @@ class Options:
     """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
 
     def __post_init__(self) -> None:
-        if self.verdict and self.sort.startswith("test_"):
+        if (self.verdict or self.html) and self.sort.startswith("test_"):
+            option = "--verdict" if self.verdict else "--html"
             raise UsageError(
-                f"--verdict --sort {one_line(self.sort)}: expected a first pass that is not chosen by its test score"
+                f"{option} --sort {one_line(self.sort)}: expected a first pass that is not chosen by its test score"
             )
         if self.sort not in sortable_columns():
             raise UsageError(f"--sort {one_line(self.sort)}: expected one of {', '.join(sortable_columns())}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit}: expected at least 1")
         if self.fail_under is not None and not 0 <= self.fail_under <= 100:
             raise UsageError(f"--fail-under {self.fail_under}: expected percent, from 0 to 100")
 
@@ -92,6 +107,10 @@ def main(stop: StopRequest) -> int:
         from training.figures.style import check_path, save
 
         check_path(options.plot)
+    if options.html:
+        from training.comparison_html import check_html_path, write_report
+
+        check_html_path(options.html)
     paths = list(options.run_dirs) or find_runs()
     if not paths:
         raise UserError("runs/: expected folders with a results.csv, found none; run train.py first, or name a folder")
@@ -100,10 +119,7 @@ def main(stop: StopRequest) -> int:
     for each in runs:
         if not each.rows:
             print(f"note: {each.name}: no pass has ended yet", file=sys.stderr)
-    runs = [
-        each for each in runs
-        if each.rows and options.network in (None, each.network) and options.recipe in (None, each.recipe)
-    ]  # fmt: skip
+    runs = [each for each in runs if each.rows and wanted(each, options)]
     if not runs:
         raise UserError("no passes to compare")
 
@@ -112,19 +128,40 @@ def main(stop: StopRequest) -> int:
         show_groups(runs, options)
     if options.plot:
         save(comparison_curves({each.name: each.rows for each in runs}), options.plot)
+    if options.html:
+        more = write_report(options.html, runs, chosen_passes(runs, options), group_runs(runs), problems)
+        more_problems += [line for line in more if line not in more_problems]
     if options.fail_under is not None:
         more_problems += runs_below(runs, options.fail_under)
     complain(more_problems)
     return 1 if problems or more_problems else 0
 
 
-def show_passes(runs: Sequence[Run], options: Options) -> list[str]:
-    """Print the passes of `runs`; returns one line for each thing that kept a pass from being judged."""
+def wanted(each: Run, options: Options) -> bool:
+    """Whether a run passes the filters."""
+    filters = {"network": options.network, "recipe": options.recipe, "seed": options.seed}
+    return all(value in (None, getattr(each, name)) for name, value in filters.items())
+
+
+def chosen_passes(runs: Sequence[Run], options: Options) -> list[Entry]:
+    """The passes that the filters leave, sorted.
+
+    Raises:
+        UserError: none is left.
+    """
     entries = sort_passes(runs, options.sort)
     if options.best:
         entries = [(each, row) for each, row in entries if row == each.best]
+    if options.passes:
+        entries = [(each, row) for each, row in entries if row.pass_number in options.passes]
     if not entries:
-        raise UserError("no passes to compare: no run has a best one")
+        raise UserError("no passes to compare: no run has one that was asked for")
+    return entries[: options.limit]
+
+
+def show_passes(runs: Sequence[Run], options: Options) -> list[str]:
+    """Print the passes of `runs`; returns one line for each thing that kept a pass from being judged."""
+    entries = chosen_passes(runs, options)
     verdicts, problems = judge(entries) if options.verdict else ([], [])
     if options.format == "table":
         print_passes(entries, verdicts)

@@ -210,7 +210,7 @@ def test_no_runs_is_one_line_and_status_1(tmp_path: Path, compare_here: Compare)
 @pytest.mark.parametrize(
     "arguments",
     [["--sort", "beauty"], ["--plot", "curves.gif"], ["--plot", "nowhere/curves.png"], ["--fail-under", "101"],
-     ["--fail-under", "nan"], ["--format", "xml"]],
+     ["--fail-under", "nan"], ["--format", "xml"], ["--limit", "0"]],
 )  # fmt: skip
 def test_wrong_use_is_one_line_and_status_2(place: Path, arguments: list[str], compare_here: Compare) -> None:
     done = compare_here(place, *arguments)
@@ -227,6 +227,11 @@ def test_filters_best_and_sort(place: Path, compare_here: Compare) -> None:
     assert passes("--recipe", "best") == []
     assert passes("--best") == [("a", 2), ("b", 1)]
     assert passes("--sort", "test_accuracy") == [("a", 3), ("a", 2), ("b", 1), ("a", 1)]
+    assert passes("--sort", "run") == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
+    assert passes("--passes", "1", "3") == [("b", 1), ("a", 3), ("a", 1)]
+    assert passes("--limit", "2") == [("a", 2), ("b", 1)]
+    assert passes("--seed", "1", "--best") == [("a", 2), ("b", 1)]
+    assert passes("--seed", "2") == passes("--passes", "9") == []
 
 
 def test_fail_under_names_each_run_that_is_worse(place: Path, compare_here: Compare) -> None:

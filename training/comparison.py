@@ -125,7 +125,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def sortable_columns() -> list[str]:
     """Columns of the results log that passes can be sorted by."""
-    return [column for column in columns(Row) if column not in ("run", "best")]
+    return [column for column in columns(Row) if column != "best"]
 
 
 def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[Entry]:
@@ -133,8 +133,11 @@ def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[En
 
     Args:
         runs: the runs, their passes mixed.
-        column: one of `sortable_columns`; accuracies, counts and speeds are better when higher, the rest when lower.
+        column: one of `sortable_columns`; accuracies, counts and speeds are better when higher, the rest when lower;
+            run sorts by the runs' names, and each run's passes in their order.
     """
+    if column == "run":
+        return sorted(((run, row) for run in runs for row in run.rows), key=lambda e: (e[0].name, e[1].pass_number))
     sign = -1 if column.endswith(HIGHER_IS_BETTER) else 1
     field = "pass_number" if column == "pass" else column
 

@@ -43,6 +43,16 @@ VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
     "p": lambda verdict: "" if verdict.p_value is None else f"{verdict.p_value:.3g}",
     "verdict": lambda verdict: verdict.verdict,
 }
+GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
+    "runs": lambda group: str(group.runs),
+    "mean test\n%": lambda group: _percent(group.test_accuracy_mean, digits=3),
+    "standard\ndeviation": lambda group: _percent(group.test_accuracy_sd, digits=3),
+    "lowest\n%": lambda group: _percent(group.test_accuracy_lowest),
+    "highest\n%": lambda group: _percent(group.test_accuracy_highest),
+    "mean validation\nloss": lambda group: _loss(group.validation_loss_mean),
+    "p": lambda group: "" if group.p_value is None else f"{group.p_value:.3g}",
+    "verdict": lambda group: group.verdict,
+}
 # What a narrow terminal goes without, the first one first; JSON and CSV hold everything.
 LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
 
@@ -84,30 +94,12 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> 
 def print_groups(groups: Sequence[Group]) -> None:
     """One line per network and recipe: the test accuracy of the best passes across its runs."""
     table = _table("network", "recipe")
-    for header in (
-        "runs",
-        "mean test\n%",
-        "standard\ndeviation",
-        "lowest\n%",
-        "highest\n%",
-        "mean validation\nloss",
-        "p",
-    ):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    for header in GROUP_COLUMNS:
+        words = header == "verdict"
+        table.add_column(header, justify="left" if words else "right", no_wrap=not words)
     for group in groups:
-        table.add_row(
-            Text(group.network or "unknown"),
-            Text(group.recipe or "unknown"),
-            str(group.runs),
-            _percent(group.test_accuracy_mean, digits=3),
-            _percent(group.test_accuracy_sd, digits=3),
-            _percent(group.test_accuracy_lowest),
-            _percent(group.test_accuracy_highest),
-            _loss(group.validation_loss_mean),
-            "" if group.p_value is None else f"{group.p_value:.3g}",
-            Text(group.verdict),
-        )
+        texts = [text(group) for text in GROUP_COLUMNS.values()]
+        table.add_row(*map(Text, (group.network or "unknown", group.recipe or "unknown", *texts)))
     _console().print(table)
 
 
