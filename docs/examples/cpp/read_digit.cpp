@@ -1,4 +1,4 @@
-// The digit that a 28×28 picture shows, by inference.onnx: the same answers as infer.py's.
+// The digit that a 28×28 picture shows, by inference.onnx: the same digits as infer.py's.
 //
 //     g++ -O2 read_digit.cpp -I/usr/include/opencv4 -lopencv_dnn -lopencv_core -o read_digit
 //     ./read_digit inference.onnx LOW HIGH PICTURE.pgm ...

@@ -27,13 +27,20 @@ function networkInput({ side, bytes }, { shape, low, high, fit }) {
   return new Tensor("float32", pixels, [1, 1, size, size]);
 }
 
+// Probabilities as card.json's temperature makes them worth: each to the power of 1 / temperature, their sum 1 again.
+function tempered(probabilities, temperature = 1) {
+  const powers = Array.from(probabilities, (probability) => probability ** (1 / temperature));
+  const sum = powers.reduce((total, power) => total + power);
+  return powers.map((power) => power / sum);
+}
+
 const [folder, ...pictures] = process.argv.slice(2);
 const card = JSON.parse(await readFile(`${folder}/card.json`, "utf8"));
 const session = await InferenceSession.create(await readFile(`${folder}/inference.onnx`));
 for (const path of pictures) {
   const image = networkInput(bytesOf(await readFile(path)), card.input);
   const answers = await session.run({ [session.inputNames[0]]: image });
-  const probabilities = answers[session.outputNames[0]].data;
+  const probabilities = tempered(answers[session.outputNames[0]].data, card.temperature);
   const best = probabilities.indexOf(Math.max(...probabilities));
   console.log(JSON.stringify({ path, digit: card.labels[best], probability: probabilities[best] }));
 }
