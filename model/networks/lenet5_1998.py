@@ -153,7 +153,8 @@ class RBF(nn.Layer):
             float(WIDTH * HEIGHT) * paddle.mean(paddle.square(v), axis=1, keepdim=keep)
             for v, keep in ((x, True), (self.weight, False))
         ]
-        return squares[0] + linear(x, -2.0 * self.weight, squares[1], self.kernel, transposed=True)
+        products = linear(x, -2.0 * self.weight, squares[1], self.kernel, transposed=True)
+        return paddle.add(squares[0], products)  # "+" between these shapes warns under the old representation
 
 
 class LeNet51998(Network):
