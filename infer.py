@@ -4,9 +4,11 @@
     cat 7.png | python infer.py -            # one picture from standard input
     python infer.py --format json photos/    # one JSON object a line (also: csv); recognition/output.py has the shapes
 
-A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; mnist/picture.py makes of it
+    python infer.py --lines number.jpg --annotate read.png   # rows of digits, found, read, and drawn around
+
+A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; mnist/digit.py makes of it
 what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the exit
-status is 1.
+status is 1. One that holds no digit is marked.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
 from common.signals import StopRequest
+
+if TYPE_CHECKING:
+    from recognition.annotate import Annotator
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Settings:
     """How many of the likeliest digits to tell, 1 to 10."""
     reject_below: float = 0.0
     """Probability under which an answer is marked as rejected, 0 to 1."""
+    error_rate: Annotated[float | None, arg(metavar="SHARE")] = None
+    """Reject so many that of the other answers at most this share is wrong, 0 to 1, as on the validation images."""
+    lines: bool = False
+    """Find and read rows of digits, not one digit a picture."""
+    annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png")] = None
+    """With --lines: where to write the pictures with boxes and digits drawn."""
     max_bytes: int = 64 << 20
     """Largest file that is read, bytes."""
     max_pixels: int = 50_000_000
@@ -56,6 +67,10 @@ class Settings:
             raise UsageError(f"--top-k {self.top_k}: expected 1 to 10")
         if not 0 <= self.reject_below <= 1:
             raise UsageError(f"--reject-below {self.reject_below}: expected a probability, 0 to 1")
+        if self.error_rate is not None and (self.reject_below or not 0 <= self.error_rate <= 1):
+            raise UsageError(f"--error-rate {self.error_rate}: expected a share, 0 to 1, and no --reject-below")
+        if self.annotate and not self.lines:
+            raise UsageError(f"--annotate {one_line(self.annotate)}: expected --lines with it")
         if self.max_bytes < 1 or self.max_pixels < 1 or not self.max_seconds > 0:
             raise UsageError("--max-bytes, --max-pixels and --max-seconds: expected more than 0")
 
@@ -70,28 +85,45 @@ def main(stop: StopRequest) -> int:
     limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
     most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
     with Workers(limits, most) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+        from model.confidence import rejection_threshold
         from model.device import choose_device
         from model.inference import Predictor, load_model
-        from recognition.output import FORMATS
+        from recognition.lines import Page, read_lines
+        from recognition.output import FORMATS, LINES_FORMATS
         from recognition.reader import Failure, find_pictures, recognise
 
         stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
         model = load_model(settings.model_dir)
+        reject_below = settings.reject_below
+        if settings.error_rate is not None:
+            reject_below = rejection_threshold(model.card, settings.error_rate)
         predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
-        header, line = FORMATS[settings.format]
+        annotator = _annotator(settings.annotate)
+        header, line = (LINES_FORMATS if settings.lines else FORMATS)[settings.format]
         if header:
             print(header)
         failed, answer = False, None
+        read = read_lines if settings.lines else recognise
         paths = find_pictures(settings.pictures)
-        for answer in recognise(paths, model, predictor, workers, settings.top_k, settings.reject_below):
+        for answer in read(paths, model, predictor, workers, settings.top_k, reject_below):
             if text := line(answer):
                 print(text)
+            if isinstance(answer, Page) and annotator:
+                annotator.write(answer)
             if isinstance(answer, Failure):
                 failed = True
                 print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
         if answer is None:
             raise UserError(f"{one_line(' '.join(settings.pictures))}: expected pictures, found none")
     return 1 if failed else 0
+
+
+def _annotator(target: Path | None) -> Annotator | None:
+    if target is None:
+        return None
+    from recognition.annotate import Annotator
+
+    return Annotator(target)
 
 
 if __name__ == "__main__":

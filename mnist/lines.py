@@ -43,8 +43,8 @@ class FoundDigit:
     image: np.ndarray
 
 
-def find_digits(grey: np.ndarray, certainty: Certainty) -> list[FoundDigit]:
-    """Find the digits of one or more rows, row by row from the top, each from left to right.
+def find_rows(grey: np.ndarray, certainty: Certainty) -> list[list[FoundDigit]]:
+    """Find the digits of one or more rows, from the top, each from left to right.
 
     Args:
         grey: [height, width] uint8, 0 black to 255 white, from `mnist.picture.read_picture`.
@@ -64,7 +64,8 @@ def find_digits(grey: np.ndarray, certainty: Certainty) -> list[FoundDigit]:
     tallest = max(_height(mask) for mask in masks)
     rows = _rows([mask for mask in masks if _height(mask) >= LEAST_HEIGHT * tallest])
     return [
-        _found(ink, part) for row in rows for mask in row for part in _parted(ink, mask, _usual_height(row), certainty)
+        [_found(ink, part) for mask in row for part in _parted(ink, mask, _usual_height(row), certainty)]
+        for row in rows
     ]
 
 

@@ -1,12 +1,22 @@
 """Answers as a table, as JSON Lines, as CSV. The shapes of JSON and CSV are a contract.
 
-JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "rejected": false,
+JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "rejected": false, "no_digit": false,
                           "top": [{"digit": "7", "probability": 0.998}, …]}
-                    or:  {"path": "7.png", "error": "why it could not be read"}
-A rejected answer has "digit": null and "rejected": true; "top" still tells what the network thought.
+                    or:  {"path": "7.png", "error": "why it could not be read", "no_digit": false}
+A rejected answer has "digit": null and "rejected": true; "top" still tells what the network thought. "no_digit" is true
+where the picture is unlike every digit; "digit" is then what it is likest all the same. It is no error, except for a
+picture with nothing in it at all, which has no digit to tell.
 
-CSV:  path,digit,probability,rejected,top,error   with top as "7:0.998 1:0.001", and empty cells where there is nothing;
-a path's line breaks and other unprintable characters are escaped, so that a row is a line.
+With --lines:  {"path": "number.jpg", "lines": [{"text": "2024", "probability": 0.95, "rejected": false,
+                "no_digit": false, "box": [40, 52, 310, 96], "digits": [{"digit": "2", "probability": 0.99,
+                "rejected": false, "no_digit": false, "box": [40, 55, 60, 93], "top": […]}, …]}, …]}
+A box is [left, top, width, height] in pixels of the picture, turned upright as its EXIF data say. Lines go from the
+top, digits from the left. "probability" is that of all digits being right; a rejected digit is "?" in "text", and a
+line is rejected, or "no_digit", where one of its digits is.
+
+CSV:  path,digit,probability,rejected,top,error,no_digit   with top as "7:0.998 1:0.001", and empty cells where there is
+nothing; a path's line breaks and other unprintable characters are escaped, so that a row is a line.
+With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error
 """
 
 from __future__ import annotations
@@ -19,53 +29,114 @@ from collections.abc import Callable
 from typing import Any
 
 from common.errors import one_line
+from recognition.lines import Page
 from recognition.reader import Answer, Failure
 
-CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error")
+CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_digit")
+BOX_COLUMNS = ("left", "top", "width", "height")
+LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
+NO_DIGIT = "no digit?"
 
 
-def as_json(answer: Answer | Failure) -> str:
+def as_json(answer: Answer | Page | Failure) -> str:
     """One line of JSON; ASCII only, so that any file name survives any terminal and pipe."""
     if isinstance(answer, Failure):
-        return json.dumps({"path": answer.path, "error": answer.error})
+        return json.dumps({"path": answer.path, "error": answer.error, "no_digit": answer.no_digit})
+    if isinstance(answer, Answer):
+        return json.dumps({"path": answer.path, **_record(answer)})
+    lines = [
+        {
+            "text": line.text,
+            "probability": round(line.probability, 6),
+            "rejected": line.rejected,
+            "no_digit": line.no_digit,
+            "box": line.box,
+            "digits": [{**_record(digit.answer), "box": digit.box} for digit in line.digits],
+        }
+        for line in answer.lines
+    ]
+    return json.dumps({"path": answer.path, "lines": lines})
+
+
+def _record(answer: Answer) -> dict[str, Any]:
     top = [{"digit": digit, "probability": round(probability, 6)} for digit, probability in answer.digits]
-    record: dict[str, Any] = {
-        "path": answer.path,
+    return {
         "digit": None if answer.rejected else top[0]["digit"],
         "probability": top[0]["probability"],
         "rejected": answer.rejected,
+        "no_digit": answer.no_digit,
         "top": top,
     }
-    return json.dumps(record)
 
 
-def as_csv(answer: Answer | Failure) -> str:
+def as_csv(answer: Answer | Page | Failure) -> str:
     """One row of CSV, without its line end."""
     if isinstance(answer, Failure):
-        return _csv_row([_whole(answer.path), "", "", "", "", answer.error])
+        return _csv_row([_whole(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit)])
+    assert isinstance(answer, Answer)
     digit, probability = answer.digits[0]
     top = " ".join(f"{digit}:{probability:.6f}" for digit, probability in answer.digits)
     shown = "" if answer.rejected else digit
-    return _csv_row([_whole(answer.path), shown, f"{probability:.6f}", str(answer.rejected).lower(), top, ""])
+    marks = _yes_no(answer.rejected), top, "", _yes_no(answer.no_digit)
+    return _csv_row([_whole(answer.path), shown, f"{probability:.6f}", *marks])
 
 
-def as_table_row(answer: Answer | Failure) -> str:
-    """One row for people; a failure has none, since stderr tells it."""
+def lines_as_csv(answer: Answer | Page | Failure) -> str:
+    """A row of CSV for each line of digits, without the last line end."""
     if isinstance(answer, Failure):
+        empty = [""] * len(BOX_COLUMNS)
+        return _csv_row([_whole(answer.path), *[""] * 4, _yes_no(answer.no_digit), *empty, answer.error])
+    assert isinstance(answer, Page)
+    rows = []
+    for number, line in enumerate(answer.lines, start=1):
+        marks = _yes_no(line.rejected), _yes_no(line.no_digit)
+        cells = [str(number), line.text, f"{line.probability:.6f}", *marks, *map(str, line.box), ""]
+        rows.append(_csv_row([_whole(answer.path), *cells]))
+    return "\n".join(rows)
+
+
+def as_table_row(answer: Answer | Page | Failure) -> str:
+    """One row for people; a failure has none, since stderr tells it."""
+    if not isinstance(answer, Answer):
         return ""
     digit, probability = answer.digits[0]
     others = "  ".join(f"{digit} {100 * probability:.1f} %" for digit, probability in answer.digits[1:])
     shown = f"({digit})" if answer.rejected else f" {digit} "
-    return f"{shown:>5}  {100 * probability:10.2f} %  {others:<24}  {one_line(answer.path)}"
+    path = one_line(answer.path) + (f"  {NO_DIGIT}" if answer.no_digit else "")
+    return f"{shown:>5}  {100 * probability:10.2f} %  {others:<24}  {path}"
+
+
+def lines_as_table_rows(answer: Answer | Page | Failure) -> str:
+    """One row for people for each line of digits."""
+    if not isinstance(answer, Page):
+        return ""
+    rows = []
+    for line in answer.lines:
+        box = "{},{} {}x{}".format(*line.box)
+        path = one_line(answer.path) + (f"  {NO_DIGIT}" if line.no_digit else "")
+        rows.append(f"{line.text:<16}  {100 * line.probability:10.2f} %  {box:<20}  {path}")
+    return "\n".join(rows)
 
 
 TABLE_HEADER = f"{'digit':>5}  {'probability':>12}  {'else':<24}  picture"
+LINES_HEADER = f"{'number':<16}  {'probability':>12}  {'left,top size':<20}  picture"
 
-FORMATS: dict[str, tuple[str, Callable[[Answer | Failure], str]]] = {
+Print = Callable[[Answer | Page | Failure], str]
+
+FORMATS: dict[str, tuple[str, Print]] = {
     "table": (TABLE_HEADER, as_table_row),
     "json": ("", as_json),
     "csv": (",".join(CSV_COLUMNS), as_csv),
 }
+LINES_FORMATS: dict[str, tuple[str, Print]] = {
+    "table": (LINES_HEADER, lines_as_table_rows),
+    "json": ("", as_json),
+    "csv": (",".join(LINES_COLUMNS), lines_as_csv),
+}
+
+
+def _yes_no(mark: bool) -> str:
+    return str(mark).lower()
 
 
 def _whole(path: str) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist.dataset import network_input
+from mnist.novelty import NoveltyDetector
 from model.inference import Predictor, SavedModel
-from recognition.workers import Workers
+from recognition.workers import Blank, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
@@ -27,19 +28,33 @@ class Answer:
         path: as it was given.
         digits: the labels, likeliest first, with their probabilities.
         rejected: the likeliest is less probable than was asked for.
+        no_digit: the picture is unlike every digit (`mnist.novelty`); it may show something else.
     """
 
     path: str
     digits: Sequence[tuple[str, float]]
     rejected: bool
+    no_digit: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read, and why, in one line."""
+    """A picture that could not be read, and why, in one line.
+
+    Attributes:
+        path: as it was given.
+        error: why.
+        no_digit: the picture itself is whole, but there is nothing in it.
+    """
 
     path: str
     error: str
+    no_digit: bool = False
+
+    @classmethod
+    def told(cls, path: str, why: str) -> Failure:
+        """From what a worker said."""
+        return cls(path, str(why), isinstance(why, Blank))
 
 
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
@@ -76,38 +91,63 @@ def recognise(
         top_k: digits in an answer, 1 to 10.
         reject_below: probability under which an answer counts as rejected.
     """
+    network = Network(model, predictor, top_k, reject_below)
     remaining = iter(paths)
     in_hand: tuple[list[str], Iterator[np.ndarray | str]] | None = None
     while True:
         chunk = list(itertools.islice(remaining, CHUNK))
         # The workers begin with the next chunk before the network answers for this one.
-        begun = (chunk, workers.read([_source(path, workers.limits.max_bytes) for path in chunk]))
+        begun = (chunk, workers.read([source(path, workers.limits.max_bytes) for path in chunk]))
         if in_hand:
-            for path, picture in zip(in_hand[0], _answered(list(in_hand[1]), model, predictor), strict=True):
-                if isinstance(picture, str):
-                    yield Failure(path, picture)
-                else:
-                    order = np.argsort(-picture, kind="stable")[:top_k]
-                    digits = [(model.card["labels"][digit], float(picture[digit])) for digit in order]
-                    yield Answer(path, digits, rejected=digits[0][1] < reject_below)
+            yield from _answered(in_hand[0], list(in_hand[1]), network)
         if not chunk:
             return
         in_hand = begun
 
 
-def _answered(read: list[np.ndarray | str], model: SavedModel, predictor: Predictor) -> Iterator[np.ndarray | str]:
-    """Probabilities [10] for each picture [28, 28]; why there are none stays as it is."""
-    images = [image for image in read if isinstance(image, np.ndarray)]
-    spec = model.input
-    probabilities: Iterator[np.ndarray] = iter(())
-    if images:
-        inputs = network_input(
-            np.stack(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"]
-        )
-        probabilities = iter(predictor.probabilities(inputs))
-    return (image if isinstance(image, str) else next(probabilities) for image in read)
+def _answered(paths: Sequence[str], read: Sequence[np.ndarray | str], network: Network) -> Iterator[Answer | Failure]:
+    named = [(path, image) for path, image in zip(paths, read, strict=True) if isinstance(image, np.ndarray)]
+    answers = iter(network.answers([path for path, _ in named], [image for _, image in named]))
+    for path, image in zip(paths, read, strict=True):
+        yield Failure.told(path, image) if isinstance(image, str) else next(answers)
 
 
-def _source(path: str, max_bytes: int) -> str | bytes:
+class Network:
+    """What a saved model says of images that are made like MNIST's."""
+
+    def __init__(self, model: SavedModel, predictor: Predictor, top_k: int, reject_below: float) -> None:
+        """Take the arguments of `recognise`.
+
+        Raises:
+            NoveltyError: what the model has to tell pictures without a digit is of another release.
+        """
+        self._labels, self._input = model.card["labels"], model.input
+        self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
+        self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Calibrated probability of each digit, [N, 10], of [N, 28, 28] uint8."""
+        spec = self._input
+        inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
+        return self._predictor.calibrated(inputs)
+
+    def answers(self, paths: Sequence[str], images: Sequence[np.ndarray]) -> list[Answer]:
+        """What is to be said of each image [28, 28] uint8."""
+        if not images:
+            return []
+        stack = np.stack(images)
+        unlike = self._novelty.holds_no_digit(stack) if self._novelty else np.zeros(len(stack), bool)
+        return [
+            self._answer(path, probabilities, bool(no_digit))
+            for path, probabilities, no_digit in zip(paths, self.probabilities(stack), unlike, strict=True)
+        ]
+
+    def _answer(self, path: str, probabilities: np.ndarray, no_digit: bool) -> Answer:
+        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        digits = [(self._labels[digit], float(probabilities[digit])) for digit in order]
+        return Answer(path, digits, digits[0][1] < self._reject_below, no_digit)
+
+
+def source(path: str, max_bytes: int) -> str | bytes:
     """What the workers are given: a path, or what standard input holds, up to one byte too much."""
     return sys.stdin.buffer.read(max_bytes + 1) if path == STANDARD_INPUT else path

@@ -33,17 +33,33 @@ START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a 
 _context = multiprocessing.get_context("forkserver")
 
 
+class Blank(str):
+    """Why there is nothing to read in a picture that is whole: it holds no digit."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of digits in a picture.
 
     Attributes:
-        size: width and height of the picture as it was read, in whose pixels the boxes are.
-        digits: in reading order.
+        grey: [height, width] uint8, the picture as it was read, in whose pixels the boxes are.
+        own_size: width and height of the picture itself, of which `grey` may be a reduced copy.
+        rows: from the top, each from the left.
     """
 
-    size: tuple[int, int]
-    digits: list[FoundDigit]
+    grey: np.ndarray
+    own_size: tuple[int, int]
+    rows: list[list[FoundDigit]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture as it was read."""
+        return self.grey.shape[1], self.grey.shape[0]
+
+    @property
+    def digits(self) -> list[FoundDigit]:
+        """All of them, in reading order."""
+        return [digit for row in self.rows for digit in row]
 
 
 class Workers:
@@ -80,7 +96,7 @@ class Workers:
                 worker.stop()
 
     def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | str]:
-        """MNIST's image of each picture, [28, 28] uint8, or in one line why there is none; in order.
+        """MNIST's image of each picture, [28, 28] uint8, or in one line (`Blank`?) why there is none; in order.
 
         Args:
             sources: a file's path, or the bytes of a picture.
@@ -92,7 +108,7 @@ class Workers:
 
         Args:
             source: a file's path, or the bytes of a picture.
-            certainty: see `mnist.lines.find_digits`; called here, in the thread of the caller.
+            certainty: see `mnist.lines.find_rows`; called here, in the thread of the caller.
         """
         return self._ask(source, certainty)
 
@@ -168,8 +184,8 @@ def _serve(pipe: Connection, limits: Limits) -> None:
     Where rows are wanted, images [N, 28, 28] may come before the answer: how sure is the network of each?
     """
     from mnist.digit import to_mnist
-    from mnist.lines import find_digits
-    from mnist.picture import read_picture
+    from mnist.lines import find_rows
+    from mnist.picture import BlankError, read_sized
 
     def certainty(images: np.ndarray) -> np.ndarray:
         pipe.send(images)
@@ -188,11 +204,10 @@ def _serve(pipe: Connection, limits: Limits) -> None:
             return
         answer: bytes | Rows | str
         try:
-            grey = read_picture(Path(source) if isinstance(source, str) else source, limits)
-            if rows:
-                answer = Rows((grey.shape[1], grey.shape[0]), find_digits(grey, certainty))
-            else:
-                answer = to_mnist(grey).tobytes()
+            grey, own_size = read_sized(Path(source) if isinstance(source, str) else source, limits)
+            answer = Rows(grey, own_size, find_rows(grey, certainty)) if rows else to_mnist(grey).tobytes()
+        except BlankError as error:
+            answer = Blank(one_line(error))
         except UserError as error:
             answer = one_line(error)
         except MemoryError:

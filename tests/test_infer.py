@@ -34,7 +34,7 @@ def pictures(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers_of_the_model(folder: Path, images: np.ndarray) -> np.ndarray:
     saved = load_model(folder)
-    return Predictor(saved).probabilities(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))
+    return Predictor(saved).calibrated(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))
 
 
 def test_json_tells_every_picture_in_order(small_run: Path, pictures: Path, mnist: Mnist, script: Script) -> None:
@@ -68,7 +68,7 @@ def test_every_small_data_image_gets_the_evaluation_programs_answer(
 def test_csv_and_table(small_run: Path, pictures: Path, script: Script) -> None:
     options = (pictures, "--model-dir", small_run / "model")
     rows = list(csv.DictReader(io.StringIO(script("infer.py", *options, "--format", "csv").stdout)))
-    assert len(rows) == 12 and list(rows[0]) == ["path", "digit", "probability", "rejected", "top", "error"]
+    assert len(rows) == 12 and list(rows[0]) == ["path", "digit", "probability", "rejected", "top", "error", "no_digit"]
     table = script("infer.py", *options).stdout.splitlines()
     assert len(table) == 13
     for row, line in zip(rows, table[1:], strict=True):

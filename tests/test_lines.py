@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from mnist.dataset import Mnist, network_input
-from mnist.lines import FoundDigit, find_digits
+from mnist.lines import Certainty, FoundDigit, find_rows
 from mnist.picture import PictureError, read_picture
 from model.inference import Predictor, load_model
 from tests.conftest import ROOT
@@ -51,6 +51,10 @@ def row(mnist: Mnist, numbers: list[int], gap: int, factor: int = 4) -> np.ndarr
     return np.pad(sheet, 40)
 
 
+def find_digits(grey: np.ndarray, certainty: Certainty) -> list[FoundDigit]:
+    return [digit for row in find_rows(grey, certainty) for digit in row]
+
+
 def picture(ink: np.ndarray) -> np.ndarray:
     return (225 - 180 * ink).astype(np.uint8)
 
@@ -85,7 +89,8 @@ def test_boxes_hold_their_digits(mnist: Mnist, network: Network) -> None:
 def test_rows_are_read_from_the_top(mnist: Mnist, network: Network) -> None:
     numbers = [0, 1, 2, 3]
     page = np.vstack([row(mnist, numbers, gap=25), row(mnist, numbers[::-1], gap=25)])
-    assert text(find_digits(picture(page), certainty(network)), network) == written(mnist, numbers + numbers[::-1])
+    first, second = find_rows(picture(page), certainty(network))
+    assert (text(first, network), text(second, network)) == (written(mnist, numbers), written(mnist, numbers[::-1]))
 
 
 def test_touching_digits_are_cut(mnist: Mnist, network: Network) -> None:

@@ -1,0 +1,114 @@
+"""Files, folders and standard input -> rows of digits, each digit with its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.inference import Predictor, SavedModel
+from recognition.reader import Answer, Failure, Network, source
+from recognition.workers import Rows, Workers
+
+REJECTED = "?"  # stands for a rejected digit in a line's text
+
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned as its EXIF data say
+
+
+@dataclass(frozen=True)
+class PlacedDigit:
+    """One digit of a line: what the network says, and where it is, in the picture itself and in `Page.grey`."""
+
+    answer: Answer
+    box: Box
+    box_in_grey: Box
+
+    @property
+    def text(self) -> str:
+        """The digit, or `REJECTED`."""
+        return REJECTED if self.answer.rejected else self.answer.digits[0][0]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of digits, from the left; at least one."""
+
+    digits: Sequence[PlacedDigit]
+
+    @property
+    def text(self) -> str:
+        """The digits, `REJECTED` for each rejected one."""
+        return "".join(digit.text for digit in self.digits)
+
+    @property
+    def probability(self) -> float:
+        """That all digits are right, if one is right whether or not another is."""
+        return math.prod(digit.answer.digits[0][1] for digit in self.digits)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether a digit is."""
+        return any(digit.answer.rejected for digit in self.digits)
+
+    @property
+    def no_digit(self) -> bool:
+        """Whether one of the pieces is unlike every digit."""
+        return any(digit.answer.no_digit for digit in self.digits)
+
+    @property
+    def box(self) -> Box:
+        """Around all its digits."""
+        left, top = (min(digit.box[side] for digit in self.digits) for side in (0, 1))
+        right, bottom = (max(digit.box[side] + digit.box[side + 2] for digit in self.digits) for side in (0, 1))
+        return left, top, right - left, bottom - top
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture with its lines, from the top.
+
+    Attributes:
+        path: as it was given.
+        lines: at least one.
+        grey: [height, width] uint8, the picture as it was read: turned upright, and reduced if it was large.
+    """
+
+    path: str
+    lines: Sequence[Line]
+    grey: np.ndarray
+
+
+def read_lines(
+    paths: Iterable[str],
+    model: SavedModel,
+    predictor: Predictor,
+    workers: Workers,
+    top_k: int = 3,
+    reject_below: float = 0.0,
+) -> Iterator[Page | Failure]:
+    """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`."""
+    network = Network(model, predictor, top_k, reject_below)
+    for path in paths:
+        found = workers.read_rows(
+            source(path, workers.limits.max_bytes), lambda images: network.probabilities(images).max(axis=1)
+        )
+        yield _page(path, found, network) if isinstance(found, Rows) else Failure.told(path, found)
+
+
+def _page(path: str, found: Rows, network: Network) -> Page:
+    answers = iter(network.answers([path] * len(found.digits), [digit.image for digit in found.digits]))
+    scales = [own / read for own, read in zip(found.own_size, found.size, strict=True)]
+    lines = [
+        Line([PlacedDigit(next(answers), _scaled(digit.box, scales), _scaled(digit.box, [1, 1])) for digit in row])
+        for row in found.rows
+    ]
+    return Page(path, lines, found.grey)
+
+
+def _scaled(corners: tuple[int, int, int, int], scales: Sequence[float]) -> Box:
+    """A box with these corners, in larger pixels, as one in smaller pixels that holds it whole."""
+    left, top = (math.floor(corner * scale) for corner, scale in zip(corners[:2], scales, strict=True))
+    right, bottom = (math.ceil(corner * scale) for corner, scale in zip(corners[2:], scales, strict=True))
+    return left, top, right - left, bottom - top
