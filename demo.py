@@ -22,8 +22,9 @@ from tyro.conf import arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError
-from common.signals import StopRequest
+from common.signals import Stopped, StopRequest
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 GRADIO = (6, 31), (7, 0)  # from the first on, before the second; as in requirements-extras.txt
 
 
@@ -73,6 +74,8 @@ def main(stop: StopRequest) -> int:
     """Parse, serve until a signal comes."""
     settings = parse(Settings)
     check_gradio()
+    # In every thread to come, for `sigwait`: after some readings a handler was lost, as Paddle has one for SIGTERM too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
     from mnist.picture import Limits
     from recognition.workers import Workers
@@ -84,10 +87,8 @@ def main(stop: StopRequest) -> int:
 
         reader = Reader(settings.model_dir, settings.runs_dir, workers)
         address = serve(reader, settings.runs_dir, settings.host, settings.port, settings.share == "yes")
-        stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
         print(f"open {address} (Ctrl-C ends it)", flush=True)
-        while True:
-            signal.pause()
+        raise Stopped(signal.sigwait(STOPPING))
 
 
 if __name__ == "__main__":

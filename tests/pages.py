@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -58,6 +59,22 @@ class Project:
             timeout=600,
             check=False,
         )
+
+    def serve(self, command: str) -> str:
+        """The first line that a server prints, which is then ended."""
+        with subprocess.Popen(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            os.killpg(process.pid, signal.SIGTERM)
+        return said
 
     def run_example(self, code: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "example.py").write_text(code)

@@ -64,8 +64,8 @@ def server(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert said == f"open http://127.0.0.1:{port}/ (Ctrl-C ends it)\n", errors.read_text()
         yield Server(f"http://127.0.0.1:{port}", errors)
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 128 + signal.SIGINT
+        process.terminate()
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM  # though Paddle takes it for itself
         process.stdout.close()
 
 
