@@ -14,6 +14,7 @@ import paddle
 
 from common.errors import UserError, one_line
 from mnist.dataset import network_input
+from mnist.novelty import NoveltyDetector
 from model.feature_maps import FeatureMaps
 from model.inference import Predictor, SavedModel, load_model
 from recognition.workers import Workers
@@ -65,12 +66,14 @@ class ReadDigit:
 
     Attributes:
         image: [28, 28] uint8, as MNIST would have made it.
+        no_digit: it is unlike every digit (`mnist.novelty`), says the first model that can tell.
         answers: of the chosen models, in their order.
         layers: of the first model; none if its card does not tell which network it is, and from the `SHOWN_INSIDE`th
             digit of a picture on.
     """
 
     image: np.ndarray
+    no_digit: bool
     answers: Sequence[Answer]
     layers: Sequence[Layer]
 
@@ -81,6 +84,7 @@ class _Loaded:
     model: SavedModel
     predictor: Predictor
     feature_maps: FeatureMaps | None
+    novelty: NoveltyDetector | None
 
 
 class Reader:
@@ -151,17 +155,20 @@ class Reader:
 
     def _probabilities(self, name: str, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         loaded = self._load(name)
-        return loaded.predictor.probabilities(_inputs(loaded.model, images))
+        return loaded.predictor.calibrated(_inputs(loaded.model, images))
 
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         probabilities = {name: self._probabilities(name, images) for name in models}
         first = self._load(models[0]) if models else None
+        detector = next((found for name in models if (found := self._loaded[name].novelty)), None)
+        unlike = detector.holds_no_digit(np.asarray(images)) if detector else np.zeros(len(images), bool)
         layers: dict[str, np.ndarray] = {}
         if first and first.feature_maps:
             layers = first.feature_maps.of(_inputs(first.model, images[:SHOWN_INSIDE]))
         return [
             ReadDigit(
                 image,
+                bool(unlike[number]),
                 [Answer(name, self._loaded[name].model.card["labels"], probabilities[name][number]) for name in models],
                 [Layer(name, output[number]) for name, output in layers.items() if number < SHOWN_INSIDE],
             )
@@ -185,7 +192,13 @@ class Reader:
                 feature_maps = FeatureMaps.of_model(model)
             except UserError:  # it reads digits all the same
                 feature_maps = None
-            known = self._loaded[name] = _Loaded(model.card["sha256"], model, Predictor(model), feature_maps)
+            known = self._loaded[name] = _Loaded(
+                checksum=model.card["sha256"],
+                model=model,
+                predictor=Predictor(model),
+                feature_maps=feature_maps,
+                novelty=NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None,
+            )
         return known
 
     def _bytes(self, picture: object) -> bytes:

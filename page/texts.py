@@ -27,6 +27,7 @@ class Texts:
     models: str
     nothing_read: str
     not_read: str
+    no_digit: str
     as_seen: str
     probabilities: str
     every_model: str
@@ -66,6 +67,7 @@ ENGLISH = Texts(
     models="Models that answer",
     nothing_read="The answer appears here as soon as you lift the pen.",
     not_read="Not read",
+    no_digit="Unlike every digit: it may be something else.",
     as_seen="What the network sees, 28×28",
     probabilities="Probability of each digit",
     every_model="What each model says",
@@ -110,6 +112,7 @@ CHINESE = Texts(
     models="参与识别的模型",
     nothing_read="落笔后抬起,结果立即显示在这里。",
     not_read="未能识别",
+    no_digit="不像任何数字:可能是别的东西。",
     as_seen="网络看到的 28×28 图像",
     probabilities="各数字的概率",
     every_model="各模型的答案",

@@ -34,6 +34,7 @@ def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
     shown = [
         {
             "image": png(digit.image),
+            "no_digit": digit.no_digit,
             "answers": digit.answers,
             "layers": [_layer_view(layer, texts) for layer in digit.layers],
         }

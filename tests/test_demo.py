@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -27,6 +28,12 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 import demo
 from common.errors import UserError
+from mnist.dataset import Mnist
+from mnist.picture import Limits
+from page import texts
+from page.reader import Reader
+from page.views import reading_view
+from recognition.workers import Workers
 from tests.conftest import ROOT, Script
 
 MAX_BYTES = 300_000
@@ -165,6 +172,16 @@ def test_every_chosen_model_answers(page: Page) -> None:
     page.shown(".models tr:nth-child(3)")
     names = [each.text for each in page.driver.find_elements(By.CSS_SELECTOR, ".models th")]
     assert names == ["inference_model", "runs/first", "runs/second"]
+
+
+def test_what_is_no_digit_is_marked(small_run: Path, mnist: Mnist, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    with Workers(Limits()) as workers:
+        reader = Reader(small_run / "model", tmp_path, workers)
+        digit, no_digit = reader.answer([mnist.test_images[0], noise], reader.models())
+    assert (digit.no_digit, no_digit.no_digit) == (False, True)
+    assert texts.ENGLISH.no_digit in reading_view([no_digit], texts.ENGLISH)
+    assert texts.ENGLISH.no_digit not in reading_view([digit], texts.ENGLISH)
 
 
 def test_an_uploaded_picture_is_read(page: Page) -> None:
