@@ -27,7 +27,7 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray) -> Figure:
         for read, count in enumerate(row):
             if count:
                 # Grey on the diagonal, which is not what is looked for; white where the colour is dark.
-                colour = "0.45" if true == read else "white" if count**2 > most else BLACK
+                colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
                 axes.text(read, true, str(count), ha="center", va="center", color=colour)
     axes.set_xticks(range(10))
     axes.set_yticks(range(10))
@@ -102,7 +102,7 @@ def calibration(log_probabilities: np.ndarray, labels: np.ndarray, temperature: 
     accuracy.set_ylabel("right answers (%)")
     counts.set_ylabel("answers")
     counts.set_xlabel("confidence: probability of the answer (%)")
-    accuracy.legend(frameon=False, loc="upper left")
+    accuracy.legend(frameon=False, loc="lower right")
     for axes in (accuracy, counts):
         plain(axes)
     return figure

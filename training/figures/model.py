@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 from mnist.dataset import Mnist, network_input, split
+from model.confidence import tempered
 from model.feature_maps import FeatureMaps
 from model.inference import Predictor, load_model
 from model.networks import NETWORKS
@@ -49,7 +50,9 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     temperature = model.card.get("temperature")
     for name, figure in {
         "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1)),
-        "wrong_answers": wrong_answers(data.test_images, data.test_labels, np.exp(log_probabilities)),
+        "wrong_answers": wrong_answers(
+            data.test_images, data.test_labels, tempered(log_probabilities, temperature or 1.0)
+        ),
         "calibration": calibration(log_probabilities, data.test_labels, temperature),
         "rejection": rejection(answers),
         "filters": filters(layers.parameters()),
@@ -60,10 +63,9 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
 
 
 def _what_was_seen(recipe: Recipe) -> str:
-    distorted = (
-        {name: value for name, value in asdict(recipe.distortions).items() if value} if recipe.distortions else {}
-    )
-    ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distorted.items())
-    return (
-        f"the first pictures of pass 1 as the network saw them, {f'distorted: {ranges}' if ranges else 'not distorted'}"
-    )
+    distortions = asdict(recipe.distortions) if recipe.distortions else {}
+    if not distortions.get("elastic_alpha"):
+        distortions.pop("elastic_sigma", None)  # it says nothing of a field of no strength
+    ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distortions.items() if value)
+    how = f"distorted by up to: {ranges}" if ranges else "not distorted"
+    return f"the first pictures of pass 1 as the network saw them,\n{how}"

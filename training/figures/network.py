@@ -83,7 +83,7 @@ def seen(images: np.ndarray, labels: np.ndarray, words: str) -> Figure:
     count, _, side, _ = images[: 4 * columns].shape
     below = side // 3
     sheet = tiled(images[:count, 0], columns, gap, below)
-    figure = new_figure(0.9 + (WIDTH - 1) * sheet.shape[0] / sheet.shape[1])
+    figure = new_figure(1.1 + (WIDTH - 1) * sheet.shape[0] / sheet.shape[1])
     axes = figure.subplots()
     bare(axes)
     shown = axes.imshow(sheet, cmap="gray_r")
@@ -92,6 +92,6 @@ def seen(images: np.ndarray, labels: np.ndarray, words: str) -> Figure:
         row, column = divmod(place, columns)
         x, y = column * (side + gap) + side / 2, row * (side + gap + below) + side
         axes.text(x, y, str(label), ha="center", va="top", fontsize=9, color="0.3")
-    axes.set_title(words)
+    axes.set_title(words, fontsize=11)
     axes.set_xlabel("below each picture: its label")
     return figure
