@@ -39,11 +39,11 @@ def inputs(images: np.ndarray, image: ImageSpec) -> np.ndarray:
     return network_input(images, size=image.size, low=image.low, high=image.high, fit=image.fit)
 
 
-def trained_for_a_moment(choice: NetworkChoice, mnist: Mnist) -> SavedModel:
-    """A model after a few steps: untrained, some networks give every digit a probability of nearly 0."""
+def small_model(choice: NetworkChoice, mnist: Mnist) -> SavedModel:
+    """A model as it begins; lenet5_1998 after some steps: before, it gives every digit a probability of nearly 0."""
     image = NETWORKS[choice.name].image
     engine = PaddleEngine(choice, PUBLISHED[choice.name], choose_device("cpu"), 1)
-    for start in range(0, 512, 16):
+    for start in range(0, 512 if choice.name == "lenet5_1998" else 0, 16):
         batch = slice(start, start + 16)
         images = inputs(mnist.train_images[batch], image)
         engine.train_step(images, mnist.train_labels[batch].astype(np.int64), PUBLISHED[choice.name].learning_rate)
@@ -64,7 +64,7 @@ def trained_for_a_moment(choice: NetworkChoice, mnist: Mnist) -> SavedModel:
     ids=lambda choice: "-".join([choice.name, *choice.options.values()]),
 )
 def test_every_network_answers_alike_as_onnx(choice: NetworkChoice, mnist: Mnist, test_images: Subset) -> None:
-    model = export.exported(trained_for_a_moment(choice, mnist), test_images)
+    model = export.exported(small_model(choice, mnist), test_images)
     found = onnx.agreement_in(model.card)
     assert (found.images, found.equal_answers) == (1000, 1000) and found.largest_difference < 1e-4
     assert model.onnx
@@ -100,7 +100,7 @@ def test_onnx_runtime_reads_digits(small_run: Path, mnist: Mnist, test_images: S
 def test_training_does_not_notice(small_run: Path, small_data: Path, script: Script, tmp_path: Path) -> None:
     """The same run with --export onnx: the same weights, nothing more on stderr, and ONNX beside every best model."""
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1)
-    run = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model", "--export", "onnx")
+    run = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model", "--export", "onnx", "--figures", "none")
     result = script("train.py", *arguments, *run)
     assert result.returncode == 0 and result.stderr == ""
     assert "inference.onnx: 500 of 500 answers equal" in result.stdout
@@ -132,7 +132,7 @@ def test_other_answers_are_refused(small_run: Path, wrong_answers: None, tmp_pat
 def test_training_ends_but_publishes_nothing(small_data: Path, wrong_answers: None, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     settings = Settings(
-        data_dir=small_data, passes=1, validation_size=2400, save_dir=tmp_path / "model", export="onnx", kernel="stock"
+        data_dir=small_data, passes=1, validation_size=2400, save_dir=tmp_path / "model", export="onnx", figures="none"
     )
     with pytest.raises(onnx.UserError, match="nothing was published"):
         loop.train(settings, run)
