@@ -36,7 +36,9 @@ def test_command(command: str, project: Project) -> None:
     if command in ("make train", "python train.py"):
         assert "(measured on the saved model)" in result.stdout
         assert "published to inference_model/" in result.stdout
-    if command.startswith("python infer.py"):
+    if command.startswith("python infer.py --lines"):
+        assert re.search(r"^\d{5} ", result.stdout, re.MULTILINE)
+    elif command.startswith("python infer.py"):
         assert re.search(r"\b7\b", result.stdout)
 
 
