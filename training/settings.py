@@ -116,7 +116,9 @@ class Settings:
     """What is drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
     live: bool = False
     """Show the curve of the loss, batch by batch, while training: in a terminal, or in a notebook by %run."""
-    log_to: tuple[Literal["visualdl", "tensorboard"], ...] = ()
+    log_to: Annotated[
+        tuple[Literal["visualdl", "tensorboard"], ...], arg(metavar="visualdl|tensorboard ...", help_behavior_hint="")
+    ] = ()
     """Write scalars, images and histograms for these too, into visualdl/ and tensorboard/ of the run's folder."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
