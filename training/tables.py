@@ -10,25 +10,29 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, get_args
 
+import numpy as np
 from rich.console import Console
 
 from common import command_line
 from common.errors import UserError
 from common.files import write_file
 from common.signals import StopRequest
-from model.recipes import RECIPES, NetworkName, Recipe
+from model.recipes import RECIPES, Distortions, NetworkName, Recipe
 from model.summary import print_summary
+from training.answers import answers_path, read_answers
 from training.comparison import Run, find_runs, load_runs
 from training.option_tables import SCRIPTS, options_table
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
+from training.settings import Settings
 
 RUNS = REPOSITORY / "docs" / "runs"
+ABLATION = REPOSITORY / "docs" / "ablation"  # runs of `--recipe best` with one ingredient changed
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "networks.zh-CN.md"))
 OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "options.zh-CN.md"))
@@ -45,27 +49,52 @@ CLAIMS = {
 }
 
 RESULTS_HEADER = (
-    "| network | recipe | claim | accuracy, mean ± sd | correct of 10,000 | n | parameters | s a pass | machine |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| network | recipe | claim | accuracy, mean ± sd | right of 10,000 | n | vote | parameters | s a pass | machine |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+# Settings of a run that change what comes out, beside its network, its recipe and its seed.
+CHANGES = (
+    *(field.name for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Distortions))),
+    *("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf"),
 )
 
 
-def results_table(runs: Sequence[Run]) -> str:
-    """One row per network and recipe, in Markdown: what the source claims, and the chosen passes of all seeds here."""
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
+def changes(record: Mapping[str, Any]) -> str:
+    """How a run differs from its network's recipe, as options of train.py; empty if it does not.
+
+    Args:
+        record: its run.json.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    given = {name: record["settings"].get(name, defaults.get(name)) for name in CHANGES}
+    return " ".join(
+        f"--{name.replace('_', '-')} {_plain(value)}" for name, value in given.items() if value != defaults.get(name)
+    )
+
+
+def grouped(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+    """Runs that differ in their seed alone, by network, recipe and `changes`; in each group in order of seed.
+
+    Raises:
+        UserError: a run is not finished, or has no run.json.
+    """
+    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.seed or 0):
         if run.best is None or run.network is None or run.recipe is None:
             raise UserError(f"{run.folder}: expected a finished run with its run.json")
-        groups[run.network, run.recipe].append(run)
-    return "\n".join([RESULTS_HEADER, *(_row(*names, members) for names, members in groups.items())])
+        groups[run.network, run.recipe, changes(RunFolder(run.folder).read_record())].append(run)
+    order: list[str] = list(RECIPES)
+    return {key: groups[key] for key in sorted(groups, key=lambda key: (key[0], order.index(key[1]), key[2]))}
 
 
-def _row(network: str, recipe: str, runs: Sequence[Run]) -> str:
-    best = [run.best for run in sorted(runs, key=lambda run: run.seed or 0) if run.best is not None]
-    accuracies = [100 * (row.test_accuracy or 0) for row in best]
-    score = f"{mean(accuracies):.2f}"
-    if len(accuracies) > 1:
-        score += f" ± {stdev(accuracies):.2f}"
+def results_table(runs: Sequence[Run]) -> str:
+    """One row per network, recipe and changes, in Markdown: what the source claims, and the chosen passes here."""
+    return "\n".join([RESULTS_HEADER, *(_row(*names, members) for names, members in grouped(runs).items())])
+
+
+def _row(network: str, recipe: str, changed: str, runs: Sequence[Run]) -> str:
+    best = [run.best for run in runs if run.best is not None]
     records = [RunFolder(run.folder).read_record() for run in runs]
     found = [record["environment"]["machine"] for record in records]
     machines = {f"{machine['processor']}, {machine['cores']} cores" for machine in found}
@@ -73,16 +102,73 @@ def _row(network: str, recipe: str, runs: Sequence[Run]) -> str:
     seconds = mean(row.seconds for run in runs for row in run.rows)
     cells = (
         f"`{network}`",
-        recipe,
-        CLAIMS.get(network, "–") if recipe.startswith("published") else "–",
-        f"{score} %",
+        f"{recipe} {changed}".strip(),
+        CLAIMS.get(network, "–"),
+        _spread([100 * (row.test_accuracy or 0) for row in best]),
         ", ".join(str(row.test_correct) for row in best),
         str(len(runs)),
+        _vote(runs),
         " / ".join(sorted(parameters)),
         f"{seconds:.1f}",
         " / ".join(sorted(machines)),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _spread(percentages: Sequence[float]) -> str:
+    spread = f" ± {stdev(percentages):.2f}" if len(percentages) > 1 else ""
+    return f"{mean(percentages):.2f}{spread} %"
+
+
+def _vote(runs: Sequence[Run]) -> str:
+    """Right answers of a majority of the runs' chosen passes, where at least three have kept their answers.
+
+    Where as many say the one as the other, the first of them in order of seed is heard.
+    """
+    paths = [answers_path(run.folder, run.best.pass_number) for run in runs if run.best is not None]
+    if len(paths) < 3 or not all(path.exists() for path in paths):
+        return "–"
+    kept = [read_answers(path) for path in paths]
+    answers = np.stack([one.answers for one in kept])
+    votes = (answers[:, None] == answers[None]).sum(axis=1)  # how many say what this run says, [runs, images]
+    chosen = answers[votes.argmax(axis=0), np.arange(answers.shape[1])]
+    return str((chosen == kept[0].labels).sum())
+
+
+ABLATION_HEADER = (
+    "| recipe best | right of 5,000 validation images | errors, mean ± sd | more than by the whole recipe | loss | n |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def ablation_table(runs: Sequence[Run]) -> str:
+    """What each ingredient of the recipe best is worth on validation, in Markdown; all at the same number of passes.
+
+    The difference is of the same seeds' runs; ± is the standard error of its mean.
+    """
+    groups = {changed: members for (_, _, changed), members in grouped(runs).items()}
+    shortest = min(groups, key=len)  # the changes that all have in common
+    errors = {changed: [_errors(run) for run in members] for changed, members in groups.items()}
+    rows = []
+    for changed, members in sorted(groups.items(), key=lambda group: mean(errors[group[0]])):
+        best = [run.best for run in members if run.best is not None]
+        differences = [one - other for one, other in zip(errors[changed], errors[shortest], strict=True)]
+        more = f"{mean(differences):+.1f} ± {stdev(differences) / len(differences) ** 0.5:.1f}"
+        cells = (
+            changed.replace(shortest, "").strip() or f"whole, {shortest.strip('- ').replace('-', ' ')}",
+            ", ".join(str(row.validation_correct) for row in best),
+            f"{mean(errors[changed]):.1f} ± {stdev(errors[changed]):.1f}",
+            "–" if changed == shortest else more,
+            f"{mean(row.validation_loss or 0 for row in best):.4f}",
+            str(len(members)),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([ABLATION_HEADER, *rows])
+
+
+def _errors(run: Run) -> int:
+    best = run.best
+    return 0 if best is None else (best.validation_total or 0) - (best.validation_correct or 0)
 
 
 def headline(run: Run) -> str:
@@ -151,20 +237,26 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _load(folder: Path) -> list[Run]:
+    runs, problems = load_runs(find_runs(folder))
+    if problems:
+        raise UserError("; ".join(problems))
+    return runs
+
+
 def generated() -> dict[Path, dict[str, str]]:
     """All generated text: by page, and there by the name of the comments that it stands between.
 
     Raises:
         UserError: a run cannot be read.
     """
-    runs, problems = load_runs(find_runs(RUNS))
-    if problems:
-        raise UserError("; ".join(problems))
+    runs, ablation = (_load(folder) for folder in (RUNS, ABLATION))
     first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
     results = {"results": results_table(runs)}
     networks = get_args(NetworkName)
     for_networks = {
         **results,
+        "ablation": ablation_table(ablation),
         **{f"summary {network}": summary_block(network) for network in networks},
         **{f"settings {network}": settings_table(network) for network in networks},
     }
