@@ -49,7 +49,8 @@ CLAIMS = {
 }
 
 RESULTS_HEADER = (
-    "| network | recipe | claim | accuracy, mean ± sd | right of 10,000 | n | vote | parameters | s a pass | machine |\n"
+    "| network | recipe | claim | accuracy, mean ± sd | right of 10,000 | n | vote | parameters | s a pass | machine |"
+    "\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -136,7 +137,8 @@ def _vote(runs: Sequence[Run]) -> str:
 
 
 ABLATION_HEADER = (
-    "| recipe best | right of 5,000 validation images | errors, mean ± sd | more than by the whole recipe | loss | n |\n"
+    "| recipe best | right of 5,000 validation images | errors, mean ± sd | more than by the whole recipe | loss | n |"
+    "\n"
     "|---|---|---|---|---|---|"
 )
 
