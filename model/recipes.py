@@ -114,7 +114,7 @@ PUBLISHED: dict[NetworkName, Recipe] = {
         early_stopping=EarlyStopping(patience=10_000, increase=2.0, threshold=0.995),
     ),
     # Document 004 names no learning rate for Adam, and no schedule: chosen on validation, as is that errors choose the
-    # pass. (With its σ of the initial weights, five times He's, losses are large and tell little: at a constant 1e-3 the
+    # pass. (By its σ of the initial weights, five times He's, losses are large and tell little: at a constant 1e-3 the
     # pass of least loss has 98.1 %.) Its 20,000 steps are 23 passes of 860 steps, in whole passes.
     "lenet5_numpy": Recipe(
         optimizer="adam", learning_rate=5e-3, batch_size=64, passes=23, schedule="cosine", select_by="error"
