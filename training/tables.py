@@ -234,8 +234,10 @@ def _settings_row(name: str, recipe: Recipe) -> str:
 def _plain(value: Any) -> str:
     """A setting, or a group of settings without those that are 0, in a table's cell."""
     if dataclasses.is_dataclass(value):
-        parts = dataclasses.asdict(value).items()  # type: ignore[arg-type]
-        return "(" + ", ".join(f"{name.replace('_', ' ')} {_plain(part)}" for name, part in parts if part) + ")"
+        parts = {name: part for name, part in dataclasses.asdict(value).items() if part}  # type: ignore[arg-type]
+        if "elastic_alpha" not in parts:
+            parts.pop("elastic_sigma", None)  # of a field that is not there
+        return "(" + ", ".join(f"{name.replace('_', ' ')} {_plain(part)}" for name, part in parts.items()) + ")"
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
