@@ -44,7 +44,7 @@ class Settings:
     max_bytes: int = 16 << 20
     """Largest picture that is taken, bytes."""
     max_seconds: float = 5.0
-    """Longest that reading one picture may take, seconds."""
+    """Most processor time that reading one picture may take, seconds."""
     share: Literal["no", "yes"] = "no"
     """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
 

@@ -56,7 +56,7 @@ class Settings:
     max_pixels: int = 50_000_000
     """Largest picture that is decoded, pixels."""
     max_seconds: float = 2.0
-    """Longest that reading one picture may take, seconds."""
+    """Most processor time that reading one picture may take, seconds."""
 
     def __post_init__(self) -> None:
         if not all(self.pictures):

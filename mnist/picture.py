@@ -48,7 +48,7 @@ class Limits:
         max_bytes: size of the file; a camera's largest JPEG has some 30 MB.
         max_pixels: width × height, up to Pillow's own limit of 179 million; 50 million is the largest common phone
             camera.
-        max_seconds: for reading one, in a process that can be stopped (`recognition.workers`).
+        max_seconds: of processor time for reading one, in a process that can be stopped (`recognition.workers`).
         max_memory: for reading one there, bytes beyond what the process has at its start.
     """
 

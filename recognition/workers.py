@@ -27,6 +27,7 @@ from common.errors import UserError, one_line
 from mnist.lines import Certainty, FoundDigit
 from mnist.picture import Limits
 
+LONGEST_WAIT = 10  # times that work, in seconds: for a worker that the machine lets wait, or that hangs
 START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a busy machine is no error
 
 # A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
@@ -160,12 +161,25 @@ class _Worker:
             self._receive(START_SECONDS)
             self._ready = True
         self._pipe.send((source, certainty is not None))
-        end = time.monotonic() + seconds
+        begun, worked = time.monotonic(), self._worked()
         while True:
-            answer = self._receive(max(end - time.monotonic(), 0))
+            # On a busy machine a second of work takes many: what a picture may cost is counted in the worker's own.
+            while not self._pipe.poll(max(seconds - (self._worked() - worked), 0.01)):
+                if self._worked() - worked >= seconds or time.monotonic() - begun > LONGEST_WAIT * seconds:
+                    raise TimeoutError
+            answer = self._pipe.recv()
             if certainty is None or not isinstance(answer, np.ndarray):
                 return answer
             self._pipe.send(certainty(answer))
+
+    def _worked(self) -> float:
+        """Seconds of processor time that the process has used."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:  # it has crashed, which the pipe tells
+            return 0.0
+        user, system = status.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _receive(self, seconds: float) -> Any:
         if not self._pipe.poll(seconds):
