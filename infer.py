@@ -45,11 +45,11 @@ class Settings:
     """How many of the likeliest digits to tell, 1 to 10."""
     reject_below: float = 0.0
     """Probability under which an answer is marked as rejected, 0 to 1."""
-    error_rate: Annotated[float | None, arg(metavar="SHARE")] = None
+    error_rate: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None
     """Reject so many that of the other answers at most this share is wrong, 0 to 1, as on the validation images."""
     lines: bool = False
     """Find and read rows of digits, not one digit a picture."""
-    annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png")] = None
+    annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png", help_behavior_hint="")] = None
     """With --lines: where to write the pictures with boxes and digits drawn."""
     max_bytes: int = 64 << 20
     """Largest file that is read, bytes."""

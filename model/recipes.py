@@ -86,7 +86,9 @@ class Recipe:
             raise UsageError(f"--weight-decay {self.weight_decay:g}: expected --optimizer adamw, got {self.optimizer}")
         if self.warmup_steps < 0:
             raise UsageError(f"--warmup-steps {self.warmup_steps}: expected at least 0")
-        for name in ("weight_decay", "ema", "label_smoothing", "momentum"):
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"--weight-decay {self.weight_decay:g}: expected at least 0")
+        for name in ("ema", "label_smoothing", "momentum"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} {value:g}: expected 0 to less than 1")
