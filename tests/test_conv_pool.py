@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from paddle import static
 
 from common.errors import UserError
-from model.conv_pool import build, conv_pool, load_fused, resolve_kernel
+from model.conv_pool import build, conv_pool, resolve_kernel
+from tests.conftest import ROOT
+from tests.operators import assert_close, child, need_fused, parameter, with_gradients
 
-ROOT = Path(__file__).parents[1]
-SOURCES = ROOT / "model" / "conv_pool"
+SOURCES = ROOT / "model"
 ACTIVATIONS = ["relu", "tanh", "none"]
 POOLINGS = ["max", "mean"]
+PROGRAMS = ["conv_pool_sanitize", "step_sanitize"]
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: there is no fused operator")
 
 
 @pytest.fixture
 def fused() -> None:
-    reason = load_fused()
-    if reason:
-        pytest.skip(f"no fused operator: {reason}")
+    need_fused()
 
 
 def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
@@ -42,19 +42,13 @@ def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
         image = static.data("x", [None, *x.shape[1:]], "float32")
         image.stop_gradient = not grad_x
         seed = static.data("grad_out", [None, *grad_out.shape[1:]], "float32")
-        w, b = (
-            static.create_parameter(
-                list(a.shape), "float32", default_initializer=paddle.nn.initializer.Assign(a), name=name
-            )
-            for name, a in (("w", weight), ("b", bias))
-        )
+        w, b = parameter(weight, "w"), parameter(bias, "b")
         out = conv_pool(image, w, b, activation, pooling, kernel)
-        wanted = [image, w, b] if grad_x else [w, b]
-        gradients = static.gradients([paddle.sum(paddle.multiply(out, seed))], wanted)
+        fetches = with_gradients(out, seed, [image, w, b] if grad_x else [w, b])
     with static.scope_guard(static.Scope()):
         executor = static.Executor(paddle.CPUPlace())
         executor.run(startup)
-        return executor.run(main, feed=feeds, fetch_list=[out, *gradients])
+        return executor.run(main, feed=feeds, fetch_list=fetches)
 
 
 def random_arrays(images, channels, height, width, filters, kernel, seed=0, whole_numbers=False):
@@ -67,11 +61,9 @@ def random_arrays(images, channels, height, width, filters, kernel, seed=0, whol
     return [x, weight / np.float32(np.sqrt(channels) * kernel), bias, grad_out]
 
 
-def assert_close(got, expected):
-    assert len(got) == len(expected)
+def assert_agree(got, expected):
     for a, b in zip(got, expected, strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(np.abs(b).max(), 1e-3))
+        assert_close(a, b)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -95,7 +87,7 @@ def test_fused_agrees_on_the_networks_of_the_project(shape, activation, pooling)
     arrays = random_arrays(*shape)
     for grad_x in (True, False):
         options = {"activation": activation, "pooling": pooling, "grad_x": grad_x}
-        assert_close(run("fused", arrays, **options), run("stock", arrays, **options))
+        assert_agree(run("fused", arrays, **options), run("stock", arrays, **options))
 
 
 @pytest.mark.usefixtures("fused")
@@ -115,7 +107,7 @@ def test_fused_agrees_on_any_shape(images, channels, kernel, beyond, filters, ac
     # Whole numbers are summed exactly: equal sums are equal in both, so ties must be broken alike.
     shape = (images, channels, kernel + beyond[0], kernel + beyond[1], filters, kernel)
     arrays = random_arrays(*shape, whole_numbers=True)
-    assert_close(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling))
+    assert_agree(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling))
 
 
 def test_an_image_too_small_is_an_error_of_one_line():
@@ -152,19 +144,6 @@ def test_twice_is_bit_for_bit_the_same_with_any_number_of_threads(monkeypatch):
     for result in results[1:]:
         for a, b in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-def child(code, **environment):
-    """Standard output of a new Python process, which imports from the repository."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "GLOG_minloglevel": "2", **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 PRINT_KERNEL = "from model.conv_pool import resolve_kernel; print(resolve_kernel('auto', 'cpu'))"
@@ -206,32 +185,41 @@ def test_a_gpu_uses_the_stock_kernel():
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    """The operator's own test program, with sanitizers, compiled for each instruction set as build.py does."""
+    """A folder with the operators' own test programs, compiled for each instruction set as build.py does."""
     work = tmp_path_factory.mktemp("sanitize")
-    flags = ["-std=c++17", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+    flags = ["-std=c++17", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags += [f"-I{SOURCES / 'conv_pool'}", f"-I{SOURCES / 'step'}"]
     probe = subprocess.run(
         ["g++", *flags, "-xc++", "-", "-o", str(work / "probe")], input="int main() {}", text=True, capture_output=True
     )
     if probe.returncode != 0:
         pytest.skip("the compiler has no sanitizers")
-    compilations = []
-    units = [(f"kernels_{name}", "kernels.cc", more) for name, more in build.kernel_flags().items()]
-    units += [("conv_pool", "conv_pool.cc", []), ("thread_pool", "thread_pool.cc", [])]
-    for name, source, more in units:
-        command = ["g++", *flags, *more, "-c", str(SOURCES / source), "-o", str(work / f"{name}.o")]
-        compilations.append(subprocess.Popen(command))
-    assert [compilation.wait() for compilation in compilations] == [0] * len(units)
-    program = work / "conv_pool_sanitize"
+    sources = ["conv_pool/conv_pool.cc", "conv_pool/thread_pool.cc", "step/step.cc"]
+    units = [(Path(source).stem, SOURCES / source, []) for source in sources]
+    for name, more in build.kernel_flags().items():
+        units += [(f"kernels_{name}", SOURCES / "conv_pool" / "kernels.cc", more)]
+        units += [(f"matrix_{name}", SOURCES / "step" / "matrix.cc", more)]
+    run_all(["g++", *flags, *more, "-c", str(source), "-o", str(work / f"{name}.o")] for name, source, more in units)
     objects = [str(work / f"{name}.o") for name, _, _ in units]
-    command = ["g++", *flags, str(ROOT / "tests" / "conv_pool_sanitize.cc"), *objects, "-pthread", "-o", str(program)]
-    subprocess.run(command, check=True)
-    return program
+    run_all(
+        ["g++", *flags, str(ROOT / "tests" / f"{program}.cc"), *objects, "-pthread", "-o", str(work / program)]
+        for program in PROGRAMS
+    )
+    return work
+
+
+def run_all(commands):
+    processes = [subprocess.Popen(command) for command in commands]
+    statuses = [process.wait() for process in processes]
+    assert not any(statuses)
 
 
 @needs_compiler
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("isa", build.kernel_flags())
-def test_every_instruction_set_agrees_with_the_definition_under_sanitizers(sanitized, isa):
-    done = subprocess.run([sanitized], env={**os.environ, "CONV_POOL_ISA": isa}, capture_output=True, text=True)
+def test_every_instruction_set_agrees_with_the_definition_under_sanitizers(sanitized, isa, program):
+    environment = {**os.environ, "CONV_POOL_ISA": isa}
+    done = subprocess.run([sanitized / program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     if not done.stdout.endswith(f" on {isa}\n"):
         pytest.skip(f"this processor has no {isa}: {done.stdout.strip()}")

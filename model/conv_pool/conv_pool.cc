@@ -38,21 +38,16 @@ int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
 // A call's turn at the pool, and its memory: each worker's own, and one piece that all share.
 class Call {
  public:
-  Call(int64_t floats_per_worker, int64_t shared_floats) : pool_(ThreadPool::Get()) {
-    pool_.Lock();
-    stride_ = CeilDiv(floats_per_worker, 1024) * 1024;
-    base_ = pool_.Scratch(stride_ * pool_.threads() + shared_floats);
-  }
-  ~Call() { pool_.Unlock(); }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
+  Call(int64_t floats_per_worker, int64_t shared_floats)
+      : stride_(CeilDiv(floats_per_worker, 1024) * 1024),
+        base_(turn_->Scratch(stride_ * turn_->threads() + shared_floats)) {}
 
-  ThreadPool& pool() { return pool_; }
+  const Turn& pool() const { return turn_; }
   float* OfWorker(int worker) { return base_ + stride_ * worker; }
-  float* Shared() { return base_ + stride_ * pool_.threads(); }
+  float* Shared() { return base_ + stride_ * turn_->threads(); }
 
  private:
-  ThreadPool& pool_;
+  Turn turn_;
   int64_t stride_;
   float* base_;
 };
@@ -64,7 +59,7 @@ void Forward(const Problem& p, const float* x, const float* weight, const float*
   Call call(kernels.forward_scratch_floats(p), kernels.forward_weight_floats(p));
   float* packed = call.Shared();
   kernels.pack_forward_weight(p, weight, packed);
-  call.pool().For(CeilDiv(p.images, kernels.lanes), [&](int64_t unit, int worker) {
+  call.pool()->For(CeilDiv(p.images, kernels.lanes), [&](int64_t unit, int worker) {
     const int64_t first = unit * kernels.lanes;
     const int64_t count = p.images - first < kernels.lanes ? p.images - first : kernels.lanes;
     kernels.forward(p, x, packed, bias, first, count, out, saved, call.OfWorker(worker));
@@ -89,13 +84,13 @@ void Backward(const Problem& p, const float* x, const float* weight, const float
     partial_weight[i] = packed + weight_floats + i * (weight_floats + bias_floats);
     partial_bias[i] = partial_weight[i] + weight_floats;
   }
-  call.pool().For(units, [&](int64_t unit, int worker) {
+  call.pool()->For(units, [&](int64_t unit, int worker) {
     const int64_t first = unit * blocks / units * kImagesPerUnit;
     const int64_t past = (unit + 1) * blocks / units * kImagesPerUnit;
     kernels.backward(p, x, packed, out, saved, grad_out, first, (past < p.images ? past : p.images) - first, grad_x,
                      partial_weight[unit], partial_bias[unit], call.OfWorker(worker));
   });
-  call.pool().For(p.filters, [&](int64_t filter, int) {
+  call.pool()->For(p.filters, [&](int64_t filter, int) {
     kernels.reduce_weight(p, partial_weight, units, filter, grad_weight);
     grad_bias[filter] = 0;
     for (int64_t i = 0; i < units; ++i) grad_bias[filter] += partial_bias[i][filter];

@@ -43,4 +43,17 @@ class ThreadPool {
   int threads_;
 };
 
+// A call's turn at the process's pool, which ends with its scope, by an exception too.
+class Turn {
+ public:
+  Turn() : pool_(ThreadPool::Get()) { pool_.Lock(); }
+  ~Turn() { pool_.Unlock(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ThreadPool* operator->() const { return &pool_; }
+
+ private:
+  ThreadPool& pool_;
+};
+
 }  // namespace conv_pool

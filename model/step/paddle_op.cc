@@ -1,6 +1,7 @@
 // The functions of step.h as Paddle's operators. Where an output has an input's name and "Out", it is that input,
 // changed in place, as in Paddle's own operators.
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -21,15 +22,18 @@ Tensor Empty(const Shape& shape, const Tensor& on) {
 
 // ---- dense layers ---------------------------------------------------------------------------------------------------
 
-step::Linear MakeLinear(const Tensor& x, const Tensor& bias, bool transposed) {
-  const int64_t rows = x.shape()[0];
+step::Linear MakeLinear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool transposed) {
+  const Shape shape = x.shape();
   int64_t inputs = 1;
-  for (size_t i = 1; i < x.shape().size(); ++i) inputs *= x.shape()[i];
-  return {rows, inputs, bias.numel(), transposed};
+  for (size_t i = 1; i < shape.size(); ++i) inputs *= shape[i];
+  // Paddle 3 takes pictures of any size as input, and this is the first operator that one of another size does not fit.
+  PD_CHECK(inputs * bias.numel() == weight.numel(), "a dense layer with ", weight.numel(), " weights, of ", inputs,
+           " inputs and ", bias.numel(), " outputs");
+  return {shape[0], inputs, bias.numel(), transposed};
 }
 
 std::vector<Tensor> Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool transposed) {
-  const step::Linear linear = MakeLinear(x, bias, transposed);
+  const step::Linear linear = MakeLinear(x, weight, bias, transposed);
   Tensor y = Empty({linear.rows, linear.outputs}, x);
   step::LinearForward(linear, x.data<float>(), weight.data<float>(), bias.data<float>(), y.data<float>());
   return {y};
@@ -38,8 +42,8 @@ std::vector<Tensor> Linear(const Tensor& x, const Tensor& weight, const Tensor& 
 std::vector<Tensor> LinearGrad(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& grad_y,
                                bool transposed) {
   Tensor grad_x = Empty(x.shape(), x), grad_weight = Empty(weight.shape(), x), grad_bias = Empty(bias.shape(), x);
-  step::LinearBackward(MakeLinear(x, bias, transposed), x.data<float>(), weight.data<float>(), grad_y.data<float>(),
-                       grad_x.data<float>(), grad_weight.data<float>(), grad_bias.data<float>());
+  step::LinearBackward(MakeLinear(x, weight, bias, transposed), x.data<float>(), weight.data<float>(),
+                       grad_y.data<float>(), grad_x.data<float>(), grad_weight.data<float>(), grad_bias.data<float>());
   return {grad_x, grad_weight, grad_bias};
 }
 
@@ -93,6 +97,7 @@ step::BatchNorm MakeBatchNorm(const Tensor& x, float momentum, float epsilon) {
 
 std::vector<Tensor> BatchNorm(const Tensor& x, const Tensor& scale, const Tensor& bias, Tensor& mean, Tensor& variance,
                               float momentum, float epsilon) {
+  PD_CHECK(x.numel() > 0, "batch normalisation of an empty batch");
   Tensor y = Empty(x.shape(), x), saved_mean = Empty(mean.shape(), x), saved_slope = Empty(mean.shape(), x);
   step::BatchNormForward(MakeBatchNorm(x, momentum, epsilon), x.data<float>(), scale.data<float>(), bias.data<float>(),
                          mean.data<float>(), variance.data<float>(), y.data<float>(), saved_mean.data<float>(),
@@ -129,6 +134,8 @@ std::vector<Shape> BatchNormGradShapes(const Shape& x, const Shape& scale, const
 std::vector<Tensor> SoftmaxLoss(const Tensor& scores, const Tensor& label, int classes, float smoothing) {
   const Shape shape = scores.shape();
   const int64_t* labels = label.data<int64_t>();
+  PD_CHECK(label.numel() == shape[0], label.numel(), " labels for ", shape[0], " rows of scores");
+  PD_CHECK(classes <= shape[1], "scores of ", shape[1], " columns for ", classes, " classes");
   for (int64_t n = 0; n < shape[0]; ++n) {
     PD_CHECK(labels[n] >= 0 && labels[n] < classes, "label ", labels[n], ": expected 0 to ", classes - 1);
   }
@@ -167,20 +174,19 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
   step::AdamStep({beta1, beta2, epsilon}, *learning_rate.data<float>(), all.data(), all.size());
 }
 
-void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, float decay) {
+void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, float rate) {
   std::vector<step::Averaged> all;
   for (size_t i = 0; i < averages.size(); ++i) {
     all.push_back({values[i].numel(), values[i].data<float>(), averages[i].data<float>()});
   }
-  step::MoveAverages(decay, all.data(), all.size());
+  step::MoveAverages(rate, all.data(), all.size());
 }
 
 // Shifts recent [R, L] by one row and puts row [L] at its end.
 void Remember(Tensor& recent, const Tensor& row) {
-  const int64_t length = row.numel(), kept = recent.numel() - length;
-  float* values = recent.data<float>();
-  for (int64_t i = 0; i < kept; ++i) values[i] = values[i + length];
-  for (int64_t i = 0; i < length; ++i) values[kept + i] = row.data<float>()[i];
+  float *begin = recent.data<float>(), *end = begin + recent.numel();
+  const float* values = row.data<float>();
+  std::copy(values, values + row.numel(), std::copy(begin + row.numel(), end, begin));
 }
 
 using Names = std::unordered_map<std::string, std::string>;
@@ -264,7 +270,7 @@ PD_BUILD_OP(fused_adam_step)
 PD_BUILD_OP(fused_average)
     .Inputs({paddle::Vec("Average"), paddle::Vec("Value")})
     .Outputs({paddle::Vec("AverageOut")})
-    .Attrs({"decay: float"})
+    .Attrs({"rate: float"})
     .SetInplaceMap(Names{{paddle::Vec("Average"), paddle::Vec("AverageOut")}})
     .SetKernelFn(PD_KERNEL(MoveAverages));
 

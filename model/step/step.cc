@@ -18,6 +18,8 @@
 namespace step {
 namespace {
 
+using conv_pool::Turn;
+
 constexpr int kLanes = 16;
 typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
@@ -89,7 +91,9 @@ FOR_EACH_PROCESSOR void Combine(const BatchNorm& norm, int64_t first, int64_t pa
       for (int64_t j = at; j < at + whole; j += kLanes) At(to + j) = At(a + j) * factor_a + more;
       for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + more;
     } else {
-      for (int64_t j = at; j < at + whole; j += kLanes) At(to + j) = At(a + j) * factor_a + (At(b + j) * factor_b + more);
+      for (int64_t j = at; j < at + whole; j += kLanes) {
+        At(to + j) = At(a + j) * factor_a + (At(b + j) * factor_b + more);
+      }
       for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + (b[j] * factor_b + more);
     }
   }
@@ -160,36 +164,17 @@ FOR_EACH_PROCESSOR void Update(const Adam& adam, const Parameter& p, float rate,
   }
 }
 
-FOR_EACH_PROCESSOR void Average(float decay, int64_t begin, int64_t end, const float* __restrict value,
+FOR_EACH_PROCESSOR void Average(float rate, int64_t begin, int64_t end, const float* __restrict value,
                                 float* __restrict average) {
-  for (int64_t i = begin; i < end; ++i) average[i] = decay * average[i] + (1 - decay) * value[i];
+  for (int64_t i = begin; i < end; ++i) average[i] += rate * (value[i] - average[i]);
 }
-
-// A call's turn at the threads that it shares with the convolutions.
-class Turn {
- public:
-  Turn() : pool_(conv_pool::ThreadPool::Get()) { pool_.Lock(); }
-  ~Turn() { pool_.Unlock(); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
-  template <typename Body>
-  void For(int64_t units, const Body& body) {
-    pool_.For(units, [&](int64_t unit, int) { body(unit); });
-  }
-  // Memory until the next call of it, or the end of the turn.
-  float* Scratch(int64_t floats) { return pool_.Scratch(floats); }
-
- private:
-  conv_pool::ThreadPool& pool_;
-};
 
 // body(i, begin, end) for pieces of `count` arrays, all at once: a single array would not be worth the threads' wake.
 template <typename Size, typename Body>
 void ForPieces(int64_t count, const Size& size, const Body& body) {
   int64_t units = 0;
   for (int64_t i = 0; i < count; ++i) units += CeilDiv(size(i), kUnit);
-  Turn().For(units, [&](int64_t unit) {
+  Turn()->For(units, [&](int64_t unit, int) {
     int64_t i = 0;
     for (; unit >= CeilDiv(size(i), kUnit); ++i) unit -= CeilDiv(size(i), kUnit);
     body(i, unit * kUnit, Min((unit + 1) * kUnit, size(i)));
@@ -201,14 +186,14 @@ class ChannelSums {
  public:
   ChannelSums(Turn& turn, int64_t images, int64_t channels)
       : turn_(turn), images_(images), channels_(channels), units_(CeilDiv(images, kImagesPerUnit)),
-        of_unit_(2 * kLanes * channels), sums_(turn.Scratch(units_ * of_unit_ + 3 * channels)) {
+        of_unit_(2 * kLanes * channels), sums_(turn->Scratch(units_ * of_unit_ + 3 * channels)) {
     std::memset(sums_, 0, units_ * of_unit_ * sizeof(float));
   }
   float* ForChannels(int64_t number) { return sums_ + units_ * of_unit_ + number * channels_; }
   // body(first image, past the last, sums of these)
   template <typename Body>
   void ForUnits(const Body& body) {
-    turn_.For(units_, [&](int64_t unit) {
+    turn_->For(units_, [&](int64_t unit, int) {
       body(unit * kImagesPerUnit, Min(images_, (unit + 1) * kImagesPerUnit), sums_ + unit * of_unit_);
     });
   }
@@ -241,11 +226,12 @@ constexpr int64_t kRowsPerUnit = 48;  // a multiple of every tile's rows
 // [columns, inner].
 void Multiply(Turn& turn, Product product, bool b_is_transposed) {
   const MatrixKernels& matrix = ChosenMatrix();
-  const int64_t columns = product.columns, inner = product.inner, stride = CeilDiv(columns, matrix.lanes) * matrix.lanes;
+  const int64_t columns = product.columns, inner = product.inner;
+  const int64_t stride = CeilDiv(columns, matrix.lanes) * matrix.lanes;
   if (b_is_transposed || stride != columns) {
     const float* b = product.b;
-    float* filled = turn.Scratch(inner * stride);
-    turn.For(CeilDiv(inner, kRowsPerUnit), [&](int64_t unit) {
+    float* filled = turn->Scratch(inner * stride);
+    turn->For(CeilDiv(inner, kRowsPerUnit), [&](int64_t unit, int) {
       const int64_t past = Min(inner, (unit + 1) * kRowsPerUnit);
       for (int64_t p = unit * kRowsPerUnit; p < past; ++p) {
         float* row = filled + p * stride;
@@ -259,7 +245,7 @@ void Multiply(Turn& turn, Product product, bool b_is_transposed) {
     });
     product.b = filled;
   }
-  turn.For(CeilDiv(product.rows, kRowsPerUnit), [&](int64_t unit) {
+  turn->For(CeilDiv(product.rows, kRowsPerUnit), [&](int64_t unit, int) {
     matrix.multiply(product, unit * kRowsPerUnit, Min(product.rows, (unit + 1) * kRowsPerUnit));
   });
 }
@@ -321,7 +307,9 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
     for (int64_t j = 0; j < norm.area; ++j) sum += x[c * norm.area + j];
     shift[c] = static_cast<float>(sum / norm.area);
   }
-  sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) { SumAboutShift(norm, first, past, x, shift, of_unit); });
+  sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
+    SumAboutShift(norm, first, past, x, shift, of_unit);
+  });
   for (int64_t c = 0; c < norm.channels; ++c) {
     const double from_shift = sums.Total(c, 0) / count, mean = shift[c] + from_shift;
     const double variance = std::fmax(0.0, sums.Total(c, 1) / count - from_shift * from_shift);
@@ -376,7 +364,7 @@ float SoftmaxLoss(const Softmax& softmax, const float* scores, const int64_t* la
     for (int64_t k = classes; k < columns; ++k) maximum = std::fmax(maximum, scores[k]);
     double sum = 0, distance = 0;  // distance: of the classes' scores to the maximum, summed
     for (int64_t k = 0; k < columns; ++k) sum += probability[k] = std::exp(scores[k] - maximum);
-    for (int64_t k = 0; k < classes; ++k) distance += maximum - scores[k];
+    for (int64_t k = 0; k < classes; ++k) distance += static_cast<double>(maximum) - scores[k];
     const float share = static_cast<float>(1 / sum);
     for (int64_t k = 0; k < columns; ++k) probability[k] *= share;
     const double log_sum = std::log(sum);
@@ -388,6 +376,7 @@ float SoftmaxLoss(const Softmax& softmax, const float* scores, const int64_t* la
   loss_of_all /= softmax.rows;
   log[0] = static_cast<float>(loss);
   log[1] = static_cast<float>(static_cast<double>(right) / softmax.rows);
+  if (softmax.smoothing == 0) return log[0];  // the other one may be infinite
   return static_cast<float>((1 - softmax.smoothing) * loss + softmax.smoothing * loss_of_all);
 }
 
@@ -416,9 +405,9 @@ void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters
   }
 }
 
-void MoveAverages(float decay, const Averaged* averages, int64_t count) {
+void MoveAverages(float rate, const Averaged* averages, int64_t count) {
   ForPieces(count, [&](int64_t i) { return averages[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
-    Average(decay, begin, end, averages[i].value, averages[i].average);
+    Average(rate, begin, end, averages[i].value, averages[i].average);
   });
 }
 

@@ -41,9 +41,10 @@ struct BatchNorm {
   float momentum;  // of the running statistics: running = momentum * running + (1 - momentum) * the batch's
 };
 
-// Training's batch normalisation (Ioffe and Szegedy 2015, algorithm 1): y = scale * (x - mean) / sqrt(variance + epsilon)
-// + bias, by the mean and the biased variance of each channel in the batch. Moves the running ones; saved_mean and
-// saved_slope [C] are the batch's mean and 1 / sqrt(variance + epsilon), for the backward pass.
+// Training's batch normalisation (Ioffe and Szegedy 2015, algorithm 1) of at least one number a channel:
+// y = scale * (x - mean) / sqrt(variance + epsilon) + bias, by the mean and the biased variance of each channel in the
+// batch. Moves the running ones; saved_mean and saved_slope [C] are the batch's mean and 1 / sqrt(variance + epsilon),
+// for the backward pass.
 void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale, const float* bias,
                       float* running_mean, float* running_variance, float* y, float* saved_mean, float* saved_slope);
 
@@ -87,7 +88,7 @@ struct Averaged {
   float* average;
 };
 
-// average = decay * average + (1 - decay) * value
-void MoveAverages(float decay, const Averaged* averages, int64_t count);
+// average += rate * (value - average)
+void MoveAverages(float rate, const Averaged* averages, int64_t count);
 
 }  // namespace step
