@@ -61,9 +61,9 @@ def random_arrays(images, channels, height, width, filters, kernel, seed=0, whol
     return [x, weight / np.float32(np.sqrt(channels) * kernel), bias, grad_out]
 
 
-def assert_agree(got, expected):
+def assert_agree(got, expected, least=1e-3):
     for a, b in zip(got, expected, strict=True):
-        assert_close(a, b)
+        assert_close(a, b, least=least)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -104,10 +104,11 @@ def test_fused_agrees_on_the_networks_of_the_project(shape, activation, pooling)
 @example(images=16, channels=1, kernel=5, beyond=(27, 27), filters=6, activation="relu", pooling="max")
 @example(images=33, channels=3, kernel=4, beyond=(2, 9), filters=7, activation="tanh", pooling="max")
 def test_fused_agrees_on_any_shape(images, channels, kernel, beyond, filters, activation, pooling):
-    # Whole numbers are summed exactly: equal sums are equal in both, so ties must be broken alike.
+    # Whole numbers are summed exactly: equal sums are equal in both, so ties must be broken alike. Where tanh is steep
+    # no more, its gradients are small differences: their rounding is that of numbers of size 1.
     shape = (images, channels, kernel + beyond[0], kernel + beyond[1], filters, kernel)
     arrays = random_arrays(*shape, whole_numbers=True)
-    assert_agree(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling))
+    assert_agree(run("fused", arrays, activation, pooling), run("stock", arrays, activation, pooling), least=1)
 
 
 def test_an_image_too_small_is_an_error_of_one_line():

@@ -141,7 +141,8 @@ class RBF(nn.Layer):
 
     def __init__(self, trainable: bool, kernel: Kernel) -> None:
         super().__init__()
-        self.kernel = kernel
+        # Paddle 2.6 cannot leave out one gradient of a custom operator, as that of fixed bitmaps.
+        self.kernel: Kernel = kernel if trainable else "stock"
         bitmaps = paddle.ParamAttr(initializer=nn.initializer.Assign(digit_bitmaps()), trainable=trainable)
         self.weight = self.create_parameter([10, WIDTH * HEIGHT], attr=bitmaps)
 
