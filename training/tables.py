@@ -149,7 +149,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
     The difference is of the same seeds' runs; ± is the standard error of its mean.
     """
     groups = {changed: members for (_, _, changed), members in grouped(runs).items()}
-    shortest = min(groups, key=len)  # the changes that all have in common
+    shortest = min(groups, key=len, default="")  # the changes that all have in common
     errors = {changed: [_errors(run) for run in members] for changed, members in groups.items()}
     rows = []
     for changed, members in sorted(groups.items(), key=lambda group: mean(errors[group[0]])):
