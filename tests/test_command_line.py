@@ -36,7 +36,8 @@ def test_a_reader_that_leaves_stops_a_table_quietly(small_run: Path) -> None:
 
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_reader_that_leaves_stops_a_run(lines: int, small_data: Path, script: Script, tmp_path: Path) -> None:
-    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--save-dir", tmp_path / "model")
+    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--figures", "none")
+    arguments += ("--save-dir", tmp_path / "model")
     status, errors = read_lines(lines, "train.py", *arguments, "--run-dir", tmp_path / "run")
     assert status == 1 and errors.startswith(f"error: {tmp_path / 'run'}: Broken pipe; ")
     if f"continue with --resume {tmp_path / 'run'}" in errors:
@@ -59,8 +60,8 @@ def read_lines(count: int, name: str, *arguments: object) -> tuple[int, str]:
 
 def test_folders_whose_names_are_no_utf8(small_data: Path, script: Script, tmp_path: Path) -> None:
     run, model = (tmp_path / os.fsdecode(name) for name in (b"run\xff", b"model\xfe"))
-    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--run-dir", run)
-    result = script("train.py", *arguments, "--save-dir", model)
+    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--figures", "none")
+    result = script("train.py", *arguments, "--run-dir", run, "--save-dir", model)
     assert (result.returncode, result.stderr) == (0, "")
     record = json.loads((run / "run.json").read_bytes())
     assert record["settings"]["save_dir"] == str(model) and (model / "card.json").is_file()

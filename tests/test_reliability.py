@@ -170,7 +170,8 @@ def test_what_may_not_change_is_refused_and_nothing_is_changed(
 def test_sigterm_reaches_a_process_that_imported_paddle_itself(small_data: Path, tmp_path: Path) -> None:
     """Importing Paddle takes SIGTERM; the processes above were forked after that."""
     command = [sys.executable, ROOT / "train.py", "--data-dir", small_data, "--validation-size", "560"]
-    command += ["--passes", "10000", "--log-every", "1", "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "m"]
+    command += ["--passes", "10000", "--log-every", "1", "--figures", "none"]
+    command += ["--run-dir", tmp_path / "run", "--save-dir", tmp_path / "m"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("2/"):

@@ -79,7 +79,8 @@ def test_nothing_but_the_run_is_on_the_screen(small_run: Path) -> None:
 
 def test_same_seed_same_model_bytes(small_run: Path, small_data: Path, script: Script, tmp_path: Path) -> None:
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1)
-    result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    result = script("train.py", *arguments, *places, "--figures", "none")
     assert result.returncode == 0, result.stderr
     for name in ("inference.pdmodel", "inference.pdiparams"):
         assert (tmp_path / "model" / name).read_bytes() == (small_run / "model" / name).read_bytes()
@@ -91,7 +92,7 @@ def test_same_seed_same_model_bytes(small_run: Path, small_data: Path, script: S
 
 def test_publishing_says_what_it_replaces(small_run: Path, small_data: Path, script: Script, tmp_path: Path) -> None:
     shutil.copytree(small_run / "model", tmp_path / "model")
-    arguments = ("--data-dir", small_data, "--validation-size", 2500, "--passes", 1)
+    arguments = ("--data-dir", small_data, "--validation-size", 2500, "--passes", 1, "--figures", "none")
     result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
     assert result.returncode == 0, result.stderr
     card = json.loads((small_run / "model" / "card.json").read_text())
@@ -118,7 +119,8 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_first_pass(
 
 def test_diverging_training_stops_and_keeps_the_best_model(small_data: Path, script: Script, tmp_path: Path) -> None:
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--learning-rate", 1e30, "--passes", 50)
-    result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    result = script("train.py", *arguments, *places, "--figures", "none")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
     assert "learning rate 1e+30" in result.stderr and "last finite loss" in result.stderr
@@ -229,7 +231,7 @@ def test_numpy_engine_trains_and_publishes_a_model_that_paddle_reads(
 ) -> None:
     arguments = ("--engine", "numpy", "--network", "lenet5_numpy", "--data-dir", small_data, "--validation-size", 560)
     places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
-    result = script("train.py", *arguments, "--passes", 2, *places)
+    result = script("train.py", *arguments, "--passes", 2, "--figures", "none", *places)
     assert result.returncode == 0, result.stderr
     assert load_model(tmp_path / "model").card["network"] == "lenet5_numpy"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["engine"] == "numpy"
@@ -292,7 +294,8 @@ def test_threads_are_an_option_and_change_no_bit(
     small_run: Path, small_data: Path, script: Script, tmp_path: Path
 ) -> None:
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1, "--threads", 1)
-    result = script("train.py", *arguments, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
+    result = script("train.py", *arguments, *places, "--figures", "none")
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["environment"]["arithmetic"]["CONV_POOL_THREADS"] == "1"
