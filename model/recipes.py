@@ -143,7 +143,7 @@ _BEST = Recipe(
     schedule="cosine",
     warmup_steps=500,
     ema=0.998,
-    distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0),
+    distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0, elastic_alpha=16.0),
 )
 BEST: dict[NetworkName, Recipe] = {
     "conv_pool_bn": _BEST,
