@@ -22,11 +22,13 @@ from common import command_line
 from common.errors import UserError
 from common.files import write_file
 from common.signals import StopRequest
+from model.inference import load_model
 from model.recipes import RECIPES, Distortions, NetworkName, Recipe
 from model.summary import print_summary
 from training.answers import answers_path, read_answers
 from training.comparison import Run, find_runs, load_runs
 from training.option_tables import SCRIPTS, options_table
+from training.released_tables import confidence_table, rejection_table
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
 from training.settings import Settings
@@ -36,7 +38,8 @@ ABLATION = REPOSITORY / "docs" / "ablation"  # runs of `--recipe best` with one 
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "networks.zh-CN.md"))
 OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "options.zh-CN.md"))
-PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES)
+READING_PAGES = tuple(REPOSITORY / "docs" / name for name in ("reading.md", "reading.zh-CN.md"))
+PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES, *READING_PAGES)
 
 # What each network's source says it reaches on the 10,000 test images; docs/networks.md tells what the claims hide.
 CLAIMS = {
@@ -264,11 +267,14 @@ def generated() -> dict[Path, dict[str, str]]:
         **{f"summary {network}": summary_block(network) for network in networks},
         **{f"settings {network}": settings_table(network) for network in networks},
     }
+    card = load_model(REPOSITORY / "inference_model").card
+    reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
     options = {f"options {script}": options_table(script) for script in SCRIPTS}
     return {
         **{page: {**results, "headline": headline(first)} for page in READMES},
         **dict.fromkeys(NETWORKS_PAGES, for_networks),
         **dict.fromkeys(OPTIONS_PAGES, options),
+        **dict.fromkeys(READING_PAGES, reading),
     }
 
 
