@@ -29,10 +29,10 @@ body { margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: var(--text);
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 p, li { max-width: 48rem } .faint { color: var(--faint) }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums }
-th, td { padding: 0.25rem 0.5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums }
+th, td { padding: 0.25rem 0.35rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th { vertical-align: bottom } .name { text-align: left }
-.words { text-align: left; white-space: normal; min-width: 9rem; max-width: 18rem; overflow-wrap: break-word }
+.words { text-align: left; white-space: normal; min-width: 8rem; max-width: 18rem; overflow-wrap: break-word }
 tr.best { background: var(--best) }
 img { max-width: 100%; background: #ffffff; border-radius: 6px }
 """
