@@ -73,8 +73,13 @@ def changes(record: Mapping[str, Any]) -> str:
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
     given = {name: record["settings"].get(name, defaults.get(name)) for name in CHANGES}
     return " ".join(
-        f"--{name.replace('_', '-')} {_plain(value)}" for name, value in given.items() if value != defaults.get(name)
+        f"--{name.replace('_', '-')} {_words(value)}" for name, value in given.items() if value != defaults.get(name)
     )
+
+
+def _words(value: Any) -> str:
+    """A setting as on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def grouped(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
@@ -140,9 +145,7 @@ def _vote(runs: Sequence[Run]) -> str:
 
 
 ABLATION_HEADER = (
-    "| recipe best | right of 5,000 validation images | errors, mean ± sd | more than by the whole recipe | loss | n |"
-    "\n"
-    "|---|---|---|---|---|---|"
+    "| recipe best | errors | mean ± sd | more than by the whole recipe | loss | n |\n|---|---|---|---|---|---|"
 )
 
 
@@ -161,7 +164,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
         more = f"{mean(differences):+.1f} ± {stdev(differences) / len(differences) ** 0.5:.1f}"
         cells = (
             changed.replace(shortest, "").strip() or f"whole, {shortest.strip('- ').replace('-', ' ')}",
-            ", ".join(str(row.validation_correct) for row in best),
+            ", ".join(map(str, errors[changed])),
             f"{mean(errors[changed]):.1f} ± {stdev(errors[changed]):.1f}",
             "–" if changed == shortest else more,
             f"{mean(row.validation_loss or 0 for row in best):.4f}",
