@@ -35,7 +35,7 @@ class Command:
         label: whose it is.
         images: training images, of which some may be held out.
         passes: times through them.
-        seconds: from its start to its end; imports, data and evaluation are in it.
+        seconds: from its start until the saved model is there; imports, data and evaluation are in it.
         correct: right answers of the saved model among the test images.
         peak_bytes: the largest memory of the process (VmHWM, read every 50 ms).
     """
@@ -59,7 +59,7 @@ def train_py(data: Path, images: int, passes: int, seed: int, validation: int) -
         command = [sys.executable, "train.py", "--data-dir", data, "--run-dir", Path(folder, "run")]
         command += ["--save-dir", model, "--passes", passes, "--seed", seed, "--validation-size", validation]
         command += [] if validation else ["--select-on", "test"]
-        seconds, peak, _ = _run("Paddle, train.py", command, {})
+        seconds, peak, _ = _run("Paddle, train.py", command, {}, model)
         correct = json.loads((model / "card.json").read_text())["scores"]["test"]["correct"]
     return Command("Paddle, train.py", images, passes, seconds, correct, peak)
 
@@ -67,13 +67,14 @@ def train_py(data: Path, images: int, passes: int, seed: int, validation: int) -
 def torch_script(python: Path, data: Path, images: int, passes: int, seed: int, validation: int) -> Command:
     """The PyTorch script on the same folder: channels_last, fused Adam, malloc tuned."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-m", "benchmarks.torch_script", data, Path(folder, "model.pt")]
+        model = Path(folder, "model.pt")
+        command = [python, "-m", "benchmarks.torch_script", data, model]
         command += ["--passes", passes, "--seed", seed, "--validation-size", validation]
-        seconds, peak, said = _run("PyTorch, script", command, MALLOC)
+        seconds, peak, said = _run("PyTorch, script", command, MALLOC, model)
     return Command("PyTorch, script", images, passes, seconds, int(said), peak)
 
 
-def _run(label: str, command: Sequence[object], extra: dict[str, str]) -> tuple[float, int, str]:
+def _run(label: str, command: Sequence[object], extra: dict[str, str], model: Path) -> tuple[float, int, str]:
     with tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -83,12 +84,14 @@ def _run(label: str, command: Sequence[object], extra: dict[str, str]) -> tuple[
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-        peak = 0
+        peak, seconds = 0, 0.0
         while process.returncode is None:
             peak = max(peak, peak_bytes(process.pid))
+            if not seconds and model.exists():
+                seconds = time.perf_counter() - start
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-        seconds = time.perf_counter() - start
+        seconds = seconds or time.perf_counter() - start
         said.seek(0)
         text = said.read()
     if process.returncode:

@@ -27,7 +27,7 @@ FEATURES = 5 + sum(map(len, SQUARES.values())) + 2 * sum(map(len, LINES.values()
 BLOB_WEIGHT = 0.2  # of the likelihood as a blob; 0 lets more solid shapes pass, 0.5 more letters and textures
 ACCEPTED = 0.985  # share of the validation images that count as digits
 
-MOST_FITTED = 14_000  # training images; more change nothing, and it takes about a second
+MOST_FITTED = 5_000  # training images; more change nothing, and it takes about half a second
 BLOBS = 500
 SHRINKAGE = 0.02  # part of all images' variance that is added to each digit's, so that few images are enough
 FLOOR = 1e-4  # variance of a feature that never varies
