@@ -12,7 +12,6 @@ NetworkName = Literal["conv_pool_bn", "lenet5_1998", "two_branch", "lenet5_relu"
 RecipeName = Literal["published", "published-sgd", "published-momentum", "best"]
 Optimizer = Literal["adam", "adamw", "momentum", "sgd"]
 Schedule = Literal["constant", "cosine"]
-SelectBy = Literal["loss", "error", "calibrated-loss"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ class Recipe:
         shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in document
             001; 1: file order.
         validation_size: images held out of the 60,000, the last ones in file order.
-        select_by: what makes a pass the best one: least loss, fewest errors, or least loss at the temperature that
-            suits the pass best (Guo et al. 2017), which does not mind how sure smoothed labels make a network.
+        select_by: what makes a pass the best one: least loss, or fewest errors.
         early_stopping: when to stop before `passes`; None for never.
         momentum: of the optimizer "momentum": v ← momentum · v + g, w ← w - rate · v.
         weight_decay: of the optimizer "adamw": w ← w - rate · decay · w beside Adam's step; not for biases and scales.
@@ -73,7 +71,7 @@ class Recipe:
     passes: int = 10
     shuffle_buffer: int | Literal["all"] = "all"
     validation_size: int = 5000
-    select_by: SelectBy = "loss"
+    select_by: Literal["loss", "error"] = "loss"
     early_stopping: EarlyStopping | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
@@ -145,8 +143,6 @@ _BEST = Recipe(
     schedule="cosine",
     warmup_steps=500,
     ema=0.998,
-    label_smoothing=0.05,
-    select_by="calibrated-loss",
     distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0, elastic_alpha=16.0),
 )
 # With all of that, lenet5_relu learned its training images less well than it read validation images: less decay for the

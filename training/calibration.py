@@ -56,23 +56,14 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     if not wrong.any():
         return 1.0
 
+    rows = np.arange(len(labels))
+
     def loss(log_temperature: float) -> float:
-        return loss_at(float(np.exp(log_temperature)), log_probabilities, labels)
+        right = tempered(log_probabilities, float(np.exp(log_temperature)))[rows, labels]
+        return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
-
-
-def loss_at(temperature: float, log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(label), nats, at a temperature.
-
-    Args:
-        temperature: by which the logits are divided.
-        log_probabilities: [N, 10], natural logarithm.
-        labels: [N], the right digits.
-    """
-    right = tempered(log_probabilities, temperature)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
 
 
 @dataclass(frozen=True)

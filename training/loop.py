@@ -29,7 +29,7 @@ from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
 from model.program import REMEMBERED_STEPS, NetworkChoice
 from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
-from training.calibration import card_entries, fit_temperature, loss_at
+from training.calibration import card_entries
 from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
 from training.engines import BEST, best_parameters, make_engine, under
 from training.evaluation import Scores, evaluate
@@ -337,16 +337,6 @@ class _Run:
     def _evaluate(self, subset: Subset) -> Scores:
         return evaluate(self.engine, self.image, subset, self.stop.check)
 
-    def _measure(self, chosen_on: Scores) -> float:
-        """What the best pass has least of."""
-        if self.recipe.select_by == "error":
-            return chosen_on.error
-        if self.recipe.select_by == "loss":
-            return chosen_on.loss
-        labels = (self.validation if self.settings.select_on == "validation" else self.test).labels
-        answers = chosen_on.log_probabilities
-        return loss_at(fit_temperature(answers, labels), answers, labels)
-
     def _finish_pass(self, validation: Scores | None, test: Scores) -> None:
         """Log the pass, keep its model if it is the best, save a checkpoint; whole, whatever signal comes."""
         progress = self.progress
@@ -358,7 +348,7 @@ class _Run:
         assert chosen_on is not None  # Settings refuses a run with nothing to choose on
         if not math.isfinite(chosen_on.loss):
             raise self._ran_away(f"the {self.settings.select_on} loss is {chosen_on.loss}")
-        measure = self._measure(chosen_on)
+        measure = chosen_on.loss if self.recipe.select_by == "loss" else chosen_on.error
         best = progress.best_measure is None or measure < progress.best_measure or self.settings.select_on == "last"
         self._look_at_patience(validation)
         row = self._row(validation, test, best)

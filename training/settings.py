@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
-from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, SelectBy, recipe_for
+from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from training.run import RunFolder
 
 RECIPES_OWN = "(default: the recipe's)"
@@ -90,9 +90,10 @@ class Settings:
     select_on: Literal["validation", "test", "last"] = "validation"
     """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
     last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
-    select_by: Annotated[SelectBy | None, arg(metavar="MEASURE", help_behavior_hint=RECIPES_OWN)] = None
-    """What makes a pass the best one: the least loss, the fewest errors (error), or the least loss after calibration
-    (calibrated-loss)."""
+    select_by: Annotated[Literal["loss", "error"] | None, arg(metavar="loss|error", help_behavior_hint=RECIPES_OWN)] = (
+        None
+    )
+    """What makes a pass the best one: the least loss, or the fewest errors."""
     shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all", help_behavior_hint=RECIPES_OWN)] = None
     """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
     log_every: int = 100
