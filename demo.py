@@ -32,7 +32,7 @@ GRADIO = (6, 31), (7, 0)  # from the first on, before the second; as in requirem
 class Settings:
     """Serve a page on which to draw or upload handwritten digits, see how they are read, and compare runs."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, and there is no password."""
     port: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Port to listen on; if none is given, that of the environment's GRADIO_SERVER_PORT, or the first free one from

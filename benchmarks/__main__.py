@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import arg
 
 from benchmarks.commands import Command, torch_script, train_py, write_data
 from benchmarks.contest import ContenderError, Contest, compete
@@ -41,13 +42,13 @@ class Settings:
 
     quick: bool = False
     """Only see that everything works."""
-    peers: Path | None = None
+    peers: Annotated[Path | None, arg(metavar="PYTHON", help_behavior_hint="")] = None
     """Python of the peers' environment; without it the project runs alone."""
-    only: tuple[str, ...] = ()
+    only: Annotated[tuple[str, ...], arg(metavar="PART ...", help_behavior_hint="")] = ()
     """Parts to do: matmul, training, threads, batches, networks, inference, evaluation, commands, images; else all."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for benchmarks.md, .json and .png; otherwise docs, for a quick run build."""
-    data_dir: Path | None = None
+    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with MNIST; otherwise it is looked for, and fetched."""
     passes: int = 1
     """Passes from the command to the saved model."""

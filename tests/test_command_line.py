@@ -68,7 +68,7 @@ def test_folders_whose_names_are_no_utf8(small_data: Path, script: Script, tmp_p
     assert script("train.py", "--resume", run).stdout.startswith(f"{tmp_path}/run\\udcff: this run is finished")
 
 
-@pytest.mark.parametrize("name", ["train.py", "infer.py", "compare.py"])
+@pytest.mark.parametrize("name", ["train.py", "infer.py", "compare.py", "demo.py"])
 def test_help_is_for_people(name: str, script: Script) -> None:
     result = script(name, "--help", env={**os.environ, "COLUMNS": "100"})
     assert (result.returncode, result.stderr) == (0, "")
