@@ -106,7 +106,7 @@ def _row(network: str, recipe: str, changed: str, runs: Sequence[Run]) -> str:
     best = [run.best for run in runs if run.best is not None]
     records = [RunFolder(run.folder).read_record() for run in runs]
     found = [record["environment"]["machine"] for record in records]
-    machines = {f"{machine['processor']}, {machine['cores']} cores" for machine in found}
+    machines = {f"{m['processor']}, {m['cores']} core{'s' * (m['cores'] > 1)}" for m in found}
     parameters = {f"{r['parameters']:,}" for r in records}
     seconds = mean(row.seconds for run in runs for row in run.rows)
     cells = (
