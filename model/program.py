@@ -73,7 +73,7 @@ def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
         scores = network(image)
         loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, choice.kernel)
         append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, choice.kernel)
-        minimize(loss, network.parameters(), recipe, choice.kernel)
+        minimize(loss, network.decayed(), recipe, choice.kernel)
         if recipe.ema:
             # Of the running statistics of batch normalisation too, which are parameters that no gradient changes.
             values = network.parameters()

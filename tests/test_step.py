@@ -200,7 +200,7 @@ def test_adams_agree_in_every_parameter_and_moment(optimizer: Any) -> None:
             terms = [paddle.sum(parameters[name] * gradients[f"grad_{name}"][0]) for name in shapes]
             for gradient in gradients.values():
                 gradient.stop_gradient = True
-            minimize(paddle.add_n(terms), list(parameters.values()), recipe, kernel)
+            minimize(paddle.add_n(terms), {p.name for p in parameters.values() if len(p.shape) > 1}, recipe, kernel)
             return {}
 
         rng = np.random.default_rng(2)

@@ -177,6 +177,7 @@ class LeNet51998(Network):
     """
 
     image = ImageSpec(size=32, low=-0.1, high=1.175, fit="pad")
+    undecayed = ("output.weight",)  # bitmaps are not to fade
 
     def __init__(
         self, squashing: Literal["tanh", "sigmoid"] = "tanh", train_rbf: bool = False, kernel: Kernel = "stock"

@@ -37,6 +37,12 @@ class Network(nn.Layer):
 
     image: ClassVar[ImageSpec]
     classes: ClassVar[int] = 10
+    undecayed: ClassVar[tuple[str, ...]] = ()  # weights that weight decay leaves alone, by their names in the network
+
+    def decayed(self) -> frozenset[str]:
+        """Names of the variables that weight decay is for: weights; biases and scales are those of one dimension."""
+        named = self.named_parameters()
+        return frozenset(p.name for name, p in named if len(p.shape) > 1 and name not in self.undecayed)
 
     def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
         """What a softmax makes the probabilities of, [N, ≥ 10]: the ten digits' scores, and others behind them."""

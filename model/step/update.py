@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import paddle
 from paddle import static
@@ -17,42 +17,44 @@ LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015; Paddle's defaults
 
 
-def minimize(loss: paddle.Tensor, parameters: Sequence[paddle.Tensor], recipe: Recipe, kernel: Kernel) -> None:
-    """Append the backward pass and the recipe's update of those parameters that are trainable.
+def minimize(loss: paddle.Tensor, decayed: Collection[str], recipe: Recipe, kernel: Kernel) -> None:
+    """Append the backward pass and the recipe's update of all trainable parameters.
 
     The learning rate is the variable `LEARNING_RATE`. The optimizer's state has the same names and shapes whichever
     kernel is used, so that a run can go on with the other.
+
+    Args:
+        loss: to be minimised.
+        decayed: names of the parameters that adamw decays.
+        recipe: for the optimizer.
+        kernel: which operators.
     """
     if kernel == "fused" and recipe.optimizer in ("adam", "adamw"):
-        _fused_adam(static.append_backward(loss), recipe)
+        _fused_adam(static.append_backward(loss), decayed, recipe)
     else:
-        _optimizer(parameters, recipe).minimize(loss)
+        _optimizer(decayed, recipe).minimize(loss)
 
 
-def _optimizer(parameters: Sequence[paddle.Tensor], recipe: Recipe) -> paddle.optimizer.Optimizer:
+def _optimizer(decayed: Collection[str], recipe: Recipe) -> paddle.optimizer.Optimizer:
     if recipe.optimizer == "adam":
         return paddle.optimizer.Adam(recipe.learning_rate, BETA1, BETA2, EPSILON)
     if recipe.optimizer == "adamw":
-        names = {parameter.name for parameter in parameters if _decays(parameter)}
         return paddle.optimizer.AdamW(
             recipe.learning_rate,
             BETA1,
             BETA2,
             EPSILON,
             weight_decay=recipe.weight_decay,
-            apply_decay_param_fun=names.__contains__,
+            apply_decay_param_fun=decayed.__contains__,
         )
     if recipe.optimizer == "momentum":
         return paddle.optimizer.Momentum(recipe.learning_rate, recipe.momentum)
     return paddle.optimizer.SGD(recipe.learning_rate)
 
 
-def _decays(parameter: paddle.Tensor) -> bool:
-    """Biases and scales are the parameters of one dimension, and are left alone by weight decay."""
-    return len(parameter.shape) > 1
-
-
-def _fused_adam(gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], recipe: Recipe) -> None:
+def _fused_adam(
+    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe
+) -> None:
     updated = [(parameter, gradient) for parameter, gradient in gradients if gradient is not None]
     parameters = [parameter for parameter, _ in updated]
 
@@ -74,7 +76,7 @@ def _fused_adam(gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], recipe
             "beta1": BETA1,
             "beta2": BETA2,
             "epsilon": EPSILON,
-            "decay": [recipe.weight_decay if _decays(parameter) else 0.0 for parameter in parameters],
+            "decay": [recipe.weight_decay if parameter.name in decayed else 0.0 for parameter in parameters],
         },
         in_place=["Param", "Moment1", "Moment2", "Power1", "Power2"],
     )
