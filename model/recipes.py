@@ -133,12 +133,14 @@ PUBLISHED_MOMENTUM: dict[NetworkName, Recipe] = {
 
 # What makes most of a network: chosen on validation (docs/networks.md has what each ingredient is worth). The weight
 # decay looks large, but a step takes only rate · decay = 3e-3 of a weight away; with less, in so many passes,
-# conv_pool_bn learns its images by heart, distorted or not.
+# conv_pool_bn learns its images by heart, distorted or not. (It silences some first maps, seven of twenty in one run,
+# and where their variances become tiny, the loss jumps for a pass. Sparing these weights changed nothing on validation:
+# 4974 and 4968 right of 5,000 after 40 passes, seeds 1 and 2.)
 _BEST = Recipe(
     optimizer="adamw",
     learning_rate=3e-3,
     batch_size=128,
-    passes=40,
+    passes=60,
     weight_decay=1.0,
     schedule="cosine",
     warmup_steps=500,
@@ -148,7 +150,7 @@ _BEST = Recipe(
 # With all of that, lenet5_relu learned its training images less well than it read validation images: less decay for the
 # other networks, and nothing is bent. They have had no ablation of their own.
 _BEST_OF_OTHERS = replace(
-    _BEST, weight_decay=0.1, distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0)
+    _BEST, passes=40, weight_decay=0.1, distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0)
 )
 BEST: dict[NetworkName, Recipe] = {
     "conv_pool_bn": _BEST,

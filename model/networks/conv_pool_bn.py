@@ -22,9 +22,6 @@ class ConvPoolBN(Network):
     """
 
     image = ImageSpec(size=28, low=-1.0, high=1.0)
-    # Batch normalisation undoes what decay does to the first weights, but for maps whose bias then silences them: seven
-    # of twenty in a run of the recipe best, where the variances that are divided by became tiny, and the loss jumped.
-    undecayed = ("conv1.weight",)
 
     def __init__(
         self,
