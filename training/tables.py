@@ -79,7 +79,9 @@ def changes(record: Mapping[str, Any]) -> str:
 
 def _words(value: Any) -> str:
     """A setting as on the command line."""
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def grouped(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
@@ -163,7 +165,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
         differences = [one - other for one, other in zip(errors[changed], errors[shortest], strict=True)]
         more = f"{mean(differences):+.1f} ± {stdev(differences) / len(differences) ** 0.5:.1f}"
         cells = (
-            changed.replace(shortest, "").strip() or f"whole, {shortest.strip('- ').replace('-', ' ')}",
+            f"`{own}`" if (own := changed.replace(shortest, "").strip()) else "the whole",
             ", ".join(map(str, errors[changed])),
             f"{mean(errors[changed]):.1f} ± {stdev(errors[changed]):.1f}",
             "–" if changed == shortest else more,
