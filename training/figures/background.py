@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training.events import Handler
+from training.events import Handler, Started
 from training.figures.run import Which
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
@@ -22,10 +22,17 @@ class BackgroundCurves(Handler):
     def __init__(self, folder: RunFolder, which: Which) -> None:
         self._command = [sys.executable, "-m", "training.figures", str(folder.path.resolve()), "--which", "curves"]
         self._wanted = which != "none"
+        self._passes = 0
         self._drawing: subprocess.Popen[bytes] | None = None
+
+    def on_start(self, started: Started) -> None:
+        """See Handler."""
+        self._passes = started.passes
 
     def on_pass(self, row: Row) -> None:
         """See Handler."""
+        if row.pass_number == self._passes:
+            return  # all is drawn as soon as the run is complete
         if self._wanted and (self._drawing is None or self._drawing.poll() is not None):
             # In a session of its own a Ctrl-C does not reach it; what goes wrong it says on stderr itself.
             self._drawing = subprocess.Popen(
