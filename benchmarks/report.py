@@ -243,7 +243,7 @@ def _seconds(axes: Any, commands: list[Record]) -> None:
     for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
         points = [(c["images"], c["seconds"]) for c in commands if c["label"] == label]
         axes.loglog(*zip(*points, strict=True), color=colour, marker=marker, label=label)
-    axes.set(title="One pass, from the command to the saved model", xlabel="training images", ylabel="seconds")
+    axes.set(title="One pass, command to saved model", xlabel="training images", ylabel="seconds")
     _finish(axes, sorted({command["images"] for command in commands}))
 
 
