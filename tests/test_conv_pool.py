@@ -168,6 +168,7 @@ def test_a_failing_compiler_leaves_nothing_behind(tmp_path):
     assert [path.name for path in cache.iterdir()] == ["lock"]
 
 
+@needs_compiler
 def test_a_cache_folder_that_cannot_be_made_is_a_reason_too(tmp_path):
     (tmp_path / "file").touch()
     out = child(PRINT_KERNEL, CONV_POOL_CACHE=str(tmp_path / "file" / "cache"))
