@@ -90,7 +90,7 @@ def main(stop: StopRequest) -> int:
         from model.inference import Predictor, load_model
         from recognition.lines import Page, read_lines
         from recognition.output import FORMATS, LINES_FORMATS
-        from recognition.reader import Failure, find_pictures, recognise
+        from recognition.reader import Failure, Network, find_pictures, recognise
 
         stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
         model = load_model(settings.model_dir)
@@ -104,8 +104,8 @@ def main(stop: StopRequest) -> int:
             print(header)
         failed, answer = False, None
         read = read_lines if settings.lines else recognise
-        paths = find_pictures(settings.pictures)
-        for answer in read(paths, model, predictor, workers, settings.top_k, reject_below):
+        network = Network(model, predictor, settings.top_k, reject_below)
+        for answer in read(find_pictures(settings.pictures), network, workers):
             if text := line(answer):
                 print(text)
             if isinstance(answer, Page) and annotator:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.inference import Predictor, SavedModel
 from recognition.reader import Answer, Failure, Network, source
 from recognition.workers import Rows, Workers
 
@@ -80,16 +79,8 @@ class Page:
     grey: np.ndarray
 
 
-def read_lines(
-    paths: Iterable[str],
-    model: SavedModel,
-    predictor: Predictor,
-    workers: Workers,
-    top_k: int = 3,
-    reject_below: float = 0.0,
-) -> Iterator[Page | Failure]:
+def read_lines(paths: Iterable[str], network: Network, workers: Workers) -> Iterator[Page | Failure]:
     """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`."""
-    network = Network(model, predictor, top_k, reject_below)
     for path in paths:
         found = workers.read_rows(
             source(path, workers.limits.max_bytes), lambda images: network.probabilities(images).max(axis=1)

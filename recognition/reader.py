@@ -73,25 +73,14 @@ def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
         yield from (str(error.filename) for error in unlisted)
 
 
-def recognise(
-    paths: Iterable[str],
-    model: SavedModel,
-    predictor: Predictor,
-    workers: Workers,
-    top_k: int = 3,
-    reject_below: float = 0.0,
-) -> Iterator[Answer | Failure]:
+def recognise(paths: Iterable[str], network: Network, workers: Workers) -> Iterator[Answer | Failure]:
     """Read each picture and say which digit it shows; in the order of `paths`, a chunk at a time.
 
     Args:
         paths: files, or "-" for standard input.
-        model: what `predictor` runs; its card says which picture the network takes.
-        predictor: the network.
+        network: says what they show.
         workers: read the pictures.
-        top_k: digits in an answer, 1 to 10.
-        reject_below: probability under which an answer counts as rejected.
     """
-    network = Network(model, predictor, top_k, reject_below)
     remaining = iter(paths)
     in_hand: tuple[list[str], Iterator[np.ndarray | str]] | None = None
     while True:
@@ -115,8 +104,14 @@ def _answered(paths: Sequence[str], read: Sequence[np.ndarray | str], network: N
 class Network:
     """What a saved model says of images that are made like MNIST's."""
 
-    def __init__(self, model: SavedModel, predictor: Predictor, top_k: int, reject_below: float) -> None:
-        """Take the arguments of `recognise`.
+    def __init__(self, model: SavedModel, predictor: Predictor, top_k: int = 3, reject_below: float = 0.0) -> None:
+        """Say how it is to answer.
+
+        Args:
+            model: what `predictor` runs; its card says which picture it takes.
+            predictor: computes the probabilities.
+            top_k: digits in an answer, 1 to 10.
+            reject_below: probability under which an answer counts as rejected.
 
         Raises:
             NoveltyError: what the model has to tell pictures without a digit is of another release.

@@ -16,7 +16,7 @@ from mnist.dataset import Mnist, load_mnist, network_input
 from mnist.picture import Limits
 from model.inference import Predictor, load_model
 from recognition.output import as_csv
-from recognition.reader import Answer, Failure, find_pictures, recognise
+from recognition.reader import Answer, Failure, Network, find_pictures, recognise
 from recognition.workers import Workers
 from tests.conftest import Script
 
@@ -59,7 +59,7 @@ def test_every_small_data_image_gets_the_evaluation_programs_answer(
         Image.fromarray(image).save(tmp_path / f"{number:05d}.png")
     model = load_model(small_run / "model")
     with Workers(Limits()) as workers:
-        read = list(recognise(find_pictures([str(tmp_path)]), model, Predictor(model), workers))
+        read = list(recognise(find_pictures([str(tmp_path)]), Network(model, Predictor(model)), workers))
     assert all(isinstance(answer, Answer) for answer in read)
     digits = [int(answer.digits[0][0]) for answer in read if isinstance(answer, Answer)]
     assert digits == answers_of_the_model(small_run / "model", images).argmax(axis=1).tolist()
@@ -166,7 +166,7 @@ def test_released_model_reads_mnist(mnist: Mnist) -> None:
 def test_a_missing_folder_of_pictures_is_a_failure(small_run: Path) -> None:
     model = load_model(small_run / "model")
     with Workers(Limits()) as workers:
-        answers = list(recognise(find_pictures(["no/such/folder"]), model, Predictor(model), workers))
+        answers = list(recognise(find_pictures(["no/such/folder"]), Network(model, Predictor(model)), workers))
     assert len(answers) == 1 and isinstance(answers[0], Failure)
 
 

@@ -17,7 +17,7 @@ from model.inference import Predictor, SavedModel, load_model, save_model
 from recognition.annotate import DOUBTFUL, READ, annotated
 from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
-from recognition.reader import Answer, Failure
+from recognition.reader import Answer, Failure, Network
 from recognition.workers import Workers
 from tests.conftest import ROOT, Script
 
@@ -73,7 +73,7 @@ def test_boxes_are_in_the_pixels_of_the_upright_picture(page: Path, tmp_path: Pa
     large.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photo.jpg", exif=exif)
     model = load_model(ROOT / "inference_model")
     with Workers(Limits(max_seconds=30)) as workers:
-        small, photo = read_lines([str(page), str(tmp_path / "photo.jpg")], model, Predictor(model), workers)
+        small, photo = read_lines([str(page), str(tmp_path / "photo.jpg")], Network(model, Predictor(model)), workers)
     assert isinstance(small, Page) and isinstance(photo, Page)
     assert max(photo.grey.shape) == 640 and [line.text for line in photo.lines] == ["721", "04"]
     for before, after in zip(small.lines, photo.lines, strict=True):
@@ -225,5 +225,5 @@ def test_hostile_rows_cost_no_more_than_they_may() -> None:
         for data in (*pictures, b"none"):
             found = workers.read_rows(data, lambda asked: np.repeat(predictor.probabilities(images).max(), len(asked)))
             assert isinstance(found, str) or len(found.digits) <= 100
-        (failure,) = read_lines(["no/such/file.png"], model, predictor, workers)
+        (failure,) = read_lines(["no/such/file.png"], Network(model, predictor), workers)
     assert isinstance(failure, Failure) and not failure.no_digit
