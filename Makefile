@@ -16,7 +16,7 @@ ARGS ?=
 new_venv = $(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install --quiet pip; }
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test test-long lint smoke tables bench kill-test fuzz clean
+.PHONY: help venv train test test-long test-kernels lint smoke tables bench kill-test fuzz clean
 
 help:          ## Show this.
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ test: lint   ## Style, types and the fast tests.
 
 test-long: $(VENV)/installed-test   ## The tests that take minutes.
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+test-kernels: $(VENV)/installed-test   ## The fast tests on stock operators, and again with the compiler hidden.
+	CONV_POOL_KERNEL=stock $(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
+	tests/without_compiler.sh $(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
 
 lint: $(VENV)/installed-test   ## Style and types alone.
 	$(VENV)/bin/ruff check .

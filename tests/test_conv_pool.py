@@ -28,6 +28,11 @@ PROGRAMS = ["conv_pool_sanitize", "step_sanitize"]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: there is no fused operator")
 
 
+@pytest.fixture(autouse=True)
+def _auto_is_left_to_choose(monkeypatch):
+    monkeypatch.delenv("CONV_POOL_KERNEL", raising=False)
+
+
 @pytest.fixture
 def fused() -> None:
     need_fused()
@@ -185,6 +190,15 @@ def test_a_gpu_uses_the_stock_kernel():
     assert resolve_kernel("stock", "cpu") == ("stock", "")
 
 
+def test_the_environment_says_what_auto_is(monkeypatch):
+    monkeypatch.setenv("CONV_POOL_KERNEL", "stock")
+    kernel, reason = resolve_kernel("auto", "cpu")
+    assert (kernel, reason.split(": ")[-1]) == ("stock", "CONV_POOL_KERNEL=stock")
+    monkeypatch.setenv("CONV_POOL_KERNEL", "fast")
+    with pytest.raises(UserError, match="CONV_POOL_KERNEL: expected fused or stock, got fast"):
+        resolve_kernel("auto", "cpu")
+
+
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
     """A folder with the operators' own test programs, compiled for each instruction set as build.py does."""
@@ -200,7 +214,7 @@ def sanitized(tmp_path_factory):
     units = [(Path(source).stem, SOURCES / source, []) for source in sources]
     for name, more in build.kernel_flags().items():
         units += [(f"kernels_{name}", SOURCES / "conv_pool" / "kernels.cc", more)]
-        units += [(f"matrix_{name}", SOURCES / "step" / "matrix.cc", more)]
+        units += [(f"{part}_{name}", SOURCES / "step" / f"{part}.cc", more) for part in ("matrix", "loops")]
     run_all(["g++", *flags, *more, "-c", str(source), "-o", str(work / f"{name}.o")] for name, source, more in units)
     objects = [str(work / f"{name}.o") for name, _, _ in units]
     run_all(

@@ -25,11 +25,12 @@ from common.errors import UserError, one_line
 KernelChoice = Literal["auto", "fused", "stock"]
 Report = Callable[[str], object]
 CACHE_VARIABLE = "CONV_POOL_CACHE"
+KERNEL_VARIABLE = "CONV_POOL_KERNEL"
 
 _SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "step")
 _FLAGS = ["-std=c++17", "-O3", "-fPIC", "-w"]
-# kernels.cc is compiled once per instruction set, and the library chooses among them when it runs, so that a cache
-# folder shared by different machines is right for each.
+# kernels.cc, matrix.cc and loops.cc are compiled once per instruction set, and the library chooses among them when it
+# runs, so that a cache folder shared by different machines is right for each.
 _KERNEL_FLAGS = {
     "x86_64": {
         "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
@@ -79,12 +80,20 @@ def resolve_kernel(
 ) -> tuple[Literal["fused", "stock"], str]:
     """Decide which kernel `conv_pool` is to use on a device, and load the fused one if it is that.
 
+    The environment variable CONV_POOL_KERNEL, "fused" or "stock", is what "auto" then stands for.
+
     Returns:
         The kernel, and one line that says why "auto" took the stock one; empty otherwise.
 
     Raises:
-        UserError: "fused" was asked for and cannot be had.
+        UserError: "fused" was asked for and cannot be had, or CONV_POOL_KERNEL is something else.
     """
+    if choice == "auto" and (wanted := os.environ.get(KERNEL_VARIABLE)):
+        if wanted not in ("fused", "stock"):
+            raise UserError(f"{KERNEL_VARIABLE}: expected fused or stock, got {one_line(wanted, 40)}")
+        if wanted == "stock":
+            return "stock", f"stock convolution-pooling operators, not the fused one: {KERNEL_VARIABLE}=stock"
+        choice = "fused"
     if choice == "stock":
         return "stock", ""
     reason = "it runs on the CPU only" if device == "gpu" else load_fused(report)
@@ -171,12 +180,13 @@ def _compile(compiler: str, work: Path) -> Path:
         "conv_pool": (conv_pool / "conv_pool.cc", []),
         "thread_pool": (conv_pool / "thread_pool.cc", []),
         "paddle_op": (conv_pool / "paddle_op.cc", ["-O1", *paddle_flags]),
-        "step": (step / "step.cc", ["-fno-math-errno"]),  # else no loop with a square root becomes vectors
+        "step": (step / "step.cc", []),
         "step_paddle_op": (step / "paddle_op.cc", ["-O1", *paddle_flags]),
     }
     for name, flags in kernel_flags().items():
         units[f"kernels_{name}"] = (conv_pool / "kernels.cc", flags)
         units[f"matrix_{name}"] = (step / "matrix.cc", flags)
+        units[f"loops_{name}"] = (step / "loops.cc", [*flags, "-fno-math-errno"])  # else no square root in vectors
 
     objects = [str(work / f"{name}.o") for name in units]
     _run(

@@ -4,169 +4,39 @@
 #include <cstring>
 
 #include "../conv_pool/conv_pool.h"
-#include "../conv_pool/tanh.h"
 #include "../conv_pool/thread_pool.h"
+#include "loops.h"
 #include "matrix.h"
-
-// The compiler makes one version per instruction set, and the loader takes the best that the processor has.
-#if defined(__x86_64__) && defined(__linux__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
 
 namespace step {
 namespace {
 
 using conv_pool::Turn;
 
-constexpr int kLanes = 16;
-typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
-typedef float FullVec __attribute__((vector_size(4 * kLanes)));
-
 constexpr int64_t kImagesPerUnit = 16;  // that one thread works on at a time; sums of more are made in double
 constexpr int64_t kUnit = 4096;         // elements of a parameter that one thread updates at a time
 
 inline int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
-inline const Vec& At(const float* p) { return *reinterpret_cast<const Vec*>(p); }
-inline Vec& At(float* p) { return *reinterpret_cast<Vec*>(p); }
 
-// Batch normalisation goes image by image, as the memory lies: channel by channel, it took three times as long.
-// Sums of a unit of images: [channel][two quantities][lane], combined in double afterwards.
+// Of the instruction set that the convolution-pooling operator chose.
+#if defined(__x86_64__)
+#define CHOSEN(kind)                                                \
+  (std::strcmp(conv_pool_isa(), "avx512") == 0 ? kAvx512##kind      \
+   : std::strcmp(conv_pool_isa(), "avx2") == 0 ? kAvx2##kind        \
+                                               : kGeneric##kind)
+#else
+#define CHOSEN(kind) kGeneric##kind
+#endif
 
-FOR_EACH_PROCESSOR void SumAboutShift(const BatchNorm& norm, int64_t first, int64_t past, const float* x,
-                                      const float* shift, float* sums) {
-  const int64_t area = norm.area, whole = area / kLanes * kLanes;
-  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
-    const int64_t c = i % norm.channels;
-    const float* plane = x + i * area;
-    float* to = sums + 2 * kLanes * c;
-    Vec sum = At(to), squares = At(to + kLanes);
-    for (int64_t j = 0; j < whole; j += kLanes) {
-      const Vec d = At(plane + j) - shift[c];
-      sum += d;
-      squares += d * d;
-    }
-    for (int64_t j = whole; j < area; ++j) {
-      const float d = plane[j] - shift[c];
-      sum[j - whole] += d;
-      squares[j - whole] += d * d;
-    }
-    At(to) = sum;
-    At(to + kLanes) = squares;
-  }
+const Loops& ChosenLoops() {
+  static const Loops& loops = CHOSEN(Loops);
+  return loops;
 }
 
-FOR_EACH_PROCESSOR void SumGradients(const BatchNorm& norm, int64_t first, int64_t past, const float* x,
-                                     const float* mean, const float* grad_y, float* sums) {
-  const int64_t area = norm.area, whole = area / kLanes * kLanes;
-  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
-    const int64_t c = i % norm.channels;
-    const float *plane = x + i * area, *grad = grad_y + i * area;
-    float* to = sums + 2 * kLanes * c;
-    Vec sum = At(to), products = At(to + kLanes);
-    for (int64_t j = 0; j < whole; j += kLanes) {
-      sum += At(grad + j);
-      products += At(grad + j) * (At(plane + j) - mean[c]);
-    }
-    for (int64_t j = whole; j < area; ++j) {
-      sum[j - whole] += grad[j];
-      products[j - whole] += grad[j] * (plane[j] - mean[c]);
-    }
-    At(to) = sum;
-    At(to + kLanes) = products;
-  }
-}
-
-// to = of_a[channel] * a + of_b[channel] * b + offset[channel]; without b where it is null.
-FOR_EACH_PROCESSOR void Combine(const BatchNorm& norm, int64_t first, int64_t past, const float* a, const float* of_a,
-                                const float* b, const float* of_b, const float* offset, float* to) {
-  const int64_t area = norm.area, whole = area / kLanes * kLanes;
-  for (int64_t i = first * norm.channels; i < past * norm.channels; ++i) {
-    const int64_t c = i % norm.channels, at = i * area;
-    const float factor_a = of_a[c], factor_b = b != nullptr ? of_b[c] : 0, more = offset[c];
-    if (b == nullptr) {
-      for (int64_t j = at; j < at + whole; j += kLanes) At(to + j) = At(a + j) * factor_a + more;
-      for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + more;
-    } else {
-      for (int64_t j = at; j < at + whole; j += kLanes) {
-        At(to + j) = At(a + j) * factor_a + (At(b + j) * factor_b + more);
-      }
-      for (int64_t j = at + whole; j < at + area; ++j) to[j] = a[j] * factor_a + (b[j] * factor_b + more);
-    }
-  }
-}
-
-// The last vector of a plane may reach beyond it, and is then copied.
-inline Vec LoadUpTo(const float* from, int64_t count) {
-  if (count >= kLanes) return At(from);
-  float all[kLanes] = {};
-  for (int64_t i = 0; i < count; ++i) all[i] = from[i];
-  return At(all);
-}
-
-inline void StoreUpTo(float* to, int64_t count, Vec v) {
-  if (count >= kLanes) {
-    At(to) = v;
-  } else {
-    for (int64_t i = 0; i < count; ++i) to[i] = v[i];
-  }
-}
-
-FOR_EACH_PROCESSOR void SquashImages(const Squash& squash, int64_t first, int64_t past, const float* x,
-                                     const float* coefficient, const float* bias, float* y) {
-  for (int64_t i = first * squash.channels; i < past * squash.channels; ++i) {
-    const int64_t c = i % squash.channels;
-    const float factor = squash.slope * coefficient[c], more = squash.slope * bias[c];
-    for (int64_t j = 0; j < squash.area; j += kLanes) {
-      const int64_t at = i * squash.area + j;
-      const FullVec t = TanhOf<FullVec, IntVec>(LoadUpTo(x + at, squash.area - j) * factor + more);
-      StoreUpTo(y + at, squash.area - j, t * squash.amplitude + squash.offset);
-    }
-  }
-}
-
-FOR_EACH_PROCESSOR void SquashGradients(const Squash& squash, int64_t first, int64_t past, const float* x,
-                                        const float* coefficient, const float* y, const float* grad_y, float* grad_x,
-                                        float* sums) {
-  const float steepness = squash.slope * squash.amplitude, per_amplitude = 1 / squash.amplitude;
-  for (int64_t i = first * squash.channels; i < past * squash.channels; ++i) {
-    const int64_t c = i % squash.channels;
-    float* to = sums + 2 * kLanes * c;
-    Vec sum = At(to), products = At(to + kLanes);
-    for (int64_t j = 0; j < squash.area; j += kLanes) {
-      const int64_t at = i * squash.area + j, count = squash.area - j;
-      const Vec t = (LoadUpTo(y + at, count) - squash.offset) * per_amplitude;
-      const Vec grad = LoadUpTo(grad_y + at, count) * (steepness * (1 - t * t));  // 0 beyond the plane, as grad_y
-      StoreUpTo(grad_x + at, count, grad * coefficient[c]);
-      sum += grad;
-      products += grad * LoadUpTo(x + at, count);
-    }
-    At(to) = sum;
-    At(to + kLanes) = products;
-  }
-}
-
-FOR_EACH_PROCESSOR void Update(const Adam& adam, const Parameter& p, float rate, float epsilon, float shrink,
-                               int64_t begin, int64_t end) {
-  // The compiler makes vectors of this loop: nothing here depends on another element.
-  float *__restrict value = p.value, *__restrict moment1 = p.moment1, *__restrict moment2 = p.moment2;
-  const float* __restrict gradient = p.gradient;
-  for (int64_t i = begin; i < end; ++i) {
-    const float g = gradient[i];
-    const float m = adam.beta1 * moment1[i] + (1 - adam.beta1) * g;
-    const float v = adam.beta2 * moment2[i] + (1 - adam.beta2) * g * g;
-    moment1[i] = m;
-    moment2[i] = v;
-    value[i] = value[i] * shrink - rate * (m / (__builtin_sqrtf(v) + epsilon));
-  }
-}
-
-FOR_EACH_PROCESSOR void Average(float rate, int64_t begin, int64_t end, const float* __restrict value,
-                                float* __restrict average) {
-  for (int64_t i = begin; i < end; ++i) average[i] += rate * (value[i] - average[i]);
+const MatrixKernels& ChosenMatrix() {
+  static const MatrixKernels& matrix = CHOSEN(Matrix);
+  return matrix;
 }
 
 // body(i, begin, end) for pieces of `count` arrays, all at once: a single array would not be worth the threads' wake.
@@ -186,7 +56,7 @@ class ChannelSums {
  public:
   ChannelSums(Turn& turn, int64_t images, int64_t channels)
       : turn_(turn), images_(images), channels_(channels), units_(CeilDiv(images, kImagesPerUnit)),
-        of_unit_(2 * kLanes * channels), sums_(turn->Scratch(units_ * of_unit_ + 3 * channels)) {
+        of_unit_(2 * kSumLanes * channels), sums_(turn->Scratch(units_ * of_unit_ + 3 * channels)) {
     std::memset(sums_, 0, units_ * of_unit_ * sizeof(float));
   }
   float* ForChannels(int64_t number) { return sums_ + units_ * of_unit_ + number * channels_; }
@@ -200,8 +70,8 @@ class ChannelSums {
   double Total(int64_t channel, int64_t quantity) const {
     double total = 0;
     for (int64_t unit = 0; unit < units_; ++unit) {
-      const float* lanes = sums_ + unit * of_unit_ + (2 * channel + quantity) * kLanes;
-      for (int lane = 0; lane < kLanes; ++lane) total += lanes[lane];
+      const float* lanes = sums_ + unit * of_unit_ + (2 * channel + quantity) * kSumLanes;
+      for (int lane = 0; lane < kSumLanes; ++lane) total += lanes[lane];
     }
     return total;
   }
@@ -211,14 +81,6 @@ class ChannelSums {
   int64_t images_, channels_, units_, of_unit_;
   float* sums_;
 };
-
-const MatrixKernels& ChosenMatrix() {
-#if defined(__x86_64__)
-  if (std::strcmp(conv_pool_isa(), "avx512") == 0) return kAvx512Matrix;
-  if (std::strcmp(conv_pool_isa(), "avx2") == 0) return kAvx2Matrix;
-#endif
-  return kGenericMatrix;
-}
 
 constexpr int64_t kRowsPerUnit = 48;  // a multiple of every tile's rows
 
@@ -278,7 +140,7 @@ void SquashForward(const Squash& squash, const float* x, const float* coefficien
   Turn turn;
   ChannelSums units(turn, squash.images, squash.channels);
   units.ForUnits([&](int64_t first, int64_t past, float*) {
-    SquashImages(squash, first, past, x, coefficient, bias, y);
+    ChosenLoops().squash(squash, first, past, x, coefficient, bias, y);
   });
 }
 
@@ -287,7 +149,7 @@ void SquashBackward(const Squash& squash, const float* x, const float* coefficie
   Turn turn;
   ChannelSums sums(turn, squash.images, squash.channels);
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    SquashGradients(squash, first, past, x, coefficient, y, grad_y, grad_x, of_unit);
+    ChosenLoops().squash_gradients(squash, first, past, x, coefficient, y, grad_y, grad_x, of_unit);
   });
   for (int64_t c = 0; c < squash.channels; ++c) {
     grad_bias[c] = static_cast<float>(sums.Total(c, 0));
@@ -308,7 +170,7 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
     shift[c] = static_cast<float>(sum / norm.area);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    SumAboutShift(norm, first, past, x, shift, of_unit);
+    ChosenLoops().sum_about_shift(norm, first, past, x, shift, of_unit);
   });
   for (int64_t c = 0; c < norm.channels; ++c) {
     const double from_shift = sums.Total(c, 0) / count, mean = shift[c] + from_shift;
@@ -321,7 +183,7 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
     offset[c] = static_cast<float>(bias[c] - mean * factor[c]);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float*) {
-    Combine(norm, first, past, x, factor, nullptr, nullptr, offset, y);
+    ChosenLoops().combine(norm, first, past, x, factor, nullptr, nullptr, offset, y);
   });
 }
 
@@ -335,7 +197,7 @@ void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale
   ChannelSums sums(turn, norm.images, norm.channels);
   float *of_grad = sums.ForChannels(0), *of_x = sums.ForChannels(1), *offset = sums.ForChannels(2);
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    SumGradients(norm, first, past, x, saved_mean, grad_y, of_unit);
+    ChosenLoops().sum_gradients(norm, first, past, x, saved_mean, grad_y, of_unit);
   });
   for (int64_t c = 0; c < norm.channels; ++c) {
     const double sum = sums.Total(c, 0), product = sums.Total(c, 1), slope = saved_slope[c];
@@ -347,7 +209,7 @@ void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale
     offset[c] = static_cast<float>(-factor * sum / count - factor_of_x * saved_mean[c]);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float*) {
-    Combine(norm, first, past, grad_y, of_grad, x, of_x, offset, grad_x);
+    ChosenLoops().combine(norm, first, past, grad_y, of_grad, x, of_x, offset, grad_x);
   });
 }
 
@@ -397,7 +259,7 @@ void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters
     const Parameter& p = parameters[i];
     const float correction = std::sqrt(1 - *p.power2);
     const float rate = learning_rate * correction / (1 - *p.power1);
-    Update(adam, p, rate, adam.epsilon * correction, 1 - learning_rate * p.decay, begin, end);
+    ChosenLoops().update(adam, p, rate, adam.epsilon * correction, 1 - learning_rate * p.decay, begin, end);
   });
   for (int64_t i = 0; i < count; ++i) {
     *parameters[i].power1 *= adam.beta1;
@@ -407,7 +269,7 @@ void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters
 
 void MoveAverages(float rate, const Averaged* averages, int64_t count) {
   ForPieces(count, [&](int64_t i) { return averages[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
-    Average(rate, begin, end, averages[i].value, averages[i].average);
+    ChosenLoops().average(rate, begin, end, averages[i].value, averages[i].average);
   });
 }
 
