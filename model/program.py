@@ -78,7 +78,7 @@ def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
             # Of the running statistics of batch normalisation too, which are parameters that no gradient changes.
             values = network.parameters()
             averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
-            move_averages(averages, values, recipe.ema, choice.kernel)
+            move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, choice.kernel)
         return _value(programs, network, [image, label], {})
 
 
@@ -125,6 +125,7 @@ RECENT = "recent"  # [REMEMBERED_STEPS, 2]: loss and accuracy of the latest step
 REMEMBERED_STEPS = 32
 
 AVERAGE = "_average"  # suffix of the variables that hold the moving averages of the parameters
+AVERAGED = "averaged"  # [1]: how many steps have moved them
 
 
 @contextmanager

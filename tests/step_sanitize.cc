@@ -156,7 +156,7 @@ bool CheckSoftmax(const step::Softmax& softmax, float size) {
 
 // Three steps of Adam with decay on parameters of these sizes, which moving averages follow.
 bool CheckUpdate(const std::vector<int64_t>& sizes) {
-  const float rate = 0.01f, decay = 0.1f, follow = 0.3f;
+  const float rate = 0.01f, decay = 0.1f, average_decay = 0.15f;
   const step::Adam adam = {0.9f, 0.999f, 1e-8f};
   struct State {
     Floats value, moment1, moment2, average;
@@ -164,6 +164,7 @@ bool CheckUpdate(const std::vector<int64_t>& sizes) {
     float power1 = 0.9f, power2 = 0.999f;
   };
   std::vector<State> states(sizes.size());
+  float updates = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {
     State& s = states[i];
     s.value = Draw(sizes[i]);
@@ -183,7 +184,8 @@ bool CheckUpdate(const std::vector<int64_t>& sizes) {
       averages.push_back({sizes[i], s.value.data(), s.average.data()});
     }
     step::AdamStep(adam, rate, parameters.data(), parameters.size());
-    step::MoveAverages(follow, averages.data(), averages.size());
+    step::MoveAverages(average_decay, &updates, averages.data(), averages.size());
+    const double follow = std::fmax(1 - double{average_decay}, 9.0 / (9 + t));
     for (size_t i = 0; i < sizes.size(); ++i) {
       State& s = states[i];
       for (int64_t j = 0; j < sizes[i]; ++j) {

@@ -146,17 +146,20 @@ def test_state_of_another_network_is_refused() -> None:
 
 
 def test_weight_average_is_what_is_scored_and_saved(batch: tuple[np.ndarray, np.ndarray]) -> None:
-    """After each step the average moves by 1 - decay towards the weights; NumPy does the same sum."""
+    """After each step the average moves towards the weights, at first by 9 / (9 + t) of the way, then by 1 - decay."""
+    decay = 0.32
     plain, averaged = (
         engine(),
-        PaddleEngine(NetworkChoice("conv_pool_bn"), dataclasses.replace(RECIPE, ema=0.9), choose_device("cpu"), 1),
+        PaddleEngine(NetworkChoice("conv_pool_bn"), dataclasses.replace(RECIPE, ema=decay), choose_device("cpu"), 1),
     )
     expected = plain.parameters()
     assert digest(expected) == digest(averaged.parameters())
-    for _ in range(5):
+    for t in range(1, 7):
         for trained in (plain, averaged):
             trained.train_step(*batch, 1e-2)
-        expected = {name: 0.9 * expected[name] + 0.1 * value for name, value in plain.parameters().items()}
+        rate = max(9 / (9 + t), 1 - decay)
+        expected = {name: value + (1 - rate) * (expected[name] - value) for name, value in plain.parameters().items()}
+    assert rate == 1 - decay
     for name, value in averaged.parameters().items():
         assert np.allclose(value, expected[name], atol=1e-6), name
     plain.load_parameters(averaged.parameters())

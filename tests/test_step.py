@@ -163,7 +163,8 @@ def test_a_class_that_is_impossible_costs_nothing_unless_labels_are_smoothed() -
         np.testing.assert_allclose(grad, [[1.5, -1.5, 0]], atol=1e-6)
 
 
-def test_recent_rows_and_averages_agree() -> None:
+@pytest.mark.parametrize("decay", [0.05, 0.9])
+def test_recent_rows_and_averages_agree(decay: float) -> None:
     row, recent, average, value = normal((1, 2), (4, 2), (70, 70), (70, 70))
 
     def results(kernel: Any) -> dict[str, np.ndarray]:
@@ -171,7 +172,8 @@ def test_recent_rows_and_averages_agree() -> None:
             append_to_recent(variable("recent", recent.shape, 0.0), paddle.reshape(row, [2]), kernel)
             names = ("average", "single")
             averages = [variable(name, shape, 0.0) for name, shape in zip(names, ((70, 70), (1,)), strict=True)]
-            move_averages(averages, [parameter(value, "v"), parameter(value[0, :1], "w")], 0.9, kernel)
+            updates = variable("updates", [1], 0.0)
+            move_averages(averages, [parameter(value, "v"), parameter(value[0, :1], "w")], updates, decay, kernel)
             return {}
 
         values = small_program(program, {"row": row})
@@ -182,6 +184,7 @@ def test_recent_rows_and_averages_agree() -> None:
 
     stock, fused = results("stock"), results("fused")
     np.testing.assert_array_equal(fused["recent"], [*recent[1:], row[0]])
+    assert fused["updates"] == 1
     for name in stock:
         assert_close(fused[name], stock[name], name)
 

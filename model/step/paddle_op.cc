@@ -174,12 +174,12 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
   step::AdamStep({beta1, beta2, epsilon}, *learning_rate.data<float>(), all.data(), all.size());
 }
 
-void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, float rate) {
+void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, Tensor& updates, float decay) {
   std::vector<step::Averaged> all;
   for (size_t i = 0; i < averages.size(); ++i) {
     all.push_back({values[i].numel(), values[i].data<float>(), averages[i].data<float>()});
   }
-  step::MoveAverages(rate, all.data(), all.size());
+  step::MoveAverages(decay, updates.data<float>(), all.data(), all.size());
 }
 
 // Shifts recent [R, L] by one row and puts row [L] at its end.
@@ -268,10 +268,10 @@ PD_BUILD_OP(fused_adam_step)
     .SetKernelFn(PD_KERNEL(AdamStep));
 
 PD_BUILD_OP(fused_average)
-    .Inputs({paddle::Vec("Average"), paddle::Vec("Value")})
-    .Outputs({paddle::Vec("AverageOut")})
-    .Attrs({"rate: float"})
-    .SetInplaceMap(Names{{paddle::Vec("Average"), paddle::Vec("AverageOut")}})
+    .Inputs({paddle::Vec("Average"), paddle::Vec("Value"), "Updates"})
+    .Outputs({paddle::Vec("AverageOut"), "UpdatesOut"})
+    .Attrs({"decay: float"})
+    .SetInplaceMap(Names{{paddle::Vec("Average"), paddle::Vec("AverageOut")}, {"Updates", "UpdatesOut"}})
     .SetKernelFn(PD_KERNEL(MoveAverages));
 
 PD_BUILD_OP(fused_remember)

@@ -267,7 +267,9 @@ void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters
   }
 }
 
-void MoveAverages(float rate, const Averaged* averages, int64_t count) {
+void MoveAverages(float decay, float* updates, const Averaged* averages, int64_t count) {
+  *updates += 1;
+  const float rate = std::fmax(1 - decay, 9 / (9 + *updates));
   ForPieces(count, [&](int64_t i) { return averages[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
     ChosenLoops().average(rate, begin, end, averages[i].value, averages[i].average);
   });

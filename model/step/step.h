@@ -88,7 +88,9 @@ struct Averaged {
   float* average;
 };
 
-// average += rate * (value - average)
-void MoveAverages(float rate, const Averaged* averages, int64_t count);
+// average += rate * (value - average), where update t = 1, 2, … has rate = max(1 - decay, 9 / (9 + t)): while updates are
+// few, the average is of about the last ninth of them, so that it soon forgets where it began (as
+// tf.train.ExponentialMovingAverage with num_updates). updates: t - 1; moved on.
+void MoveAverages(float decay, float* updates, const Averaged* averages, int64_t count);
 
 }  // namespace step

@@ -83,15 +83,34 @@ def _fused_adam(
 
 
 def move_averages(
-    averages: Sequence[paddle.Tensor], values: Sequence[paddle.Tensor], decay: float, kernel: Kernel
+    averages: Sequence[paddle.Tensor],
+    values: Sequence[paddle.Tensor],
+    updates: paddle.Tensor,
+    decay: float,
+    kernel: Kernel,
 ) -> None:
-    """Move each average by 1 - `decay` towards its value."""
-    rate = 1 - decay
+    """Move each average towards its value, by 1 - `decay` of the way; by 9 / (9 + t), as long as that is more.
+
+    By these first updates t the average soon forgets the random weights from which it started; so does TensorFlow's
+    tf.train.ExponentialMovingAverage with `num_updates`.
+
+    Args:
+        averages: variables that outlive a step.
+        values: what they follow.
+        updates: [1], such a variable too: how many there have been, 0 at first.
+        decay: 0 to less than 1.
+        kernel: which operators.
+    """
     if kernel == "fused":
         fused_op(
-            "fused_average", {"Average": averages, "Value": values}, attributes={"rate": rate}, in_place=["Average"]
+            "fused_average",
+            {"Average": averages, "Value": values, "Updates": updates},
+            attributes={"decay": decay},
+            in_place=["Average", "Updates"],
         )
         return
+    paddle.assign(updates + 1, output=updates)
+    rate = paddle.clip(9 / (9 + updates), min=1 - decay)
     for average, value in zip(averages, values, strict=True):
         # Not average * decay + value * rate, whose factors, rounded, do not add up to 1: at 0.998 they miss it by
         # enough to make one that stands still 1.3e-5 larger.
