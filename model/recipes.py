@@ -57,7 +57,8 @@ class Recipe:
         early_stopping: when to stop before `passes`; None for never.
         momentum: of the optimizer "momentum": v ← momentum · v + g, w ← w - rate · v.
         weight_decay: of the optimizer "adamw": w ← w - rate · decay · w beside Adam's step; not for biases and scales.
-        schedule: of the learning rate, after the warm-up: constant, or half a cosine down to 0.
+        schedule: of the learning rate, after the warm-up: constant, or half a cosine down to `final_rate`.
+        final_rate: of "cosine": the share of the learning rate that is left at its end.
         warmup_steps: steps in which the learning rate rises from 0 in a straight line.
         ema: decay per step of an exponential moving average of the weights, which is then what is scored and saved;
             0 for none.
@@ -76,6 +77,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    final_rate: float = 0.0
     warmup_steps: int = 0
     ema: float = 0.0
     label_smoothing: float = 0.0
@@ -84,6 +86,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.weight_decay and self.optimizer != "adamw":
             raise UsageError(f"--weight-decay {self.weight_decay:g}: expected --optimizer adamw, got {self.optimizer}")
+        if not 0 <= self.final_rate <= 1:
+            raise UsageError(f"--final-rate {self.final_rate:g}: expected 0 to 1")
+        if self.final_rate and self.schedule != "cosine":
+            raise UsageError(f"--final-rate {self.final_rate:g}: expected --schedule cosine, got {self.schedule}")
         if self.warmup_steps < 0:
             raise UsageError(f"--warmup-steps {self.warmup_steps}: expected at least 0")
         if not 0 <= self.weight_decay < math.inf:
@@ -187,11 +193,12 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
     Args:
         recipe: with the schedule.
         step: of the run, from 0.
-        total_steps: of the run; a cosine would reach 0 at the step after the last.
+        total_steps: of the run; a cosine would reach its end at the step after the last.
     """
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     if recipe.schedule == "constant":
         return recipe.learning_rate
     done = (step - recipe.warmup_steps) / (total_steps - recipe.warmup_steps)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return recipe.learning_rate * (recipe.final_rate + (1 - recipe.final_rate) * cosine)

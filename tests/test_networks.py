@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -450,6 +451,13 @@ def test_learning_rate_of_each_step() -> None:
     assert rates[8] == pytest.approx(0.2)
     assert rates[11] == pytest.approx(0.2 * (1 + math.cos(math.pi * 7 / 8))) and rates[11] > 0
     assert learning_rate(recipe, 12, 12) == pytest.approx(0)
+    to_a_tenth = replace(recipe, final_rate=0.1)
+    assert learning_rate(to_a_tenth, 4, 12) == pytest.approx(0.4)
+    assert learning_rate(to_a_tenth, 8, 12) == pytest.approx(0.22)
+    assert learning_rate(to_a_tenth, 12, 12) == pytest.approx(0.04)
+    for wrong in ({"final_rate": 1.5}, {"final_rate": 0.1, "schedule": "constant"}):
+        with pytest.raises(UsageError, match="--final-rate"):
+            replace(recipe, **wrong)
 
 
 def test_published_recipes_are_the_sheets() -> None:

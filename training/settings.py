@@ -42,7 +42,9 @@ class Settings:
     learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
     """Step size at its largest."""
     schedule: Annotated[Schedule | None, arg(metavar="NAME", help_behavior_hint=RECIPES_OWN)] = None
-    """Of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+    """Of the learning rate after the warm-up: constant, or half a cosine down to the final rate."""
+    final_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
+    """Share of the learning rate that is left at the end of the cosine."""
     warmup_steps: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
     """Steps in which the learning rate rises from 0."""
     weight_decay: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
