@@ -181,13 +181,96 @@ def test_a_cache_folder_that_cannot_be_made_is_a_reason_too(tmp_path):
     assert "Not a directory" in out
 
 
-def test_a_gpu_uses_the_stock_kernel():
+def cut_off(library):
+    os.truncate(library, 300_000)
+
+
+def alter(library):
+    data = bytearray(library.read_bytes())
+    data[len(data) // 2] ^= 1
+    library.write_bytes(data)
+
+
+def empty(library):
+    library.write_bytes(b"")
+
+
+def make_a_folder_of(library):
+    library.unlink()
+    library.mkdir()
+    (library / "file").touch()
+
+
+@pytest.fixture
+def cache(fused, tmp_path, monkeypatch):
+    """A cache folder that holds the library, and a compiler, of two words, that has the library ready."""
+    path = build._library(print)
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"while [ $1 != -o ]; do shift; done\nexec cp '{path}' $2\n")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    shutil.copy(path, folder)
+    monkeypatch.setenv("CONV_POOL_CACHE", str(folder))
+    monkeypatch.setenv("CXX", f"sh '{compiler}'")
+    return folder
+
+
+@pytest.mark.parametrize("damage", [cut_off, alter, empty, make_a_folder_of])
+def test_a_damaged_library_is_compiled_again(damage, cache):
+    library = build._library(pytest.fail)
+    whole = library.read_bytes()
+    damage(library)
+    lines = []
+    assert build._library(lines.append) == library
+    assert library.read_bytes()[: len(whole)] == whole
+    (line,) = lines
+    assert line.startswith(
+        "compiling the fused convolution-pooling operator, again, for the one in the cache is damaged"
+    )
+    assert build._library(pytest.fail) == library
+
+
+def test_a_damaged_library_without_compiler_is_a_reason_for_the_stock_kernel(cache):
+    cut_off(build._library(pytest.fail))
+    out = child(PRINT_KERNEL, PATH="", CXX="")
+    assert out.startswith("('stock', ")
+    assert out.count("\n") == 1
+    assert "no C++ compiler" in out
+
+
+def test_what_a_killed_compilation_left_is_removed(cache):
+    library = build._library(pytest.fail)
+    library.unlink()
+    (cache / ".tmp-killed").mkdir()
+    (cache / ".tmp-killed" / "step.o").touch()
+    build._library(print)
+    assert {path.name for path in cache.iterdir()} == {library.name, "lock"}
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("missing-compiler -m64", "no C\\+\\+ compiler missing-compiler, which CXX names, on PATH"),
+        ("'g++", "CXX: expected a command, got 'g\\+\\+: No closing quotation"),
+    ],
+)
+def test_a_compiler_that_is_not_there_is_named(command, reason, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONV_POOL_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", command)
+    with pytest.raises(build._BuildError, match=reason):
+        build._library(pytest.fail)
+
+
+def test_a_gpu_uses_the_stock_kernel(monkeypatch):
     kernel, reason = resolve_kernel("auto", "gpu")
     assert kernel == "stock"
     assert "CPU" in reason
     with pytest.raises(UserError, match="--kernel fused"):
         resolve_kernel("fused", "gpu")
     assert resolve_kernel("stock", "cpu") == ("stock", "")
+    monkeypatch.setenv("CONV_POOL_KERNEL", "fused")
+    with pytest.raises(UserError, match=r"^CONV_POOL_KERNEL=fused: "):
+        resolve_kernel("auto", "gpu")
 
 
 def test_the_environment_says_what_auto_is(monkeypatch):

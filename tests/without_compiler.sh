@@ -14,4 +14,5 @@ for folder in "${folders[@]}"; do
 		esac
 	done
 done
+unset CC CXX
 PATH="$hidden/bin" CONV_POOL_CACHE="$hidden/cache" "$@"

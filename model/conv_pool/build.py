@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import paddle
 import platformdirs
 
 from common.errors import UserError, one_line
+from common.files import remove_leftovers, sha256, write_file
 
 KernelChoice = Literal["auto", "fused", "stock"]
 Report = Callable[[str], object]
@@ -40,6 +42,7 @@ _KERNEL_FLAGS = {
 }
 _USUAL_SECONDS = 10
 _LONGEST_SECONDS = 600
+_WORK_PREFIX = ".tmp-"
 
 
 class _BuildError(Exception):
@@ -88,19 +91,20 @@ def resolve_kernel(
     Raises:
         UserError: "fused" was asked for and cannot be had, or CONV_POOL_KERNEL is something else.
     """
+    asked_by = f"--kernel {choice}"
     if choice == "auto" and (wanted := os.environ.get(KERNEL_VARIABLE)):
         if wanted not in ("fused", "stock"):
             raise UserError(f"{KERNEL_VARIABLE}: expected fused or stock, got {one_line(wanted, 40)}")
         if wanted == "stock":
             return "stock", f"stock convolution-pooling operators, not the fused one: {KERNEL_VARIABLE}=stock"
-        choice = "fused"
+        choice, asked_by = "fused", f"{KERNEL_VARIABLE}=fused"
     if choice == "stock":
         return "stock", ""
     reason = "it runs on the CPU only" if device == "gpu" else load_fused(report)
     if not reason:
         return "fused", ""
     if choice == "fused":
-        raise UserError(f"--kernel fused: the fused convolution-pooling operator is not available: {reason}")
+        raise UserError(f"{asked_by}: the fused convolution-pooling operator is not available: {reason}")
     return "stock", f"stock convolution-pooling operators, not the fused one: {reason}"
 
 
@@ -135,18 +139,53 @@ def _library(report: Report) -> Path:
         raise _BuildError(f"it is made for Linux, not for {sys.platform}")
     folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "conv_pool")
     path = folder / f"conv_pool-{_digest()}.so"
-    if path.exists():
+    if _is_whole(path):
         return path
-    compiler = shutil.which(os.environ.get("CXX") or "g++")
-    if compiler is None:
-        raise _BuildError("it must be compiled first, and there is no C++ compiler g++ on PATH; install one")
+    compiler = _compiler()
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder / "lock", report):
-        if not path.exists():
-            report(f"compiling the fused convolution-pooling operator, once (about {_USUAL_SECONDS} s): {compiler}")
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as work:
-                _compile(compiler, Path(work)).replace(path)
+        if not _is_whole(path):
+            once = "again, for the one in the cache is damaged" if path.exists() else "once"
+            command = one_line(shlex.join(compiler))
+            report(f"compiling the fused convolution-pooling operator, {once} (about {_USUAL_SECONDS} s): {command}")
+            _remove_remains(folder)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=_WORK_PREFIX) as work:
+                library = _compile(compiler, Path(work)).read_bytes()
+            if path.is_dir():
+                shutil.rmtree(path)
+            write_file(path, library + sha256(library).encode())
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library ends with the SHA-256 of what is before it, as `_library` wrote it; loaders ignore that end.
+
+    Of one that was cut off, the system ends the process that loads it (SIGBUS); one with a changed byte may compute
+    anything.
+    """
+    data = path.read_bytes() if path.is_file() else b""
+    return data[-64:] == sha256(data[:-64]).encode()
+
+
+def _compiler() -> list[str]:
+    """The command that CXX of the environment names, such as "ccache g++", or g++."""
+    variable = os.environ.get("CXX", "")
+    try:
+        command = shlex.split(variable) or ["g++"]
+    except ValueError as error:
+        raise _BuildError(f"CXX: expected a command, got {one_line(variable, 80)}: {error}") from error
+    program = shutil.which(command[0])
+    if program is None:
+        named = f"{one_line(command[0], 80)}, which CXX names," if variable else "g++"
+        raise _BuildError(f"it must be compiled first, and there is no C++ compiler {named} on PATH; install one")
+    return [program, *command[1:]]
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove what killed compilations left; whoever holds the lock knows that no other is at work."""
+    remove_leftovers(folder)
+    for work in folder.glob(f"{_WORK_PREFIX}*"):
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _digest() -> str:
@@ -171,7 +210,7 @@ def _only_one(path: Path, report: Report) -> Iterator[None]:
         yield
 
 
-def _compile(compiler: str, work: Path) -> Path:
+def _compile(compiler: list[str], work: Path) -> Path:
     """Compile everything at once, one process per file and instruction set; link in `work`."""
     root = Path(paddle.__file__).parent
     paddle_flags = [f"-I{root}/include", f"-I{root}/include/third_party", "-DPADDLE_WITH_CUSTOM_KERNEL"]
@@ -191,14 +230,14 @@ def _compile(compiler: str, work: Path) -> Path:
     objects = [str(work / f"{name}.o") for name in units]
     _run(
         *(
-            [compiler, *_FLAGS, *flags, "-c", str(source), "-o", target]
+            [*compiler, *_FLAGS, *flags, "-c", str(source), "-o", target]
             for (source, flags), target in zip(units.values(), objects, strict=True)
         )
     )
     library = work / "conv_pool.so"
     # Paddle's library is in the process already; naming it here is what makes its symbols visible to this one.
     link = [f"-L{root}/base", f"-Wl,-rpath,{root}/base", f"-Wl,-rpath-link,{root}/libs", "-l:libpaddle.so", "-pthread"]
-    _run([compiler, "-shared", "-o", str(library), *objects, *link])
+    _run([*compiler, "-shared", "-o", str(library), *objects, *link])
     return library
 
 
