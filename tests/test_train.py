@@ -6,18 +6,27 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
 from common.files import sha256
-from mnist.dataset import Subset, load_mnist
+from mnist.dataset import Mnist, Subset, load_mnist
+from model.device import choose_device
 from model.inference import Predictor, load_model
 from model.networks import NETWORKS
+from model.program import NetworkChoice
 from model.recipes import PUBLISHED, Distortions, EarlyStopping, learning_rate
+from reference.engine import NumpyEngine
+from reference.networks import NETWORKS as NUMPY_NETWORKS
+from reference.networks import lenet5_numpy
+from reference.optimizers import SGD
 from tests.conftest import Script
-from training.checkpoint import load_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.engines import EngineName, make_engine, start_from
 from training.evaluation import evaluate
 from training.events import Handler
 from training.loop import train
@@ -237,19 +246,105 @@ def test_numpy_engine_trains_and_publishes_a_model_that_paddle_reads(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["engine"] == "numpy"
 
 
-def test_weights_move_from_one_engine_to_the_other(small_data: Path, tmp_path: Path) -> None:
-    """Paddle begins where NumPy ended: its first loss is that of NumPy's weights on the same batch."""
-    common = {"network": "lenet5_numpy", "data_dir": small_data, "validation_size": 560, "passes": 1}
-    train(Settings(**common, engine="numpy", save_dir=tmp_path / "model"), RunFolder(tmp_path / "numpy"))
-    first: dict[str, float] = {}
-    for engine in ("numpy", "paddle"):
-        listener = _Listener()
-        settings = Settings(**common, engine=engine, init_from=tmp_path / "numpy", save_dir=tmp_path / "model")
-        train(settings, RunFolder(tmp_path / f"from_numpy_{engine}"), [listener])
-        first[engine] = listener.steps[0].loss
-    assert first["numpy"] == pytest.approx(first["paddle"], rel=1e-5)
-    rows, _ = read_results(tmp_path / "numpy" / "results.csv")
-    assert first["paddle"] < rows[0].train_loss
+def few(data: Mnist) -> Mnist:
+    """Of a data set, 320 images to train on and 64 to hold out, and 64 to test on."""
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[:384],
+        train_labels=data.train_labels[:384],
+        test_images=data.test_images[:64],
+        test_labels=data.test_labels[:64],
+    )
+
+
+@pytest.mark.parametrize("network", NUMPY_NETWORKS)
+@pytest.mark.parametrize("source", get_args(EngineName))
+def test_weights_move_between_the_engines(network: str, source: EngineName, mnist: Mnist, tmp_path: Path) -> None:
+    """Whichever trained a run, both begin with the scores that it ended with."""
+    data = few(mnist)
+    own = Settings(network=network, engine=source, validation_size=64, passes=1, save_dir=tmp_path / "model")
+    train(own, RunFolder(tmp_path / "run"), data=data)
+    (row,) = read_results(tmp_path / "run" / "results.csv")[0]
+    for name in get_args(EngineName):
+        engine = make_engine(name, NetworkChoice(network), own.resolved_recipe(), choose_device("cpu"), seed=2)
+        assert start_from(engine, tmp_path / "run") == []
+        scores = evaluate(engine, NETWORKS[network].image, Subset(data.test_images, data.test_labels))
+        assert (scores.loss, scores.correct) == (pytest.approx(row.test_loss, rel=1e-5), row.test_correct)
+
+
+@pytest.fixture(scope="module")
+def tiny_run(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of lenet5_numpy with two checkpoints."""
+    folder = tmp_path_factory.mktemp("tiny")
+    settings = Settings(network="lenet5_numpy", validation_size=64, passes=2, save_dir=folder / "model")
+    train(settings, RunFolder(folder / "run"), data=few(mnist))
+    return folder / "run"
+
+
+@pytest.mark.parametrize("engine", get_args(EngineName))
+@pytest.mark.parametrize(
+    ("settings", "difference"),
+    [
+        ({"network": "conv_pool_bn"}, r"conv1\.bias: expected \S*\[20\], got \S*\[6\]"),
+        ({"network": "lenet5_numpy", "maps": (3, 4)}, r"conv1\.bias: expected \S*\[3\], got \S*\[6\]"),
+    ],
+)
+def test_a_run_of_another_network_is_no_beginning(
+    engine: EngineName, settings: dict[str, Any], difference: str, tiny_run: Path
+) -> None:
+    given = Settings(**settings, engine=engine)
+    choice = NetworkChoice(given.network, given.network_options())
+    own = make_engine(engine, choice, given.resolved_recipe(), choose_device("cpu"), seed=1)
+    before = own.parameters()
+    with pytest.raises(UserError, match=f"^--init-from {tiny_run}: .*{difference}; name a run"):
+        start_from(own, tiny_run)
+    for name, value in own.parameters().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_what_is_no_run_to_begin_from_is_called_what_it_is(tiny_run: Path, tmp_path: Path) -> None:
+    engine = NumpyEngine(network := lenet5_numpy(seed=1), SGD(network.parameters))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    ignored = shutil.ignore_patterns("checkpoints")
+    shutil.copytree(tiny_run, tmp_path / "logs", ignore=ignored)  # as in docs/runs/
+    shutil.copytree(tiny_run, tmp_path / "damaged")
+    for manifest in (tmp_path / "damaged" / "checkpoints").glob("*/manifest.json"):
+        manifest.unlink()
+    save_checkpoint(
+        tmp_path / "begun" / "checkpoints", Checkpoint("0000-000000", {}, {"passes": 0, "steps": 0}, b""), ""
+    )
+    for name, found in {
+        "missing": "found nothing of that name",
+        "file": "found a file",
+        "folder": "found a folder that is no run",
+        "logs": "found the record of a run without its checkpoints",
+        "damaged": "no usable checkpoint: .*manifest.json",
+        "begun": "at least one completed pass, found none",
+    }.items():
+        with pytest.raises(UserError, match=f"^--init-from {tmp_path / name}: .*{found}"):
+            start_from(engine, tmp_path / name)
+
+
+def test_a_refused_checkpoint_of_the_run_to_begin_from_is_told(
+    tiny_run: Path, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "0002-000000"
+    (newest / "progress.json").write_text("{}")
+    told: list[str] = []
+    monkeypatch.setattr(_Listener, "on_message", lambda self, line: told.append(line))
+    settings = Settings(
+        network="lenet5_numpy",
+        engine="numpy",
+        validation_size=64,
+        passes=1,
+        init_from=tmp_path / "run",
+        save_dir=tmp_path / "model",
+    )
+    train(settings, RunFolder(tmp_path / "next"), [_Listener()], data=few(mnist))
+    start = f"--init-from {tmp_path / 'run'}: checkpoint {newest} refused: progress.json does not match"
+    assert any(line.startswith(start) for line in told)
 
 
 def test_early_stopping_ends_the_run(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +358,17 @@ def test_early_stopping_ends_the_run(small_data: Path, tmp_path: Path, monkeypat
     assert len(rows) == 2
     errors = [row.validation_total - row.validation_correct for row in rows]
     assert best_row(rows).pass_number == 1 + errors.index(min(errors))
+
+
+def test_no_early_stopping_where_nothing_is_held_out(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patience of a pass and a half would stop a run that never sees its error fall."""
+    rule = EarlyStopping(patience=6, increase=2.0, threshold=0.995)
+    recipe = dataclasses.replace(PUBLISHED["conv_pool_bn"], early_stopping=rule)
+    monkeypatch.setitem(PUBLISHED, "conv_pool_bn", recipe)
+    settings = Settings(validation_size=0, select_on="last", passes=3, batch_size=96, save_dir=tmp_path / "model")
+    assert train(settings, RunFolder(tmp_path / "run"), data=few(mnist)).best_pass == 3
 
 
 def test_schedule_and_distortions_reach_the_steps(

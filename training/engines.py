@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from common.errors import UsageError, UserError
+from common.errors import UsageError, UserError, one_line
 from model.device import Device
 from model.engine import PaddleEngine
 from model.program import NetworkChoice
@@ -17,6 +17,7 @@ from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.optimizers import SGD, Adam, Momentum, Optimizer
 from training.checkpoint import load_checkpoint
+from training.run import RunFolder
 
 EngineName = Literal["paddle", "numpy"]
 
@@ -64,17 +65,42 @@ def _numpy_optimizer(recipe: Recipe, parameters: Mapping[str, Any]) -> Optimizer
     return SGD(parameters)
 
 
-def best_parameters(run_dir: Path) -> dict[str, np.ndarray]:
-    """Parameters of a run's best model so far, by their names in the network, whichever engine trained it.
+def start_from(engine: Engine, run_dir: Path) -> list[str]:
+    """Give an engine the parameters of a run's best model so far, whichever engine trained it.
+
+    Returns:
+        One line for each newer checkpoint of that run that was refused.
 
     Raises:
-        UserError: the folder has no usable checkpoint, or no pass of the run was completed.
+        UserError: the folder is no run with a usable checkpoint, no pass of the run was completed, or its network is
+            another; the engine keeps its parameters.
     """
-    checkpoint, _ = load_checkpoint(run_dir / "checkpoints")
-    found = under(BEST, checkpoint.arrays) if checkpoint else {}
-    if not found:
-        raise UserError(f"--init-from {run_dir}: expected a run with at least one completed pass, found none")
-    return found
+    where = f"--init-from {run_dir}"
+    try:
+        checkpoint, refused = load_checkpoint(RunFolder(run_dir).checkpoints)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    if checkpoint is None:
+        raise UserError(f"{where}: expected the folder of a run with its checkpoints, found {_found(run_dir)}")
+    parameters = under(BEST, checkpoint.arrays)
+    if not parameters:
+        raise UserError(f"{where}: expected a run with at least one completed pass, found none")
+    try:
+        engine.load_parameters(parameters)
+    except (UserError, ValueError) as error:  # NumPy's engine knows nothing of this project's errors
+        raise UserError(f"{where}: {one_line(error)}; name a run of the same network and options") from error
+    return [f"{where}: {line}" for line in refused]
+
+
+def _found(run_dir: Path) -> str:
+    """What is there instead of a run with its checkpoints."""
+    if not run_dir.exists():
+        return "nothing of that name"
+    if not run_dir.is_dir():
+        return "a file"
+    if RunFolder(run_dir).record.exists():
+        return "the record of a run without its checkpoints; train it again by the settings in its run.json"
+    return "a folder that is no run"
 
 
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
 from training.calibration import card_entries
 from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
-from training.engines import BEST, best_parameters, make_engine, under
+from training.engines import BEST, make_engine, start_from, under
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
 from training.export import exported
@@ -193,7 +193,8 @@ class _Run:
         self.engine = make_engine(self.settings.engine, choice, self.recipe, self.device, self.settings.seed)
         self.exporter = Exporter(choice)
         if self.settings.init_from and not self.begun:
-            self.engine.load_parameters(best_parameters(self.settings.init_from))
+            for line in start_from(self.engine, self.settings.init_from):
+                self._tell(line)
         if self.settings.export:
             to_onnx(*self.exporter.files(self.engine.parameters()))  # what cannot be converted is told now
         self.last_checkpoint = time.monotonic()
@@ -370,9 +371,9 @@ class _Run:
             handler.on_pass(row)
 
     def _patience(self) -> Patience | None:
-        """Document 003's rule as it stands; None if the recipe has none."""
+        """Document 003's rule as it stands; None if the recipe has none, or nothing is held out to measure it on."""
         rule, progress = self.recipe.early_stopping, self.progress
-        if rule is None:
+        if rule is None or not self.recipe.validation_size:
             return None
         if progress.patience is None:
             return Patience.start(rule)

@@ -88,7 +88,8 @@ class Settings:
     resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run to continue exactly where it stopped, with its own settings."""
     validation_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
-    """Images held out of the training images, the last ones in file order; the best pass is chosen on them."""
+    """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
+    stopping measures on them: with 0 there is none."""
     select_on: Literal["validation", "test", "last"] = "validation"
     """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
     last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
