@@ -1,6 +1,6 @@
 """Measure, and write a report: a page, its numbers as JSON, and a plot.
 
-make bench                                     # everything, beside the peers; about a quarter of an hour
+make bench                                     # everything, beside the peers; below twenty minutes
 make bench ARGS=--quick                        # does it all work? in short turns, figures of no worth
 python -m benchmarks --only training commands  # without the peers, two parts
 python -m benchmarks.report docs/benchmarks.json   # the page and the plot anew
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 from tyro.conf import arg
 
+from benchmarks import cold
 from benchmarks.commands import Command, torch_script, train_py, write_data
 from benchmarks.contest import ContenderError, Contest, compete
 from benchmarks.contests import CONTESTS, QUICK
@@ -45,16 +47,16 @@ class Settings:
     peers: Annotated[Path | None, arg(metavar="PYTHON", help_behavior_hint="")] = None
     """Python of the peers' environment; without it the project runs alone."""
     only: Annotated[tuple[str, ...], arg(metavar="PART ...", help_behavior_hint="")] = ()
-    """Parts to do: matmul, training, threads, batches, networks, inference, evaluation, commands, images; else all."""
+    """Parts: matmul, training, threads, batches, networks, inference, evaluation, commands, images, cold; else all."""
     out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for benchmarks.md, .json and .png; otherwise docs, for a quick run build."""
+    """Folder for benchmarks.md, .json and .png; otherwise docs, for a quick run or some parts build."""
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with MNIST; otherwise it is looked for, and fetched."""
-    passes: int = 1
+    passes: int = 2
     """Passes from the command to the saved model."""
 
     def __post_init__(self) -> None:
-        parts = {*(contest.name.split("/")[0] for contest in CONTESTS), "commands", "images"}
+        parts = {*(contest.name.split("/")[0] for contest in CONTESTS), "commands", "images", "cold"}
         if unknown := set(self.only) - parts:
             raise UsageError(f"--only {' '.join(sorted(unknown))}: expected some of {', '.join(sorted(parts))}")
         if self.peers and not self.peers.exists():
@@ -68,10 +70,11 @@ class Settings:
 def main(stop: StopRequest) -> int:
     """Parse, measure, write."""
     settings = parse(Settings)
-    out = settings.out or Path("build" if settings.quick else "docs")
+    out = settings.out or Path("build" if settings.quick or settings.only else "docs")
     data = load_mnist(settings.data_dir)
     begun = time.monotonic()
-    record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "contests": [], "problems": []}
+    record: dict[str, Any] = {"environment": environment(), "processor": _processor(), "load": os.getloadavg()}
+    record |= {"contests": [], "problems": []}
     with tempfile.TemporaryDirectory(prefix="lenet5-bench-") as folder:
         for contest in QUICK if settings.quick else CONTESTS:
             if settings.wants(contest.name):
@@ -83,6 +86,9 @@ def main(stop: StopRequest) -> int:
         if settings.wants("images"):
             with _part("Cost against the number of images", begun, record):
                 record["images"] = _images(settings, data, Path(folder))
+        if settings.wants("cold"):
+            with _part("Cold start and memory of infer.py", begun, record):
+                record |= _cold(settings, data, Path(folder))
     record["minutes"] = round((time.monotonic() - begun) / 60, 1)
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "benchmarks.json", (json.dumps(record, indent=1) + "\n").encode())
@@ -144,6 +150,21 @@ def _images(settings: Settings, data: Mnist, folder: Path) -> list[dict[str, Any
         commands += [command.to_json() for command in _both(settings.peers, repeated, images, 1, 0, 0)]
         shutil.rmtree(repeated)
     return commands
+
+
+def _cold(settings: Settings, data: Mnist, folder: Path) -> dict[str, Any]:
+    """infer.py on one picture beside `import paddle`, and on more and more pictures."""
+    rounds, counts = (2, (10, 100)) if settings.quick else (15, (10, 1000, 10_000))
+    folders = [cold.write_pictures(data.test_images, folder / f"pictures-{count}", count) for count in counts]
+    picture = folders[0] / "00000.png"
+    return {"starts": cold.starts(picture, rounds), "memory": cold.memory(folders)}
+
+
+def _processor() -> str:
+    """What its name, as the kernel gives it, may leave out: " (family 26, model 2)"; empty on other systems."""
+    cpuinfo = Path("/proc/cpuinfo")
+    fields = dict(re.findall(r"(?m)^(cpu family|model)\s*: (\d+)$", cpuinfo.read_text())) if cpuinfo.exists() else {}
+    return f" (family {fields['cpu family']}, model {fields['model']})" if len(fields) == 2 else ""
 
 
 def _both(peers: Path | None, data: Path, images: int, passes: int, seed: int, validation: int) -> list[Command]:

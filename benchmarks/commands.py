@@ -25,6 +25,7 @@ MALLOC = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 POLL_SECONDS = 0.05
+LEARNING_RATE = 2e-3  # at first; then half a cosine: with two passes every model is well above 98.5 %
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,21 @@ class Command:
         label: whose it is.
         images: training images, of which some may be held out.
         passes: times through them.
+        seed: of the initial weights and of the order.
         seconds: from its start until the saved model is there; imports, data and evaluation are in it.
         correct: right answers of the saved model among the test images.
         peak_bytes: the largest memory of the process (VmHWM, read every 50 ms).
+        learning_rate: at first; it falls by half a cosine.
     """
 
     label: str
     images: int
     passes: int
+    seed: int
     seconds: float
     correct: int
     peak_bytes: int
+    learning_rate: float = LEARNING_RATE
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -58,10 +63,11 @@ def train_py(data: Path, images: int, passes: int, seed: int, validation: int) -
         model = Path(folder, "model")
         command = [sys.executable, "train.py", "--data-dir", data, "--run-dir", Path(folder, "run")]
         command += ["--save-dir", model, "--passes", passes, "--seed", seed, "--validation-size", validation]
+        command += ["--batch-size", 128, "--learning-rate", LEARNING_RATE, "--schedule", "cosine"]
         command += [] if validation else ["--select-on", "test"]
         seconds, peak, _ = _run("Paddle, train.py", command, {}, model)
         correct = json.loads((model / "card.json").read_text())["scores"]["test"]["correct"]
-    return Command("Paddle, train.py", images, passes, seconds, correct, peak)
+    return Command("Paddle, train.py", images, passes, seed, seconds, correct, peak)
 
 
 def torch_script(python: Path, data: Path, images: int, passes: int, seed: int, validation: int) -> Command:
@@ -70,8 +76,9 @@ def torch_script(python: Path, data: Path, images: int, passes: int, seed: int, 
         model = Path(folder, "model.pt")
         command = [python, "-m", "benchmarks.torch_script", data, model]
         command += ["--passes", passes, "--seed", seed, "--validation-size", validation]
+        command += ["--learning-rate", LEARNING_RATE]
         seconds, peak, said = _run("PyTorch, script", command, MALLOC, model)
-    return Command("PyTorch, script", images, passes, seconds, int(said), peak)
+    return Command("PyTorch, script", images, passes, seed, seconds, int(said), peak)
 
 
 def _run(label: str, command: Sequence[object], extra: dict[str, str], model: Path) -> tuple[float, int, str]:

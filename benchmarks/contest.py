@@ -24,7 +24,7 @@ from common.errors import UserError, one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP_STEPS, WARM_UP_IMAGES = 20, 2560  # whichever is less
-TOLERANCE = 0.01  # of the values that contenders report after two steps
+TOLERANCE = 1e-3  # of the values that contenders report after two steps
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Contender:
         peer: whether it runs in the peers' environment.
         options: what the file understands, beside what the contest gives to all.
         environment: variables beside those of this process.
+        batches: those that it takes turns at; none for all.
     """
 
     label: str
@@ -44,6 +45,7 @@ class Contender:
     peer: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    batches: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def _compete_at(players: list[Player], contest: Contest, batch: int, threads: in
             values.pop(player, None)
     if batch == contest.batches[0]:  # later they no longer stand where each other stands
         _check_equal(values)
+    players = [player for player in players if batch in (player.contender.batches or contest.batches)]
     steps: dict[Player, int] = {}
     for player in players:
         player.ask(batch=batch, steps=warm_up)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from benchmarks.commands import MALLOC
 from benchmarks.contest import Contender, Contest
+from model.inference import PREDICTION_BATCH
 from model.recipes import PUBLISHED
 
 FUSED = Contender("Paddle, fused kernel", "paddle_training", options={"kernel": "fused"})
@@ -20,13 +21,22 @@ def torch(module: str, mode: str) -> Contender:
     return Contender(label, module, peer=True, options={"mode": mode, "fused_adam": True}, environment=MALLOC)
 
 
-TORCH_MODES = ("eager", "channels_last", "compile")
+def cut(contender: Contender, at_a_time: int = PREDICTION_BATCH) -> Contender:
+    """One that cuts the largest batch into pieces; at smaller ones it does not compete."""
+    options = {**contender.options, "at_a_time": at_a_time}
+    return replace(contender, label=f"{contender.label}, {at_a_time} at a time", options=options, batches=[1024])
+
+
+TORCH_MODES = ("eager", "channels_last", "compile", "compile channels_last")
 TORCH = [torch("torch_training", mode) for mode in TORCH_MODES]
 JAX = Contender("JAX jit", "jax_training", peer=True)
 KERAS = Contender("Keras on JAX", "keras_training", peer=True, environment={"KERAS_BACKEND": "jax"})
 PREDICTOR = Contender("Paddle Inference", "paddle_inference")
 ONNX = Contender("ONNX Runtime", "onnx_inference", peer=True)
+ONNX_TUNED = replace(ONNX, label="ONNX Runtime, malloc tuned", environment=MALLOC)
 TORCH_INFERENCE = [torch("torch_inference", mode) for mode in TORCH_MODES]
+CUT = [cut(contender) for contender in (ONNX, ONNX_TUNED, *TORCH_INFERENCE[1:2])]
+AT_A_TIME = [cut(PREDICTOR, images) for images in (PREDICTION_BATCH, 1, 8, 32, 128, 256, 1024)]
 EVALUATION = [
     Contender(f"evaluation program, {kernel} kernel", "paddle_evaluation", options={"kernel": kernel})
     for kernel in ("fused", "stock")
@@ -55,7 +65,15 @@ CONTESTS = [
         for name in PUBLISHED
         if name != TRAINING.network
     ),
-    Contest("inference", "Inference", [PREDICTOR, ONNX, *TORCH_INFERENCE], [1, 64, 1024], 15, turn_seconds=0.2),
+    Contest(
+        "inference",
+        "Inference",
+        [PREDICTOR, ONNX, ONNX_TUNED, *TORCH_INFERENCE, *CUT],
+        [1, 64, 1024],
+        rounds=15,
+        turn_seconds=0.2,
+    ),
+    Contest("inference/pieces", "Inference, so many images at a time", AT_A_TIME, [1024], rounds=10, turn_seconds=0.2),
     Contest("evaluation", "Scoring 10,000 images in the training loop", EVALUATION, [10_000], rounds=10),
 ]
 
@@ -64,8 +82,8 @@ QUICK_ONES = ("training", "networks/lenet5_1998", "inference", "evaluation", "ma
 QUICK = [
     replace(
         contest,
-        contenders=[one for one in contest.contenders if one.options.get("mode") not in ("channels_last", "compile")],
-        batches=[min(batch, 1000) for batch in contest.batches[:2]],
+        contenders=[one for one in contest.contenders if one.options.get("mode") in (None, "eager")],
+        batches=[min(batch, 1024) for batch in contest.batches],
         rounds=2,
         turn_seconds=0.05,
     )

@@ -78,6 +78,12 @@ class Batches:
         return images.reshape(batch, *self.shape), labels
 
 
+def pieces(images: Floats) -> list[Floats]:
+    """A batch cut into as many images at a time as the option `at_a_time` says; without it, whole."""
+    size = options.get("at_a_time", len(images))
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
 def initial(name: str, shape: tuple[int, ...]) -> Floats:
     """The initial value of a parameter, the same in every contender: around 1 for scales and variances, else around 0.
 

@@ -32,7 +32,7 @@ CARD_FORMAT = 1  # raised when a reader of the old form could not read the new o
 MAX_CARD_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
 
-# Paddle Inference with oneDNN is fastest on batches near 64 (measured; see docs), and memory stays bounded.
+# Images at a time: more cost memory, and speed as docs/benchmarks.md has measured it ("… so many images at a time").
 PREDICTION_BATCH = 64
 
 
@@ -218,19 +218,20 @@ def _is_name(label: Any) -> bool:
 class Predictor:
     """Paddle Inference on a saved model. One thread at a time: Paddle's predictors are not to be shared."""
 
-    def __init__(self, model: SavedModel, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, model: SavedModel, device: str = "cpu", threads: int = 1, batch: int = PREDICTION_BATCH) -> None:
         """Create it.
 
         Args:
             model: from `load_model`.
             device: "cpu" or "gpu".
             threads: CPU threads of the mathematical library.
+            batch: images that it takes at a time.
 
         Raises:
             ModelError: this Paddle cannot read the model.
         """
         self._shape = [int(side) for side in model.input["shape"][1:]]
-        self._temperature = model.temperature
+        self._temperature, self._batch = model.temperature, batch
         try:
             try:
                 self._create(model, device, threads, onednn=True)
@@ -270,8 +271,8 @@ class Predictor:
         if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
             raise ValueError(f"expected float32 [N, {self._shape}], got {images.dtype} {list(images.shape)}")
         answers = np.empty((len(images), 10), np.float32)
-        for start in range(0, len(images), PREDICTION_BATCH):
-            batch = np.ascontiguousarray(images[start : start + PREDICTION_BATCH])
+        for start in range(0, len(images), self._batch):
+            batch = np.ascontiguousarray(images[start : start + self._batch])
             self._input.reshape(list(batch.shape))
             self._input.copy_from_cpu(batch)
             self._predictor.run()

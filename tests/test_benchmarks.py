@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ import pytest
 from benchmarks.commands import write_data
 from benchmarks.contest import ROOT, Contender, ContenderError, Contest, Player, compete, environment
 from benchmarks.contests import CONTESTS, FIRST_WRITTEN, MATRIX_PRODUCT, QUICK
-from benchmarks.report import quartiles, write_report
-from mnist.dataset import Mnist, load_mnist
+from benchmarks.goals import goals_table, weaker
+from benchmarks.record import quartiles
+from benchmarks.report import write_report
+from mnist.dataset import Mnist, load_mnist, network_input
+from model.inference import PREDICTION_BATCH, Predictor, load_model
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,7 @@ def test_quick_run_without_peers(small_data: Path, tmp_path: Path) -> None:
         "inference",
         "evaluation",
         "commands",
+        "cold",
     ]
     command += ["--data-dir", str(small_data), "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -53,7 +58,7 @@ def test_quick_run_without_peers(small_data: Path, tmp_path: Path) -> None:
         "Paddle, as in tutorials",
     }
     assert labels >= {"Paddle, stock kernels", "Paddle, as in tutorials"}
-    assert {result["batch"] for result in inference["results"]} == {1, 64}
+    assert {result["batch"] for result in inference["results"]} == {1, 64, 1024}
     assert evaluation["results"]
     for contest in record["contests"]:
         for result in contest["results"]:
@@ -61,6 +66,9 @@ def test_quick_run_without_peers(small_data: Path, tmp_path: Path) -> None:
             assert result["peak_bytes"] > 50 << 20
     (trained,) = record["commands"]
     assert trained["correct"] > 250 and trained["seconds"] > 0 and trained["peak_bytes"] > 50 << 20
+    assert len(record["starts"]) == 2 and min(start["infer"] for start in record["starts"]) > 0
+    assert [one["pictures"] for one in record["memory"]] == [10, 100]
+    assert min(one["peak_bytes"] for one in record["memory"]) > 50 << 20
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| Paddle, as in tutorials |" in page and "**Not every model reached 98.5 %" in page
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
@@ -128,6 +136,54 @@ def test_ratios_are_those_of_rounds(tmp_path: Path) -> None:
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| training conv_pool_bn: × PyTorch eager | ≥ 3.3 | 4.00 (4.00 to 4.20) | 3 | yes |" in page
     assert "| PyTorch eager | 10 (6 to 10) | 4.00 (4.00 to 4.20) | 1 MiB |" in page
+
+
+def record_of(*commands: dict[str, object]) -> dict[str, Any]:
+    """A benchmark's record with whole commands alone."""
+    machine = {"processor": "a processor", "cores": 2, "system": "a system"}
+    environment = {"machine": machine, "python": "3.11", "commit": None}
+    return {"environment": environment, "load": [0.0], "minutes": 1, "contests": [], "commands": list(commands)}
+
+
+@pytest.mark.parametrize(("theirs", "met"), [(9850, "yes"), (9849, "no")])
+def test_seconds_count_only_if_every_model_is_good(theirs: int, met: str) -> None:
+    ours = {"label": "Paddle, train.py", "seconds": 5.0, "correct": 9900}
+    record = record_of(ours, {"label": "PyTorch, script", "seconds": 10.0, "correct": theirs})
+    (row,) = goals_table(record).splitlines()[2:]
+    assert row.endswith(f"| ≤ 0.6 | 0.50 (0.50 to 0.50) | 1 | {met} |")
+
+
+def test_where_a_peer_is_faster_is_said() -> None:
+    sizes = ((10_000, 3.3, 3.1), (60_000, 4.0, 8.0))
+    images = [
+        {"label": label, "images": images, "seconds": seconds, "peak_bytes": 1 << 20}
+        for images, ours, theirs in sizes
+        for label, seconds in (("Paddle, train.py", ours), ("PyTorch, script", theirs))
+    ]
+    rates = {"Paddle Inference": [10.0, 1.0], "ONNX Runtime": [20.0, 2.0], "PyTorch eager": [5.0, 0.5]}
+    results = [
+        {"label": label, "batch": 1, "rates": of, "facts": {}, "peak_bytes": 1 << 20} for label, of in rates.items()
+    ]
+    contests = [{"name": "inference", "title": "Inference", "results": results}]
+    assert weaker({**record_of(), "images": images, "contests": contests}) == [
+        "Inference, batch 1: ONNX Runtime is 2.00 × as fast.",
+        "Command to saved model, one pass over 10,000 images: 3.3 s, the PyTorch script 3.1 s.",
+    ]
+
+
+def test_the_best_of_onnx_runtime_is_the_measure() -> None:
+    labels = {"Paddle Inference": 30.0, "ONNX Runtime": 15.0, "ONNX Runtime, 64 at a time": 20.0}
+    results = [{"label": label, "batch": 1024, "rates": [rate], "facts": {}} for label, rate in labels.items()]
+    record = {**record_of(), "contests": [{"name": "inference", "title": "Inference", "results": results}]}
+    (row,) = goals_table(record).splitlines()[2:]
+    assert row == "| inference at batch 1024: × ONNX Runtime, 64 at a time | ≥ 1.2 | 1.50 (1.50 to 1.50) | 1 | yes |"
+
+
+def test_images_at_a_time_do_not_change_the_answers(mnist: Mnist) -> None:
+    model = load_model(ROOT / "inference_model")
+    images = network_input(mnist.test_images[:10], size=28, low=-1.0, high=1.0, fit="none")
+    whole, cut = (Predictor(model, batch=batch).probabilities(images) for batch in (PREDICTION_BATCH, 3))
+    np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_quartiles() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.protocol import PADDLE, Batch, Batches, options, serve, versions
-from model.inference import Predictor, load_model, save_model
+from model.inference import PREDICTION_BATCH, Predictor, load_model, save_model
 
 
 def save(folder: Path) -> None:
@@ -29,12 +28,14 @@ def save(folder: Path) -> None:
 
 def main() -> None:
     """Save, load and serve."""
-    with tempfile.TemporaryDirectory() as folder:
-        saving = multiprocessing.get_context("spawn").Process(target=save, args=(Path(folder, "model"),))
+    folder = Path(options["labels"]).with_name(f"model-{options['network']}")  # the driver's, for all of them
+    if not folder.exists():
+        saving = multiprocessing.get_context("spawn").Process(target=save, args=(folder,))
         saving.start()
         saving.join()
-        model = load_model(Path(folder, "model"))
-    predictor = Predictor(model, "cpu", threads=len(os.sched_getaffinity(0)))
+    model = load_model(folder)
+    at_a_time = options.get("at_a_time", PREDICTION_BATCH)
+    predictor = Predictor(model, "cpu", threads=len(os.sched_getaffinity(0)), batch=at_a_time)
 
     def run(batches: list[Batch]) -> float:
         for images, _ in batches:

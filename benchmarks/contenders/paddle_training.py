@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.contenders.paddle_engine import LEARNING_RATE, build
-from benchmarks.protocol import PADDLE, Batch, Batches, serve, versions
+from benchmarks.protocol import PADDLE, Batch, Batches, options, serve, versions
+from model.conv_pool.build import instruction_set
 
 
 def main() -> None:
@@ -15,7 +16,8 @@ def main() -> None:
             engine.train_step(images, labels, LEARNING_RATE)
         return engine.recent(1)[0, 0]
 
-    serve(run, Batches(), versions=versions(*PADDLE))
+    facts = {"instructions": instruction_set()} if options.get("kernel") == "fused" else {}
+    serve(run, Batches(), versions=versions(*PADDLE), **facts)
 
 
 if __name__ == "__main__":

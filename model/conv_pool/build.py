@@ -119,6 +119,14 @@ def set_threads(threads: int | None) -> None:
     _loaded.conv_pool_set_threads(threads or 0)
 
 
+def instruction_set() -> str:
+    """What the fused operators use here, "avx512", "avx2" or "generic"; `load_fused` must have succeeded."""
+    if _loaded is None:
+        raise RuntimeError("the fused operator is not loaded")
+    _loaded.conv_pool_isa.restype = ctypes.c_char_p
+    return _loaded.conv_pool_isa().decode()
+
+
 def kernel_flags() -> dict[str, list[str]]:
     """For each instruction set that is compiled on this machine, the compiler's flags."""
     return _KERNEL_FLAGS.get(platform.machine(), {"generic": []})
