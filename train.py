@@ -29,6 +29,8 @@ def main(stop: StopRequest) -> int:
 
         print_summary(settings.network, settings.network_options())
         return 0
+    if settings.threads:  # of a run that is resumed, its own count (restore_arithmetic)
+        use_threads(settings.threads)
     if settings.profile:
         from training.profile import print_profile
 
@@ -41,8 +43,6 @@ def main(stop: StopRequest) -> int:
             return 0
         restore_arithmetic(folder)
     else:
-        if settings.threads:
-            use_threads(settings.threads)
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
     from mnist.dataset import load_mnist

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -17,6 +18,7 @@ from paddle import static
 
 from common.errors import UserError
 from model.conv_pool import build, conv_pool, resolve_kernel
+from model.conv_pool.fused import fused_conv_pool
 from tests.conftest import ROOT
 from tests.operators import assert_close, child, need_fused, parameter, with_gradients
 
@@ -121,6 +123,62 @@ def test_an_image_too_small_is_an_error_of_one_line():
         run("stock", random_arrays(1, 1, 3, 4, 1, 3))
 
 
+# Of x, weight and bias: ranks, channels, a kernel that is no square, the number of biases.
+UNFIT = {
+    "channels": ([2, 64, 12, 12], [8, 32, 5, 5], [8]),
+    "square": ([2, 3, 12, 12], [8, 3, 5, 3], [8]),
+    "bias": ([2, 3, 12, 12], [8, 3, 5, 5], [7]),
+    "rank of x": ([2, 3, 12], [8, 3, 5, 5], [8]),
+    "rank of weight": ([2, 3, 12, 12], [8, 75], [8]),
+    "rank of bias": ([2, 3, 12, 12], [8, 3, 5, 5], [8, 1]),
+}
+TOO_SMALL = {"height": ([2, 3, 5, 9], [8, 3, 5, 5], [8]), "width": ([2, 3, 9, 5], [8, 3, 5, 5], [8])}
+
+
+@pytest.mark.parametrize("kernel", ["stock", "fused"])
+@pytest.mark.parametrize("shapes", UNFIT.values(), ids=UNFIT)
+def test_shapes_that_do_not_fit_are_an_error_of_one_line(shapes, kernel):
+    with pytest.raises(UserError, match=r"expected x .* got ") as error:
+        conv_pool(*(SimpleNamespace(shape=shape) for shape in shapes), kernel=kernel)
+    assert str(error.value).endswith(f"got {shapes[0]}, {shapes[1]} and {shapes[2]}")
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("shapes", {**UNFIT, **TOO_SMALL}.values(), ids={**UNFIT, **TOO_SMALL})
+def test_the_fused_operator_looks_itself(shapes):
+    arrays = {f"v{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
+    main = static.Program()
+    with static.program_guard(main, static.Program()), paddle.utils.unique_name.guard():
+        inputs = [static.data(name, array.shape, "float32") for name, array in arrays.items()]
+        out = fused_conv_pool(*inputs, "relu", "max")
+    with pytest.raises((RuntimeError, OSError, ValueError)):  # as each Paddle has it; 3.3 loses the message
+        static.Executor(paddle.CPUPlace()).run(main, feed=arrays, fetch_list=[out])
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.filterwarnings("ignore:The fed Variable")
+@pytest.mark.parametrize("grad_x", [True, False])
+def test_tensors_that_do_not_fit_reach_no_memory(grad_x):
+    """Pictures of other channels or too small, and gradients of another batch, in a program of other shapes."""
+    x, weight, bias, seed = random_arrays(4, 2, 8, 8, 3, 3)
+    unfit = [(x[:, :1], seed), (x[:, :, :3], seed[:, :, :1]), (x, seed[:2]), (x[:2], seed)]
+    main, startup = static.Program(), static.Program()
+    with static.program_guard(main, startup), paddle.utils.unique_name.guard():
+        image, grad = static.data("x", [None, *x.shape[1:]]), static.data("grad_out", [None, *seed.shape[1:]])
+        image.stop_gradient = not grad_x
+        w = parameter(weight, "w")
+        out = conv_pool(image, w, parameter(bias, "b"), kernel="fused")
+        grad_weight = static.gradients([out], [w], target_gradients=[grad])
+    with static.scope_guard(static.Scope()):
+        executor = static.Executor(paddle.CPUPlace())
+        executor.run(startup)
+        for pictures, gradients in unfit:
+            with pytest.raises((RuntimeError, OSError, ValueError)):  # as each Paddle has it; 3.3 loses the message
+                executor.run(main, feed={"x": pictures, "grad_out": gradients}, fetch_list=grad_weight)
+        (got,) = executor.run(main, feed={"x": x, "grad_out": seed}, fetch_list=grad_weight)
+        np.testing.assert_array_equal(got, run("fused", [x, weight, bias, seed], grad_x=grad_x)[-2])
+
+
 @pytest.mark.usefixtures("fused")
 def test_the_first_of_equal_maxima_gets_the_gradient():
     arrays = [np.zeros((1, 1, 4, 4)), np.ones((1, 1, 1, 1)), np.ones(1), np.ones((1, 1, 2, 2))]
@@ -150,6 +208,28 @@ def test_twice_is_bit_for_bit_the_same_with_any_number_of_threads(monkeypatch):
     for result in results[1:]:
         for a, b in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+LIMIT_THREADS = """
+import resource, model
+from model.conv_pool import build, load_fused, threads
+assert not load_fused()
+usual = resource.getrlimit(resource.RLIMIT_AS)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 50 * 2**20, usual[1]))
+build.set_threads(200)
+few = threads()
+resource.setrlimit(resource.RLIMIT_AS, usual)
+build.set_threads(100_000)
+print(few, threads())
+"""
+
+
+@pytest.mark.usefixtures("fused")
+def test_there_are_no_more_threads_than_the_system_gives_nor_than_256():
+    few, most = map(int, child(LIMIT_THREADS).split())
+    assert 1 <= few < 200
+    assert few < most <= 256
 
 
 PRINT_KERNEL = "from model.conv_pool import resolve_kernel; print(resolve_kernel('auto', 'cpu'))"

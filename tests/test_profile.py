@@ -13,12 +13,14 @@ from tests.conftest import Script
 @pytest.mark.parametrize("kernel", ["stock", "auto"])
 def test_profile_names_the_operators_and_adds_up(kernel: str, small_data: Path, script: Script) -> None:
     arguments = ("--profile", "--kernel", kernel, "--data-dir", small_data, "--validation-size", 560, "--batch-size", 8)
+    arguments += ("--threads", 3)
     result = script("train.py", *arguments)
     if "profiler does not start" in result.stderr:
         pytest.skip("the GPU package's profiler needs a driver")
     assert result.returncode == 0, result.stderr
     assert "adam" in result.stdout and "Python, feed and executor" in result.stdout
     assert ("conv2d_grad" in result.stdout) == (kernel == "stock" or "fused kernel" not in result.stdout)
+    assert ("fused kernel (threads: 3)" in result.stdout) == ("fused kernel" in result.stdout)
     shares = [float(share) for share in re.findall(r"([0-9.]+) % *$", result.stdout, re.MULTILINE)]
     assert sum(shares) == pytest.approx(100, abs=2)
 

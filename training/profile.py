@@ -14,7 +14,7 @@ from rich.table import Table
 
 from common.errors import UsageError, UserError, one_line
 from mnist.dataset import load_mnist, split
-from model.conv_pool import resolve_kernel
+from model.conv_pool import resolve_kernel, threads
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.networks import NETWORKS
@@ -72,8 +72,9 @@ def print_profile(settings: Settings, console: Console) -> None:
     operators = _operator_seconds(profiler.profiler_result)
     rest = total - waiting - sum(operators.values())
     parts = {**operators, "waiting for images": waiting, "Python, feed and executor": max(rest, 0.0)}
+    on = f" (threads: {threads()})" if kernel == "fused" else ""
     tell(
-        f"{settings.network}, {kernel} kernel, {device.name}: {1e3 * total / STEPS:.2f} ms a step of "
+        f"{settings.network}, {kernel} kernel{on}, {device.name}: {1e3 * total / STEPS:.2f} ms a step of "
         f"{recipe.batch_size}, {recipe.batch_size * STEPS / total:,.0f} images/s with the profiler on, {STEPS} steps"
     )
     console.print(_table(parts, total))

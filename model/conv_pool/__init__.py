@@ -7,11 +7,11 @@ from typing import Literal
 import paddle
 
 from common.errors import UserError
-from model.conv_pool.build import load_fused, resolve_kernel
+from model.conv_pool.build import load_fused, resolve_kernel, threads
 from model.conv_pool.fused import fused_conv_pool
 from model.conv_pool.stock import stock_conv_pool
 
-__all__ = ["Activation", "Kernel", "Pooling", "conv_pool", "load_fused", "resolve_kernel"]
+__all__ = ["Activation", "Kernel", "Pooling", "conv_pool", "load_fused", "resolve_kernel", "threads"]
 
 Activation = Literal["relu", "tanh", "none"]
 Pooling = Literal["max", "mean"]
@@ -40,9 +40,17 @@ def conv_pool(
         [N, M, ⌊(H−k+1)/2⌋, ⌊(W−k+1)/2⌋].
 
     Raises:
-        UserError: not even one window fits the image.
+        UserError: the shapes do not fit each other, or not even one window fits the image.
     """
-    height, width, size = x.shape[2], x.shape[3], weight.shape[2]
+    shapes = [list(variable.shape) for variable in (x, weight, bias)]
+    of_x, of_weight, of_bias = shapes
+    ranks = [len(shape) for shape in shapes]
+    if ranks != [4, 4, 1] or of_weight != [of_bias[0], of_x[1], of_weight[2], of_weight[2]]:
+        raise UserError(
+            "convolution and pooling: expected x [N, C, H, W], weight [M, C, k, k] and bias [M], got "
+            f"{of_x}, {of_weight} and {of_bias}"
+        )
+    height, width, size = of_x[2], of_x[3], of_weight[2]
     if min(height, width) <= size:
         raise UserError(
             f"convolution and pooling: an image of {height}×{width} is too small for a kernel of {size}×{size} and a"

@@ -112,11 +112,20 @@ def set_threads(threads: int | None) -> None:
     """Let so many threads work on a fused operator; None: as many as processors that this process may use.
 
     `load_fused` must have succeeded. The environment variable CONV_POOL_THREADS sets the number from the start.
-    Results do not depend on it, not by a bit.
+    There are never more than 256, nor than the system gives. Results do not depend on it, not by a bit.
     """
+    _library_of_process().conv_pool_set_threads(threads or 0)
+
+
+def threads() -> int:
+    """How many threads work on a fused operator; `load_fused` must have succeeded."""
+    return int(_library_of_process().conv_pool_threads())
+
+
+def _library_of_process() -> ctypes.CDLL:
     if _loaded is None:
         raise RuntimeError("the fused operator is not loaded")
-    _loaded.conv_pool_set_threads(threads or 0)
+    return _loaded
 
 
 def instruction_set() -> str:

@@ -101,6 +101,6 @@ void Backward(const Problem& p, const float* x, const float* weight, const float
 
 extern "C" {
 void conv_pool_set_threads(int threads) { conv_pool::ThreadPool::Get().SetThreads(threads); }
-int conv_pool_threads() { return conv_pool::ThreadPool::Get().threads(); }
+int conv_pool_threads() { return conv_pool::Turn()->threads(); }
 const char* conv_pool_isa() { return conv_pool::ChosenKernels().isa; }
 }

@@ -42,7 +42,7 @@ void Backward(const Problem& problem, const float* x, const float* weight, const
 
 extern "C" {
 // Threads that work on one call, the caller's included. At first, and again after 0: CONV_POOL_THREADS of the
-// environment, or else as many as processors that the process may use.
+// environment, or else as many as processors that the process may use. Never more than 256, nor than the system gives.
 void conv_pool_set_threads(int threads);
 int conv_pool_threads();
 // "avx512", "avx2" or "generic": the best that the processor has, or CONV_POOL_ISA of the environment if it has that.

@@ -14,6 +14,12 @@ namespace {
 using paddle::Tensor;
 using Shape = std::vector<int64_t>;
 
+std::string Text(const Shape& shape) {
+  std::string text;
+  for (int64_t size : shape) text += (text.empty() ? "[" : ", ") + std::to_string(size);
+  return text.empty() ? "[]" : text + "]";
+}
+
 conv_pool::Problem MakeProblem(const Shape& x, const Shape& weight, const std::string& activation,
                                const std::string& pooling) {
   return {x[0],
@@ -28,13 +34,30 @@ conv_pool::Problem MakeProblem(const Shape& x, const Shape& weight, const std::s
           pooling == "max" ? conv_pool::Pooling::kMax : conv_pool::Pooling::kMean};
 }
 
-std::vector<Shape> InferShape(const Shape& x, const Shape& weight, const Shape& /*bias*/,
-                              const std::string& activation, const std::string& pooling) {
-  const conv_pool::Problem p = MakeProblem(x, weight, activation, pooling);
-  const Shape out = {x[0], weight[0], p.PooledHeight(), p.PooledWidth()};
+std::vector<Shape> OutputShapes(const conv_pool::Problem& p) {
+  const Shape out = {p.images, p.filters, p.PooledHeight(), p.PooledWidth()};
   Shape saved = out;
   saved.push_back(p.SavedBytesPerWindow());
   return {out, saved};
+}
+
+// Paddle 3.3 ends the process if this throws, so that it is left to the kernels to refuse what does not fit.
+std::vector<Shape> InferShape(const Shape& x, const Shape& weight, const Shape& /*bias*/,
+                              const std::string& activation, const std::string& pooling) {
+  if (x.size() != 4 || weight.size() != 4) return {x, x};
+  return OutputShapes(MakeProblem(x, weight, activation, pooling));
+}
+
+// The functions of conv_pool.h reach as far into memory as a Problem says, so the tensors must be as large.
+conv_pool::Problem CheckedProblem(const Tensor& x_tensor, const Tensor& weight_tensor, const Tensor& bias_tensor,
+                                  const std::string& activation, const std::string& pooling) {
+  const Shape x = x_tensor.shape(), weight = weight_tensor.shape(), bias = bias_tensor.shape();
+  PD_CHECK(x.size() == 4 && weight.size() == 4 && x[1] == weight[1] && weight[2] == weight[3] && weight[2] > 0,
+           "fused_conv_pool: expected x [N, C, H, W] and weight [M, C, k, k], got ", Text(x), " and ", Text(weight));
+  PD_CHECK(bias == Shape{weight[0]}, "fused_conv_pool: expected bias [", weight[0], "], got ", Text(bias));
+  PD_CHECK(x[2] > weight[2] && x[3] > weight[2], "fused_conv_pool: expected images of at least ", weight[2] + 1,
+           " pixels a side, got x ", Text(x));
+  return MakeProblem(x, weight, activation, pooling);
 }
 
 std::vector<paddle::DataType> InferDtype(const paddle::DataType& x, const paddle::DataType& /*weight*/,
@@ -44,11 +67,12 @@ std::vector<paddle::DataType> InferDtype(const paddle::DataType& x, const paddle
 
 std::vector<Tensor> Forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::string& activation,
                             const std::string& pooling) {
-  const std::vector<Shape> shapes = InferShape(x.shape(), weight.shape(), bias.shape(), activation, pooling);
+  const conv_pool::Problem problem = CheckedProblem(x, weight, bias, activation, pooling);
+  const std::vector<Shape> shapes = OutputShapes(problem);
   Tensor out = paddle::experimental::empty(shapes[0], paddle::DataType::FLOAT32, x.place());
   Tensor saved = paddle::experimental::empty(shapes[1], paddle::DataType::UINT8, x.place());
-  conv_pool::Forward(MakeProblem(x.shape(), weight.shape(), activation, pooling), x.data<float>(),
-                     weight.data<float>(), bias.data<float>(), out.data<float>(), saved.data<uint8_t>());
+  conv_pool::Forward(problem, x.data<float>(), weight.data<float>(), bias.data<float>(), out.data<float>(),
+                     saved.data<uint8_t>());
   return {out, saved};
 }
 
@@ -56,13 +80,24 @@ Tensor EmptyLike(const Tensor& tensor) {
   return paddle::experimental::empty(tensor.shape(), paddle::DataType::FLOAT32, tensor.place());
 }
 
+// grad_x may be null.
+void Gradients(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out, const Tensor& saved,
+               const Tensor& grad_out, const std::string& activation, const std::string& pooling, float* grad_x,
+               Tensor* grad_weight, Tensor* grad_bias) {
+  const conv_pool::Problem problem = CheckedProblem(x, weight, bias, activation, pooling);
+  const std::vector<Shape> shapes = OutputShapes(problem);
+  PD_CHECK(out.shape() == shapes[0] && saved.shape() == shapes[1] && grad_out.shape() == shapes[0],
+           "fused_conv_pool: expected out and its gradient ", Text(shapes[0]), " and saved ", Text(shapes[1]), ", got ",
+           Text(out.shape()), ", ", Text(grad_out.shape()), " and ", Text(saved.shape()));
+  conv_pool::Backward(problem, x.data<float>(), weight.data<float>(), out.data<float>(), saved.data<uint8_t>(),
+                      grad_out.data<float>(), grad_x, grad_weight->data<float>(), grad_bias->data<float>());
+}
+
 std::vector<Tensor> Backward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out,
                              const Tensor& saved, const Tensor& grad_out, const std::string& activation,
                              const std::string& pooling) {
   Tensor grad_x = EmptyLike(x), grad_weight = EmptyLike(weight), grad_bias = EmptyLike(bias);
-  conv_pool::Backward(MakeProblem(x.shape(), weight.shape(), activation, pooling), x.data<float>(),
-                      weight.data<float>(), out.data<float>(), saved.data<uint8_t>(), grad_out.data<float>(),
-                      grad_x.data<float>(), grad_weight.data<float>(), grad_bias.data<float>());
+  Gradients(x, weight, bias, out, saved, grad_out, activation, pooling, grad_x.data<float>(), &grad_weight, &grad_bias);
   return {grad_x, grad_weight, grad_bias};
 }
 
@@ -70,9 +105,7 @@ std::vector<Tensor> BackwardOfData(const Tensor& x, const Tensor& weight, const 
                                    const Tensor& saved, const Tensor& grad_out, const std::string& activation,
                                    const std::string& pooling) {
   Tensor grad_weight = EmptyLike(weight), grad_bias = EmptyLike(bias);
-  conv_pool::Backward(MakeProblem(x.shape(), weight.shape(), activation, pooling), x.data<float>(),
-                      weight.data<float>(), out.data<float>(), saved.data<uint8_t>(), grad_out.data<float>(), nullptr,
-                      grad_weight.data<float>(), grad_bias.data<float>());
+  Gradients(x, weight, bias, out, saved, grad_out, activation, pooling, nullptr, &grad_weight, &grad_bias);
   return {grad_weight, grad_bias};
 }
 

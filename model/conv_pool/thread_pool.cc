@@ -3,11 +3,14 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 namespace conv_pool {
@@ -17,20 +20,36 @@ namespace {
 // about as much as this short spin; a long one takes the processor from Paddle's own threads.
 constexpr int kSpins = 2000;
 
+// Far above the units of work that a batch has; it bounds the memory, of which every thread needs its own.
+constexpr int kMostThreads = 256;
+
 inline void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
 }
 
+// Processors that this process may use. cpu_set_t has room for 1024; where there are more, the system wants a larger one.
+int Processors() {
+  for (int room = CPU_SETSIZE; room <= CPU_SETSIZE << 10; room *= 2) {
+    cpu_set_t* set = CPU_ALLOC(room);
+    if (set == nullptr) break;
+    const size_t bytes = CPU_ALLOC_SIZE(room);
+    const bool told = sched_getaffinity(0, bytes, set) == 0;
+    const bool too_small = !told && errno == EINVAL;
+    const int count = told ? CPU_COUNT_S(bytes, set) : 1;
+    CPU_FREE(set);
+    if (!too_small) return count;
+  }
+  return 1;
+}
+
 int ThreadsByDefault() {
   if (const char* text = std::getenv("CONV_POOL_THREADS")) {
-    const int threads = std::atoi(text);
-    if (threads > 0) return threads;
+    const long threads = std::strtol(text, nullptr, 10);
+    if (threads > 0) return static_cast<int>(std::min<long>(threads, kMostThreads));
   }
-  cpu_set_t processors;
-  if (sched_getaffinity(0, sizeof(processors), &processors) == 0) return CPU_COUNT(&processors);
-  return 1;
+  return Processors();
 }
 
 ThreadPool* pool = nullptr;
@@ -83,7 +102,7 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool() : state_(new State), threads_(ThreadsByDefault()) { SetThreads(threads_); }
+ThreadPool::ThreadPool() : state_(new State), threads_(1) { SetThreads(0); }
 
 ThreadPool& ThreadPool::Get() {
   std::lock_guard<std::mutex> lock(pool_mutex);
@@ -105,10 +124,15 @@ void ThreadPool::Unlock() { state_->turn.unlock(); }
 
 void ThreadPool::SetThreads(int threads) {
   std::lock_guard<std::mutex> lock(state_->turn);
-  threads_ = threads < 1 ? ThreadsByDefault() : threads;
-  for (; state_->started < threads_ - 1; ++state_->started) {
-    std::thread(&State::Serve, state_, state_->started + 1).detach();
+  const int wanted = std::min(threads < 1 ? ThreadsByDefault() : threads, kMostThreads);
+  try {
+    for (; state_->started < wanted - 1; ++state_->started) {
+      std::thread(&State::Serve, state_, state_->started + 1).detach();
+    }
+  } catch (const std::system_error&) {
+    // The system gives no more, as where a container limits them: those that it gave do the work.
   }
+  threads_ = std::min(wanted, state_->started + 1);
 }
 
 void ThreadPool::Run(int64_t units, Function function, void* context) {

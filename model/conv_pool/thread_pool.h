@@ -33,8 +33,8 @@ class ThreadPool {
   void Lock();
   void Unlock();
 
-  int threads() const { return threads_; }
-  void SetThreads(int threads);  // 0: the default
+  int threads() const { return threads_; }  // the caller holds Lock()
+  void SetThreads(int threads);             // 0: the default; at most 256, and as many as the system gives
 
  private:
   ThreadPool();

@@ -20,6 +20,18 @@ Tensor Empty(const Shape& shape, const Tensor& on) {
   return paddle::experimental::empty(shape, DataType::FLOAT32, on.place());
 }
 
+// The functions of step.h reach as far into memory as their sizes say, so tensors must have so many numbers.
+void Expect(const char* what, const Tensor& tensor, int64_t numbers) {
+  PD_CHECK(tensor.numel() == numbers, what, ": expected ", numbers, " numbers, got ", tensor.numel());
+}
+
+// x [N, C, H, W]
+Shape ShapeOfMaps(const Tensor& x) {
+  const Shape shape = x.shape();
+  PD_CHECK(shape.size() == 4, "expected maps of 4 axes, got ", shape.size());
+  return shape;
+}
+
 // ---- dense layers ---------------------------------------------------------------------------------------------------
 
 step::Linear MakeLinear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool transposed) {
@@ -41,9 +53,11 @@ std::vector<Tensor> Linear(const Tensor& x, const Tensor& weight, const Tensor& 
 
 std::vector<Tensor> LinearGrad(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& grad_y,
                                bool transposed) {
+  const step::Linear linear = MakeLinear(x, weight, bias, transposed);
+  Expect("a dense layer's gradient", grad_y, linear.rows * linear.outputs);
   Tensor grad_x = Empty(x.shape(), x), grad_weight = Empty(weight.shape(), x), grad_bias = Empty(bias.shape(), x);
-  step::LinearBackward(MakeLinear(x, weight, bias, transposed), x.data<float>(), weight.data<float>(),
-                       grad_y.data<float>(), grad_x.data<float>(), grad_weight.data<float>(), grad_bias.data<float>());
+  step::LinearBackward(linear, x.data<float>(), weight.data<float>(), grad_y.data<float>(), grad_x.data<float>(),
+                       grad_weight.data<float>(), grad_bias.data<float>());
   return {grad_x, grad_weight, grad_bias};
 }
 
@@ -57,25 +71,30 @@ std::vector<Shape> LinearGradShapes(const Shape& x, const Shape& weight, const S
 
 // ---- subsampling ----------------------------------------------------------------------------------------------------
 
-step::Squash MakeSquash(const Tensor& x, float slope, float amplitude, float offset) {
-  const Shape shape = x.shape();
+step::Squash MakeSquash(const Tensor& x, const Tensor& coefficient, const Tensor& bias, float slope, float amplitude,
+                        float offset) {
+  const Shape shape = ShapeOfMaps(x);
+  Expect("coefficients of subsampling", coefficient, shape[1]);
+  Expect("biases of subsampling", bias, shape[1]);
   return {shape[0], shape[1], shape[2] * shape[3], slope, amplitude, offset};
 }
 
 std::vector<Tensor> Squash(const Tensor& x, const Tensor& coefficient, const Tensor& bias, float slope,
                            float amplitude, float offset) {
   Tensor y = Empty(x.shape(), x);
-  step::SquashForward(MakeSquash(x, slope, amplitude, offset), x.data<float>(), coefficient.data<float>(),
-                      bias.data<float>(), y.data<float>());
+  step::SquashForward(MakeSquash(x, coefficient, bias, slope, amplitude, offset), x.data<float>(),
+                      coefficient.data<float>(), bias.data<float>(), y.data<float>());
   return {y};
 }
 
 std::vector<Tensor> SquashGrad(const Tensor& x, const Tensor& coefficient, const Tensor& bias, const Tensor& y,
                                const Tensor& grad_y, float slope, float amplitude, float offset) {
   Tensor grad_x = Empty(x.shape(), x), grad_coefficient = Empty(bias.shape(), x), grad_bias = Empty(bias.shape(), x);
-  step::SquashBackward(MakeSquash(x, slope, amplitude, offset), x.data<float>(), coefficient.data<float>(),
-                       y.data<float>(), grad_y.data<float>(), grad_x.data<float>(), grad_coefficient.data<float>(),
-                       grad_bias.data<float>());
+  Expect("output of subsampling", y, x.numel());
+  Expect("gradient of subsampling", grad_y, x.numel());
+  step::SquashBackward(MakeSquash(x, coefficient, bias, slope, amplitude, offset), x.data<float>(),
+                       coefficient.data<float>(), y.data<float>(), grad_y.data<float>(), grad_x.data<float>(),
+                       grad_coefficient.data<float>(), grad_bias.data<float>());
   return {grad_x, grad_coefficient, grad_bias};
 }
 
@@ -90,8 +109,10 @@ std::vector<Shape> SquashGradShapes(const Shape& x, const Shape& coefficient, co
 
 // ---- batch normalisation --------------------------------------------------------------------------------------------
 
-step::BatchNorm MakeBatchNorm(const Tensor& x, float momentum, float epsilon) {
-  const Shape shape = x.shape();
+step::BatchNorm MakeBatchNorm(const Tensor& x, const std::vector<const Tensor*>& of_channels, float momentum,
+                              float epsilon) {
+  const Shape shape = ShapeOfMaps(x);
+  for (const Tensor* tensor : of_channels) Expect("batch normalisation of channels", *tensor, shape[1]);
   return {shape[0], shape[1], shape[2] * shape[3], epsilon, momentum};
 }
 
@@ -99,18 +120,20 @@ std::vector<Tensor> BatchNorm(const Tensor& x, const Tensor& scale, const Tensor
                               float momentum, float epsilon) {
   PD_CHECK(x.numel() > 0, "batch normalisation of an empty batch");
   Tensor y = Empty(x.shape(), x), saved_mean = Empty(mean.shape(), x), saved_slope = Empty(mean.shape(), x);
-  step::BatchNormForward(MakeBatchNorm(x, momentum, epsilon), x.data<float>(), scale.data<float>(), bias.data<float>(),
-                         mean.data<float>(), variance.data<float>(), y.data<float>(), saved_mean.data<float>(),
-                         saved_slope.data<float>());
+  step::BatchNormForward(MakeBatchNorm(x, {&scale, &bias, &mean, &variance}, momentum, epsilon), x.data<float>(),
+                         scale.data<float>(), bias.data<float>(), mean.data<float>(), variance.data<float>(),
+                         y.data<float>(), saved_mean.data<float>(), saved_slope.data<float>());
   return {y, saved_mean, saved_slope};
 }
 
 std::vector<Tensor> BatchNormGrad(const Tensor& x, const Tensor& scale, const Tensor& saved_mean,
                                   const Tensor& saved_slope, const Tensor& grad_y, float momentum, float epsilon) {
   Tensor grad_x = Empty(x.shape(), x), grad_scale = Empty(scale.shape(), x), grad_bias = Empty(scale.shape(), x);
-  step::BatchNormBackward(MakeBatchNorm(x, momentum, epsilon), x.data<float>(), scale.data<float>(),
-                          saved_mean.data<float>(), saved_slope.data<float>(), grad_y.data<float>(),
-                          grad_x.data<float>(), grad_scale.data<float>(), grad_bias.data<float>());
+  Expect("gradient of batch normalisation", grad_y, x.numel());
+  step::BatchNormBackward(MakeBatchNorm(x, {&scale, &saved_mean, &saved_slope}, momentum, epsilon), x.data<float>(),
+                          scale.data<float>(), saved_mean.data<float>(), saved_slope.data<float>(),
+                          grad_y.data<float>(), grad_x.data<float>(), grad_scale.data<float>(),
+                          grad_bias.data<float>());
   return {grad_x, grad_scale, grad_bias};
 }
 
@@ -134,6 +157,7 @@ std::vector<Shape> BatchNormGradShapes(const Shape& x, const Shape& scale, const
 std::vector<Tensor> SoftmaxLoss(const Tensor& scores, const Tensor& label, int classes, float smoothing) {
   const Shape shape = scores.shape();
   const int64_t* labels = label.data<int64_t>();
+  PD_CHECK(shape.size() == 2, "expected scores of 2 axes, got ", shape.size());
   PD_CHECK(label.numel() == shape[0], label.numel(), " labels for ", shape[0], " rows of scores");
   PD_CHECK(classes <= shape[1], "scores of ", shape[1], " columns for ", classes, " classes");
   for (int64_t n = 0; n < shape[0]; ++n) {
@@ -148,6 +172,8 @@ std::vector<Tensor> SoftmaxLoss(const Tensor& scores, const Tensor& label, int c
 std::vector<Tensor> SoftmaxLossGrad(const Tensor& label, const Tensor& probability, const Tensor& grad_loss,
                                     int classes, float smoothing) {
   const Shape shape = probability.shape();
+  PD_CHECK(shape.size() == 2 && label.numel() == shape[0] && classes <= shape[1], label.numel(), " labels of ", classes,
+           " classes for ", probability.numel(), " probabilities");
   Tensor grad_scores = Empty(shape, probability);
   step::SoftmaxLossBackward({shape[0], shape[1], classes, smoothing}, probability.data<float>(),
                             label.data<int64_t>(), *grad_loss.data<float>(), grad_scores.data<float>());
@@ -166,8 +192,19 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
               std::vector<Tensor>& powers1, std::vector<Tensor>& powers2, const std::vector<Tensor>& gradients,
               const Tensor& learning_rate, float beta1, float beta2, float epsilon, const std::vector<float>& decay) {
   std::vector<step::Parameter> all;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    all.push_back({parameters[i].numel(), parameters[i].data<float>(), moments1[i].data<float>(),
+  const size_t count = parameters.size();
+  PD_CHECK(moments1.size() == count && moments2.size() == count && powers1.size() == count &&
+               powers2.size() == count && gradients.size() == count && decay.size() == count,
+           "Adam: expected as many of all as the ", count, " parameters");
+  Expect("Adam's learning rate", learning_rate, 1);
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t numbers = parameters[i].numel();
+    Expect("Adam's first moment", moments1[i], numbers);
+    Expect("Adam's second moment", moments2[i], numbers);
+    Expect("Adam's gradient", gradients[i], numbers);
+    Expect("Adam's power of beta1", powers1[i], 1);
+    Expect("Adam's power of beta2", powers2[i], 1);
+    all.push_back({numbers, parameters[i].data<float>(), moments1[i].data<float>(),
                    moments2[i].data<float>(), powers1[i].data<float>(), powers2[i].data<float>(),
                    gradients[i].data<float>(), decay[i]});
   }
@@ -176,7 +213,10 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
 
 void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& values, Tensor& updates, float decay) {
   std::vector<step::Averaged> all;
+  PD_CHECK(averages.size() == values.size(), averages.size(), " averages of ", values.size(), " values");
+  Expect("updates of averages", updates, 1);
   for (size_t i = 0; i < averages.size(); ++i) {
+    Expect("an average", averages[i], values[i].numel());
     all.push_back({values[i].numel(), values[i].data<float>(), averages[i].data<float>()});
   }
   step::MoveAverages(decay, updates.data<float>(), all.data(), all.size());
@@ -184,6 +224,7 @@ void MoveAverages(std::vector<Tensor>& averages, const std::vector<Tensor>& valu
 
 // Shifts recent [R, L] by one row and puts row [L] at its end.
 void Remember(Tensor& recent, const Tensor& row) {
+  PD_CHECK(row.numel() <= recent.numel(), "a row of ", row.numel(), " numbers for ", recent.numel(), " to remember");
   float *begin = recent.data<float>(), *end = begin + recent.numel();
   const float* values = row.data<float>();
   std::copy(values, values + row.numel(), std::copy(begin + row.numel(), end, begin));
