@@ -54,7 +54,7 @@ lint: $(VENV)/installed-test   ## Style and types alone.
 smoke: $(VENV)/installed   ## The main job in small: train, infer, compare (VENV and REQUIREMENTS choose the Paddle).
 	tests/smoke.sh $(VENV)/bin/python
 
-tables: venv   ## Remake the tables of the README from the logs in docs/runs/.
+tables: venv   ## Remake the tables of the README and the docs from the logs in docs/runs/ and docs/benchmarks.json.
 	$(VENV)/bin/python -m training.tables
 
 $(PEERS)/installed: benchmarks/requirements.txt
@@ -62,8 +62,9 @@ $(PEERS)/installed: benchmarks/requirements.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r benchmarks/requirements.txt
 	@touch $@
 
-bench: $(VENV)/installed $(PEERS)/installed   ## Measure speed and memory beside PyTorch, JAX, Keras and ONNX Runtime, about 15 minutes.
+bench: $(VENV)/installed $(PEERS)/installed   ## Measure speed and memory beside PyTorch, JAX, Keras and ONNX Runtime, below 20 minutes.
 	$(VENV)/bin/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
+	$(VENV)/bin/python -m training.tables
 
 kill-test: $(VENV)/installed-test   ## Kill training processes everywhere, fill disks, damage files: about half an hour.
 	$(VENV)/bin/python tests/reliability/kill_test.py $(ARGS)

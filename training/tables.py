@@ -2,13 +2,14 @@
 
 A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
 typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in `docs/runs/`,
-from the networks as built, from their recipes, and from the scripts' help.
+from the networks as built, from their recipes, from the scripts' help, and from what `make bench` has measured.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, get_args
 import numpy as np
 from rich.console import Console
 
+from benchmarks.goals import readme_table
 from common import command_line
 from common.errors import UserError
 from common.files import write_file
@@ -36,6 +38,7 @@ from training.settings import Settings
 RUNS = REPOSITORY / "docs" / "runs"
 ABLATION = REPOSITORY / "docs" / "ablation"  # runs of `--recipe best` with one ingredient changed
 RELEASED_CARD = RUNS / "conv_pool_bn-best-seed1" / "card.json"  # inference_model/ itself is replaced by each training
+BENCHMARKS = REPOSITORY / "docs" / "benchmarks.json"
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "networks.zh-CN.md"))
 OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "options.zh-CN.md"))
@@ -266,6 +269,7 @@ def generated() -> dict[Path, dict[str, str]]:
     runs, ablation = (_load(folder) for folder in (RUNS, ABLATION))
     first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
     results = {"results": results_table(runs)}
+    benchmarks = {"benchmarks": readme_table(json.loads(BENCHMARKS.read_bytes()))}
     networks = get_args(NetworkName)
     for_networks = {
         **results,
@@ -277,7 +281,7 @@ def generated() -> dict[Path, dict[str, str]]:
     reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
     options = {f"options {script}": options_table(script) for script in SCRIPTS}
     return {
-        **{page: {**results, "headline": headline(first)} for page in READMES},
+        **{page: {**results, **benchmarks, "headline": headline(first)} for page in READMES},
         **dict.fromkeys(NETWORKS_PAGES, for_networks),
         **dict.fromkeys(OPTIONS_PAGES, options),
         **dict.fromkeys(READING_PAGES, reading),
