@@ -8,15 +8,15 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import paddle
 import pytest
 from paddle import nn, static
 
-from mnist.dataset import Mnist, network_input
-from model.networks import build_network
+from mnist.dataset import Mnist, Subset, network_input
+from model.networks import Kernel, build_network
 from reference.engine import CHUNK, NumpyEngine
 from reference.layers import (
     Array,
@@ -33,6 +33,8 @@ from reference.layers import (
 )
 from reference.networks import NETWORKS, Network, conv_pool_bn, lenet5_numpy
 from reference.optimizers import SGD, Adam, Momentum, Optimizer
+from tests.operators import need_fused
+from training.oracle import compare_steps
 
 
 def random_numbers(*shape: int, seed: int = 0) -> Array:
@@ -325,6 +327,27 @@ def test_steps_are_those_of_stock_paddle(name: str, optimizer: str) -> None:
             compare(f"gradient of {parameter}", our.gradients[parameter], gradient)
         for parameter, value in their.left.items():
             compare(f"new {parameter}", our.left[parameter], value)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kernel", get_args(Kernel))
+def test_a_step_of_the_engine_is_that_of_paddles_engine(name: str, kernel: Kernel, mnist: Mnist) -> None:
+    """Of the project's own networks, with real images, by SGD and by Adam."""
+    if kernel == "fused":
+        need_fused()
+    compared = compare_steps(name, kernel, Subset(mnist.train_images, mnist.train_labels))
+    network = NETWORKS[name](seed=1)
+    assert compared["gradient"].keys() == network.parameters.keys()
+    assert compared["after"].keys() == network.parameters.keys() | network.statistics.keys()
+    layers = {array.split(".")[0] for array in network.parameters}
+    assert compared["output"].keys() == layers | {"loss"}
+    too_large = {
+        (what, array): one
+        for what, arrays in compared.items()
+        for array, one in arrays.items()
+        if not one.difference <= 1e-5 * one.largest
+    }
+    assert not too_large
 
 
 @pytest.mark.parametrize("k", [2, 3])

@@ -2,7 +2,8 @@
 
 A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
 typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in `docs/runs/`,
-from the networks as built, from their recipes, from the scripts' help, and from what `make bench` has measured.
+from the networks as built, from their recipes, from steps that both engines take, from the scripts' help, and from what
+`make bench` has measured.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from common.errors import UserError
 from common.files import write_file
 from common.sealed import unsealed
 from common.signals import StopRequest
+from mnist.dataset import Subset, load_mnist
 from model.recipes import RECIPES, Distortions, NetworkName, Recipe
 from model.summary import print_summary
 from training.answers import answers_path, read_answers
 from training.comparison import Run, find_runs, load_runs
 from training.option_tables import SCRIPTS, options_table
+from training.oracle import oracle_table
 from training.released_tables import confidence_table, rejection_table
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
@@ -56,8 +59,8 @@ CLAIMS = {
 }
 
 RESULTS_HEADER = (
-    "| network | recipe | claim | accuracy, mean ± sd | right of 10,000 | n | vote | parameters | s a pass | machine |"
-    "\n"
+    "| network | recipe | claim | accuracy, mean ± sd | right of 10,000 | n | vote "
+    "| trainable parameters | s a pass | machine |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -271,9 +274,11 @@ def generated() -> dict[Path, dict[str, str]]:
     results = {"results": results_table(runs)}
     benchmarks = {"benchmarks": readme_table(json.loads(BENCHMARKS.read_bytes()))}
     networks = get_args(NetworkName)
+    mnist = load_mnist()
     for_networks = {
         **results,
         "ablation": ablation_table(ablation),
+        "oracle": oracle_table(Subset(mnist.train_images, mnist.train_labels)),
         **{f"summary {network}": summary_block(network) for network in networks},
         **{f"settings {network}": settings_table(network) for network in networks},
     }
