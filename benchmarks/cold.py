@@ -55,6 +55,8 @@ def infer_peak_bytes(folder: Path) -> int:
     peaks: dict[int, int] = {}
     while process.poll() is None:
         for member in _family(process.pid):
+            if member != process.pid and _command(member) == _command(process.pid):
+                continue  # a child that is yet to become another program, and shares its parent's memory till then
             peaks[member] = max(peaks.get(member, 0), peak_bytes(member))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
@@ -69,6 +71,12 @@ def _family(process: int) -> Iterator[int]:
         for children in Path(f"/proc/{process}/task").glob("*/children"):
             for child in children.read_text().split():
                 yield from _family(int(child))
+
+
+def _command(process: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 def _seconds(command: Sequence[str]) -> float:

@@ -12,19 +12,20 @@ import zlib  # noqa: F401  Paddle 2.6.2 exports zlib's symbols, and a zlib that 
 
 # glog's information and warnings are about Paddle's insides; errors still show.
 os.environ.setdefault("GLOG_minloglevel", "2")
-# One operator after the other: their order is the program's, and on CPU the step is a third faster than with Paddle's
-# own scheduling threads, which only get in the way of the operators' threads.
+# One operator after the other: their order is the program's, and on CPU the step was a third faster (2 cores, AMD EPYC,
+# Paddle 3.3.1) than with Paddle's own scheduling threads, which only get in the way of the operators' threads.
 os.environ.setdefault("FLAGS_new_executor_serial_run", "1")
 # Paddle's collector of dead tensors is off. At its default, 0, a thread wakes some twenty times a step to free what the
 # next step allocates again; kept, the tensors of a step of a LeNet are some tens of megabytes.
 os.environ.setdefault("FLAGS_eager_delete_tensor_gb", "-1")
 # Paddle's matrix products are MKL's of 2019, which takes its slowest way on AMD's processors unless told that they have
-# AVX2 (type 5): a linear layer of 800 to 10 then takes less than half as long. On Intel's it would forbid AVX-512.
+# AVX2 (type 5): a linear layer of 800 to 10 then took less than half as long (2 cores, AMD EPYC, Paddle 3.3.1). On
+# Intel's it would forbid AVX-512.
 with contextlib.suppress(OSError):  # another system than Linux
     if b"AuthenticAMD" in pathlib.Path("/proc/cpuinfo").read_bytes()[:1000]:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 # A step's buffers, some megabytes each, come from the heap and stay there. By glibc's defaults each is a mapping of its
-# own, asked of the system and zeroed anew at every step: a fifth of its time.
+# own, asked of the system and zeroed anew at every step: a fifth of its time (2 cores, AMD EPYC, Paddle 3.3.1).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 for _option, _bytes in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 2_000_000_000)):
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
