@@ -36,11 +36,13 @@ from training.oracle import oracle_table
 from training.released_tables import confidence_table, rejection_table
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
+from training.search_table import search_table
 from training.settings import Settings
 
 RUNS = REPOSITORY / "docs" / "runs"
 ABLATION = REPOSITORY / "docs" / "ablation"  # runs of `--recipe best` with one ingredient changed
-RELEASED_CARD = RUNS / "conv_pool_bn-best-seed1" / "card.json"  # inference_model/ itself is replaced by each training
+SEARCH = REPOSITORY / "docs" / "search"  # runs that led to it
+RELEASED_CARD = RUNS / "conv_pool_bn-best-seed2" / "card.json"  # inference_model/ itself is replaced by each training
 BENCHMARKS = REPOSITORY / "docs" / "benchmarks.json"
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "networks.zh-CN.md"))
@@ -269,7 +271,7 @@ def generated() -> dict[Path, dict[str, str]]:
     Raises:
         UserError: a run cannot be read.
     """
-    runs, ablation = (_load(folder) for folder in (RUNS, ABLATION))
+    runs, ablation, search = (_load(folder) for folder in (RUNS, ABLATION, SEARCH))
     first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
     results = {"results": results_table(runs)}
     benchmarks = {"benchmarks": readme_table(json.loads(BENCHMARKS.read_bytes()))}
@@ -279,6 +281,7 @@ def generated() -> dict[Path, dict[str, str]]:
         **results,
         "ablation": ablation_table(ablation),
         "oracle": oracle_table(Subset(mnist.train_images, mnist.train_labels)),
+        "search": search_table(search),
         **{f"summary {network}": summary_block(network) for network in networks},
         **{f"settings {network}": settings_table(network) for network in networks},
     }
