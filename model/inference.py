@@ -232,20 +232,22 @@ class Predictor:
         """
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._temperature, self._batch = model.temperature, batch
-        try:
+        failure: Exception | None = None
+        # Paddle 3.3 cannot convert every model for oneDNN, nor to its new representation of programs.
+        for way in ("new representation", "onednn", "plain"):
             try:
-                self._create(model, device, threads, onednn=True)
-            except Exception:  # Paddle 3.3 cannot convert every model for oneDNN; without it, it can
-                self._create(model, device, threads, onednn=False)
-        except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
-            import paddle
+                self._create(model, device, threads, way)
+                return
+            except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
+                failure = error
+        import paddle
 
-            raise ModelError(
-                f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
-                f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
-            ) from error
+        raise ModelError(
+            f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
+            f"{one_line(model.card.get('paddle'), 20)}: {_last_line(failure)}"
+        ) from failure
 
-    def _create(self, model: SavedModel, device: str, threads: int, onednn: bool) -> None:
+    def _create(self, model: SavedModel, device: str, threads: int, way: str) -> None:
         """Create the predictor and prove it on one blank picture: what cannot be converted shows in the first run."""
         config = inference.Config()
         config.set_model_buffer(model.program, len(model.program), model.parameters, len(model.parameters))
@@ -255,7 +257,12 @@ class Predictor:
         else:
             config.disable_gpu()
             config.set_cpu_math_library_num_threads(threads)
-        if not onednn:
+            if way == "new representation" and hasattr(config, "enable_new_ir"):
+                # By 3 to 30 % faster for the networks here (batch 64, 2 cores, AMD EPYC, Paddle 3.3.1). Without its
+                # executor, the new representation fails.
+                config.enable_new_ir()
+                config.enable_new_executor()
+        if way == "plain":
             config.disable_mkldnn()
         self._predictor = inference.create_predictor(config)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
@@ -290,7 +297,7 @@ class Predictor:
         return tempered(self.log_probabilities(images), self._temperature)
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: Exception | None) -> str:
     """The message beneath Paddle's C++ stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return one_line(lines[-1] if lines else type(error).__name__, 160)
