@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks.record import Record, Result, median, quartiles, results
 from training.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
@@ -67,6 +68,12 @@ def _seconds(axes: Any, commands: list[Record]) -> None:
 def _finish(axes: Any, ticks: list[int]) -> None:
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    handles, _ = axes.get_legend_handles_labels()
+    if len(handles) > 3:  # room for the legend below the lines
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** (0.12 * len(handles)), high)
+    axes.legend(frameon=False, fontsize="small", loc="lower right" if len(handles) > 3 else "best")
