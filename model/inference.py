@@ -232,6 +232,9 @@ class Predictor:
         """
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._temperature, self._batch = model.temperature, batch
+        self._predictor: Any
+        self._input: Any
+        self._output: Any
         try:
             try:
                 self._create(model, device, threads, onednn=True)

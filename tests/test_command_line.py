@@ -37,7 +37,7 @@ def test_a_reader_that_leaves_stops_a_table_quietly(small_run: Path) -> None:
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_reader_that_leaves_stops_a_run(lines: int, small_data: Path, script: Script, tmp_path: Path) -> None:
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--figures", "none")
-    arguments += ("--save-dir", tmp_path / "model")
+    arguments += ("--save-dir", tmp_path / "model", "--kernel", "stock")  # else a line may tell why it is stock
     status, errors = read_lines(lines, "train.py", *arguments, "--run-dir", tmp_path / "run")
     assert status == 1 and errors.startswith(f"error: {tmp_path / 'run'}: Broken pipe; ")
     if f"continue with --resume {tmp_path / 'run'}" in errors:
