@@ -50,12 +50,14 @@ def test_quick_run_without_peers(small_data: Path, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "benchmarks.json").read_text())
     assert done.returncode == (1 if record["problems"] else 0), done.stderr
     training, inference, evaluation = record["contests"]
-    # Without a compiler there is no fused kernel, and a line that says why.
-    labels = {result["label"] for result in training["results"]}
+    # Without a compiler there is no fused kernel, in training or evaluation, and a line for each that says why.
+    labels = {result["label"] for result in (*training["results"], *evaluation["results"])}
     assert labels | {problem.split(": ")[1] for problem in record["problems"]} == {
         "Paddle, fused kernel",
         "Paddle, stock kernels",
         "Paddle, as in tutorials",
+        "evaluation program, fused kernel",
+        "evaluation program, stock kernel",
     }
     assert labels >= {"Paddle, stock kernels", "Paddle, as in tutorials"}
     assert {result["batch"] for result in inference["results"]} == {1, 64, 1024}
