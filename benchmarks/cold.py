@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.commands import POLL_SECONDS
 from benchmarks.contest import ROOT, ContenderError, environment, peak_bytes
 from common.errors import one_line
-
-POLL_SECONDS = 0.05
 
 
 def write_pictures(images: np.ndarray, folder: Path, count: int) -> Path:

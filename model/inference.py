@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
 
 # Images at a time: more cost memory, and speed as docs/benchmarks.md has measured it ("… so many images at a time").
 PREDICTION_BATCH = 64
+FASTER_AFTER = 64  # images; see Predictor
 
 
 class ModelError(UserError):
@@ -235,6 +236,8 @@ class Predictor:
         self._predictor: Any
         self._input: Any
         self._output: Any
+        self._take_faster: Callable[[], None] | None = None
+        self._images_before_faster = FASTER_AFTER
         try:
             try:
                 self._create(model, device, threads, onednn=True)
@@ -247,10 +250,11 @@ class Predictor:
                 f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
                 f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
             ) from error
+        # Left to whoever has many images: it would make the start of infer.py for a single one longer.
         if device == "cpu" and hasattr(inference.Config, "enable_new_ir"):
-            self._take_faster(model, threads)
+            self._take_faster = lambda: self._go_over(model, threads)
 
-    def _take_faster(self, model: SavedModel, threads: int) -> None:
+    def _go_over(self, model: SavedModel, threads: int) -> None:
         """Go over to Paddle's new representation of programs if it answers alike: it is by 3 to 10 % faster.
 
         (Batch 64, 2 cores, AMD EPYC, Paddle 3.3.1; equal to the bit for four of the networks.) It takes numbers that
@@ -298,6 +302,10 @@ class Predictor:
         """
         if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
             raise ValueError(f"expected float32 [N, {self._shape}], got {images.dtype} {list(images.shape)}")
+        self._images_before_faster -= len(images)
+        if self._take_faster and self._images_before_faster <= 0:
+            take_faster, self._take_faster = self._take_faster, None  # once: it asks for probabilities itself
+            take_faster()
         answers = np.empty((len(images), 10), np.float32)
         for start in range(0, len(images), self._batch):
             batch = np.ascontiguousarray(images[start : start + self._batch])

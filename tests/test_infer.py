@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paddle import inference
 from PIL import Image
 
 from mnist.dataset import Mnist, load_mnist, network_input
@@ -161,6 +162,19 @@ def test_released_model_reads_mnist(mnist: Mnist) -> None:
     )
     answers = Predictor(saved).probabilities(images).argmax(axis=1)
     assert int((answers == mnist.test_labels).sum()) == saved.card["scores"]["test"]["correct"]
+
+
+def test_many_images_go_the_faster_way_which_answers_alike(small_run: Path, mnist: Mnist) -> None:
+    saved = load_model(small_run / "model")
+    images = network_input(mnist.test_images[:400], size=28, low=-1.0, high=1.0, fit="none")
+    predictor = Predictor(saved)
+    proven = predictor._predictor
+    one_by_one = np.concatenate([predictor.probabilities(images[n : n + 1]) for n in range(20)])
+    assert predictor._predictor is proven
+    many = predictor.probabilities(images)
+    assert (predictor._predictor is not proven) == hasattr(inference.Config, "enable_new_ir")
+    np.testing.assert_allclose(many[:20], one_by_one, atol=1e-6)
+    np.testing.assert_array_equal(many.argmax(axis=1), predictor.probabilities(images).argmax(axis=1))
 
 
 def test_a_missing_folder_of_pictures_is_a_failure(small_run: Path) -> None:

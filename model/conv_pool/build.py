@@ -130,10 +130,9 @@ def _library_of_process() -> ctypes.CDLL:
 
 def instruction_set() -> str:
     """What the fused operators use here, "avx512", "avx2" or "generic"; `load_fused` must have succeeded."""
-    if _loaded is None:
-        raise RuntimeError("the fused operator is not loaded")
-    _loaded.conv_pool_isa.restype = ctypes.c_char_p
-    return _loaded.conv_pool_isa().decode()
+    library = _library_of_process()
+    library.conv_pool_isa.restype = ctypes.c_char_p
+    return str(library.conv_pool_isa().decode())
 
 
 def kernel_flags() -> dict[str, list[str]]:
