@@ -15,7 +15,6 @@ from common.command_line import parse, run
 from common.console import ScriptConsole
 from common.errors import one_line
 from common.signals import StopRequest
-from training.progress import headline_line
 from training.resuming import restore_arithmetic, what_was_finished
 from training.run import new_run_folder, use_threads
 from training.settings import Settings, resumed
@@ -46,25 +45,17 @@ def main(stop: StopRequest) -> int:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
     from mnist.dataset import load_mnist
-    from training.figures.background import BackgroundCurves
-    from training.figures.run import draw_run
+    from training.figures.background import Figures
     from training.live import displays
     from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
     from training.tracking import Tracking
 
     stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = ScriptConsole()
-    handlers = [*displays(console, settings.live, folder.figures), BackgroundCurves(folder, settings.figures)]
     data = load_mnist(settings.data_dir, console)
+    handlers = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
     handlers += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
     outcome = train(settings, folder, handlers, stop, data)
-    test = outcome.test
-    print(headline_line(outcome.best_pass, settings.select_on, test.loss, test.correct, test.total))
-    published = f"published to {one_line(outcome.save_dir)}/"
-    print(f"{published}, replacing {one_line(outcome.replaced)}" if outcome.replaced else published)
-    if outcome.onnx:
-        print(f"inference.onnx: {outcome.onnx}")
-    draw_run(folder, settings.figures, data)
     print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
 

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from training.answers import answers_path, read_answers
 from training.calibration import Confidences
 from training.figures.answers import calibration, confusion_matrix, wrong_answers
-from training.figures.background import LOWEST_PRIORITY, BackgroundCurves
+from training.figures.background import LOWEST_PRIORITY, Figures
 from training.figures.curves import learning_rate_curve
 from training.figures.network import feature_maps, filters, seen
 from training.figures.rejection import rejection
@@ -93,21 +93,33 @@ def test_other_data_and_runs_without_a_pass_are_refused(run_copy: RunFolder, mni
 
 def test_curves_are_drawn_as_the_run_goes_by_a_process_that_yields(run_copy: RunFolder) -> None:
     row = read_results(run_copy.results)[0][0]
-    drawing = BackgroundCurves(run_copy, "all")
+    drawing = Figures(run_copy, "all")
     drawing.on_pass(row)
     process = drawing._drawing
     assert process is not None and os.getpriority(os.PRIO_PROCESS, process.pid) == LOWEST_PRIORITY
     drawing.on_pass(row)
     assert drawing._drawing is process  # one at a time
     assert process.wait() == 0
-    assert {path.stem for path in run_copy.figures.iterdir()} == CURVES
+    assert not run_copy.figures.exists()  # a process that outlives its training writes nothing
     drawing.on_pass(row)
+    assert {path.stem for path in run_copy.figures.iterdir()} == CURVES
     assert drawing._drawing is not process
     drawing.on_end()  # in the middle of it
     assert not [name for name in names(run_copy.figures) if "tmp" in name]
-    silent = BackgroundCurves(run_copy, "none")
+    silent = Figures(run_copy, "none")
     silent.on_pass(row)
     assert silent._drawing is None
+
+
+def test_a_drawing_that_fails_leaves_the_old_curves(run_copy: RunFolder) -> None:
+    run_copy.figures.mkdir()
+    (run_copy.figures / "curves.png").write_bytes(b"old")
+    drawing = Figures(run_copy, "curves")
+    drawing.on_pass(read_results(run_copy.results)[0][0])
+    assert drawing._drawing is not None
+    drawing._drawing.kill()
+    drawing.on_end()
+    assert (run_copy.figures / "curves.png").read_bytes() == b"old"
 
 
 def test_the_confusion_matrix_counts_the_kept_answers(small_run: Path) -> None:

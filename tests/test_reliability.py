@@ -64,6 +64,14 @@ def test_a_killed_run_goes_on_bit_for_bit(kill_test: KillTest, call: int) -> Non
     assert not kill_test.wrong and kill_test.counts["kills"] == kills + 1
 
 
+def test_a_run_killed_or_stopped_while_its_last_figures_are_drawn_gets_them(kill_test: KillTest) -> None:
+    calls = kill_test.calls()
+    for call in range(calls - 19, calls + 1, 4):
+        kill_test.kill_at(call)
+        kill_test.stop_at(call, signal.SIGTERM)
+    assert not kill_test.wrong
+
+
 def test_killed_again_while_resuming_and_where_folders_cannot_be_exchanged(kill_test: KillTest) -> None:
     kill_test.kill_resuming_at(17)
     kill_test.kill_at(211, no_exchange=True)

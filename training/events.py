@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.results import Row, Step
+
+if TYPE_CHECKING:
+    from training.loop import Outcome
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Handler:
 
     def on_pass(self, row: Row) -> None:
         """After every pass, once it is evaluated."""
+
+    def on_published(self, outcome: Outcome) -> None:
+        """When the best model is published; the run counts as finished once all handlers have returned."""
 
     def on_message(self, line: str) -> None:
         """Something that the user should know; one line."""

@@ -99,6 +99,7 @@ class Outcome:
         run_dir: the run's folder.
         save_dir: where the model was published.
         best_pass: the chosen pass.
+        selected_on: the images that it was chosen on: validation, test, or last.
         test: its scores on the test images.
         replaced: what was published there before, in words; empty if nothing was.
         onnx: how its ONNX form agrees with it, in words; empty if it has none.
@@ -107,6 +108,7 @@ class Outcome:
     run_dir: Path
     save_dir: Path
     best_pass: int
+    selected_on: str
     test: Scores
     replaced: str
     onnx: str = ""
@@ -528,17 +530,24 @@ class _Run:
         remove_leftovers(save_dir.resolve().parent)
         replaced = _what_is_in(save_dir)
         save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
-        outcome = {
+        onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
+        outcome = Outcome(self.folder.path, save_dir, progress.best_pass, self.settings.select_on, test, replaced, onnx)
+        for handler in self.handlers:
+            handler.on_published(outcome)
+        self.folder.write_record({**self.record, "outcome": self._finished(outcome)})
+        return outcome
+
+    def _finished(self, outcome: Outcome) -> dict[str, Any]:
+        """What run.json says of a run that is finished."""
+        progress, test = self.progress, outcome.test
+        return {
             "passes": progress.passes,
             "of": self.recipe.passes,  # more than were done where patience ended the run
             "best_pass": progress.best_pass,
             "test_correct": test.correct,
             "test_total": test.total,
-            "published": str(save_dir),
+            "published": str(outcome.save_dir),
         }
-        self.folder.write_record({**self.record, "outcome": outcome})
-        onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
-        return Outcome(self.folder.path, save_dir, progress.best_pass, test, replaced, onnx)
 
 
 def _digest(answers: np.ndarray) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
+from common.errors import one_line
 from training.events import Handler, Started
 from training.results import Row, Step
+
+if TYPE_CHECKING:
+    from training.loop import Outcome
 
 LINE_SECONDS = 5.0  # between two plain lines
 
@@ -103,6 +107,16 @@ class ProgressDisplay(Handler):
     def on_pass(self, row: Row) -> None:
         """See Handler."""
         self._line(pass_line(row, self._started.passes))
+
+    def on_published(self, outcome: Outcome) -> None:
+        """See Handler."""
+        self.on_end()
+        test = outcome.test
+        self._line(headline_line(outcome.best_pass, outcome.selected_on, test.loss, test.correct, test.total))
+        replacing = f", replacing {one_line(outcome.replaced)}" if outcome.replaced else ""
+        self._line(f"published to {one_line(outcome.save_dir)}/{replacing}")
+        if outcome.onnx:
+            self._line(f"inference.onnx: {outcome.onnx}")
 
     def on_message(self, line: str) -> None:
         """See Handler."""

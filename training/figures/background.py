@@ -1,4 +1,10 @@
-"""The run's curves drawn while it goes on, by a process that takes only time that training leaves."""
+"""The figures of a run: curves from a second process while it goes on, and all figures when its model is published.
+
+    python -m training.figures.background RUN_DIR   # that process: draws the curves, writes them to standard output
+
+The second process takes only time that training leaves. It writes into a nameless file, which training reads: what is
+drawn by a process that outlives a killed training reaches no folder.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +12,37 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+import numpy as np
+import safetensors.numpy
+
+from mnist.dataset import Mnist
 from training.events import Handler, Started
-from training.figures.run import Which
+from training.figures.run import Which, curves, draw_run, save_curves
 from training.results import Row
 from training.run import REPOSITORY, RunFolder
+
+if TYPE_CHECKING:
+    from training.loop import Outcome
 
 LOWEST_PRIORITY = 19
 
 
-class BackgroundCurves(Handler):
-    """Has the curves drawn after each pass, or after a later one where the drawing before is not done yet."""
+class Figures(Handler):
+    """Keeps the figures of a run up to date.
 
-    def __init__(self, folder: RunFolder, which: Which) -> None:
-        self._command = [sys.executable, "-m", "training.figures", str(folder.path.resolve()), "--which", "curves"]
-        self._wanted = which != "none"
+    The curves are drawn after each pass, or after a later one if the drawing before is not done yet.
+    """
+
+    def __init__(self, folder: RunFolder, which: Which, data: Mnist | None = None) -> None:
+        """Name the run, the figures that are wanted, and the run's data if they are loaded already."""
+        self._folder, self._which, self._data = folder, which, data
         self._passes = 0
         self._drawing: subprocess.Popen[bytes] | None = None
+        self._pictures: IO[bytes]
 
     def on_start(self, started: Started) -> None:
         """See Handler."""
@@ -31,21 +50,53 @@ class BackgroundCurves(Handler):
 
     def on_pass(self, row: Row) -> None:
         """See Handler."""
-        if row.pass_number == self._passes:
+        if row.pass_number == self._passes or self._which == "none":
             return  # all is drawn as soon as the run is complete
-        if self._wanted and (self._drawing is None or self._drawing.poll() is not None):
-            # In a session of its own a Ctrl-C does not reach it; what goes wrong it says on stderr itself.
-            self._drawing = subprocess.Popen(
-                self._command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, start_new_session=True
-            )
-            os.setpriority(os.PRIO_PROCESS, self._drawing.pid, LOWEST_PRIORITY)
-            # Where Linux schedules by session (autogroups), a priority counts only within one; so the session's too.
-            with contextlib.suppress(OSError):
-                Path(f"/proc/{self._drawing.pid}/autogroup").write_text(str(LOWEST_PRIORITY))
+        if self._drawing is None or self._drawing.poll() is not None:
+            self._take()
+            self._draw()
+
+    def on_published(self, outcome: Outcome) -> None:
+        """See Handler."""
+        self.on_end()
+        draw_run(self._folder, self._which, self._data)
 
     def on_end(self) -> None:
         """See Handler."""
         if self._drawing is not None:
-            self._drawing.terminate()  # it leaves no half file; all figures are drawn when the run is complete
+            self._drawing.terminate()
             self._drawing.wait()
             self._drawing = None
+            self._pictures.close()
+
+    def _draw(self) -> None:
+        """Start a process that draws the curves. A Ctrl-C does not reach its session; its errors go to stderr."""
+        self._pictures = tempfile.TemporaryFile()  # noqa: SIM115  (until it is taken)
+        self._drawing = subprocess.Popen(
+            [sys.executable, "-m", "training.figures.background", str(self._folder.path.resolve())],
+            cwd=REPOSITORY,
+            stdout=self._pictures,
+            start_new_session=True,
+        )
+        os.setpriority(os.PRIO_PROCESS, self._drawing.pid, LOWEST_PRIORITY)
+        # Where Linux schedules by session (autogroups), a priority counts only within one; so the session's too.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._drawing.pid}/autogroup").write_text(str(LOWEST_PRIORITY))
+
+    def _take(self) -> None:
+        """Save what the process drew, if it came to its end."""
+        if self._drawing is None:
+            return
+        with self._pictures:
+            if self._drawing.returncode == 0:
+                self._pictures.seek(0)
+                pictures = safetensors.numpy.load(self._pictures.read())
+                save_curves(self._folder, {name: picture.tobytes() for name, picture in pictures.items()})
+        self._drawing = None
+
+
+if __name__ == "__main__":
+    contents = {
+        name: np.frombuffer(picture, np.uint8) for name, picture in curves(RunFolder(Path(sys.argv[1]))).items()
+    }
+    sys.stdout.buffer.write(safetensors.numpy.save(contents))

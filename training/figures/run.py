@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from common.errors import UserError, one_line
+from common.files import write_file
 from mnist.dataset import Mnist, load_mnist
 from training.figures.curves import learning_rate_curve, training_curves
-from training.figures.style import save_both
+from training.figures.style import drawn_both
 from training.results import best_row, read_results, read_steps
 from training.run import RunFolder
 from training.settings import Settings, from_json
@@ -31,13 +33,9 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
     """
     if which == "none":
         return
-    rows, _ = read_results(folder.results)
-    steps, _ = read_steps(folder.steps)
-    folder.figures.mkdir(exist_ok=True)
-    save_both(training_curves(rows, steps), folder.figures / "curves")
-    save_both(learning_rate_curve(rows, steps), folder.figures / "learning_rate")
+    save_curves(folder, curves(folder))
     if which == "all":
-        if best_row(rows) is None:
+        if best_row(read_results(folder.results)[0]) is None:
             raise UserError(f"{one_line(folder.path)}: expected a run with a best pass, found none; curves are drawn")
         record = folder.read_record()
         try:
@@ -49,6 +47,31 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
         from training.figures.model import draw_model  # here: curves alone need no Paddle
 
         draw_model(folder, settings, data or _same_data(folder, record.get("data"), settings, data_dir))
+
+
+def curves(folder: RunFolder) -> dict[str, bytes]:
+    """Draw the figures of the logs alone.
+
+    Returns:
+        The files' contents by their names.
+    """
+    rows, _ = read_results(folder.results)
+    steps, _ = read_steps(folder.steps)
+    return {
+        **drawn_both(training_curves(rows, steps), "curves"),
+        **drawn_both(learning_rate_curve(rows, steps), "learning_rate"),
+    }
+
+
+def save_curves(folder: RunFolder, pictures: Mapping[str, bytes]) -> None:
+    """Write what `curves` drew.
+
+    Raises:
+        OSError: a figure cannot be written.
+    """
+    folder.figures.mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        write_file(folder.figures / name, picture)
 
 
 def _same_data(folder: RunFolder, known: object, settings: Settings, data_dir: Path | None) -> Mnist:

@@ -93,9 +93,17 @@ def save(figure: Figure, path: Path) -> None:
 
 def save_both(figure: Figure, path: Path) -> None:
     """Write a figure as .png and as .svg; `path` is without a suffix. See `save`."""
+    for name, picture in drawn_both(figure, path.name).items():
+        write_file(path.with_name(name), picture)
+
+
+def drawn_both(figure: Figure, stem: str) -> dict[str, bytes]:
+    """A figure as the bytes of a .png and of an .svg file, by the files' names."""
+    pictures = {}
     for suffix in SUFFIXES:
-        save(figure, path.with_name(path.name + suffix))
+        pictures[stem + suffix] = drawn(figure, suffix)
         figure.set_layout_engine("none")  # laid out now; the second drawing need not do it again
+    return pictures
 
 
 def drawn(figure: Figure, suffix: str) -> bytes:
