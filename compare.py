@@ -24,6 +24,7 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
+from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 from training.comparison import (
     Entry,
@@ -93,10 +94,7 @@ class Options:
             )
         if self.sort not in sortable_columns():
             raise UsageError(f"--sort {one_line(self.sort)}: expected one of {', '.join(sortable_columns())}")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit {self.limit}: expected at least 1")
-        if self.fail_under is not None and not 0 <= self.fail_under <= 100:
-            raise UsageError(f"--fail-under {self.fail_under}: expected percent, from 0 to 100")
+        check_ranges(self, {"limit": Range(1, 10**9), "fail_under": Range(0, 100)})
 
 
 def main(stop: StopRequest) -> int:

@@ -21,10 +21,12 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from common.command_line import parse, run
-from common.errors import UsageError, UserError
+from common.errors import UserError
+from common.ranges import Range, check_ranges
 from common.signals import Stopped, StopRequest
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+RANGES = {"port": Range(1, 65535), "max_bytes": Range(1, 2**29), "max_seconds": Range(0, 3600, above=True)}
 GRADIO = (6, 31), (7, 0)  # from the first on, before the second; as in requirements-extras.txt
 
 
@@ -49,10 +51,7 @@ class Settings:
     """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
 
     def __post_init__(self) -> None:
-        if self.port is not None and not 1 <= self.port <= 65535:
-            raise UsageError(f"--port {self.port}: expected 1 to 65535")
-        if self.max_bytes < 1 or not self.max_seconds > 0:
-            raise UsageError("--max-bytes and --max-seconds: expected more than 0")
+        check_ranges(self, RANGES)
 
 
 def check_gradio() -> None:

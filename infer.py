@@ -23,10 +23,20 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
+from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 
 if TYPE_CHECKING:
     from recognition.annotate import Annotator
+
+RANGES = {
+    "top_k": Range(1, 10),
+    "reject_below": Range(0, 1),
+    "error_rate": Range(0, 1),
+    "max_bytes": Range(1, 2**29),
+    "max_pixels": Range(1, 178_000_000),  # Pillow itself refuses more
+    "max_seconds": Range(0, 3600, above=True),
+}
 
 
 @dataclass(frozen=True)
@@ -63,16 +73,11 @@ class Settings:
             raise UsageError("expected names of pictures or folders, got an empty name")
         if not self.pictures:
             raise UsageError("no pictures: expected files, folders, or - for standard input")
-        if not 1 <= self.top_k <= 10:
-            raise UsageError(f"--top-k {self.top_k}: expected 1 to 10")
-        if not 0 <= self.reject_below <= 1:
-            raise UsageError(f"--reject-below {self.reject_below}: expected a probability, 0 to 1")
-        if self.error_rate is not None and (self.reject_below or not 0 <= self.error_rate <= 1):
-            raise UsageError(f"--error-rate {self.error_rate}: expected a share, 0 to 1, and no --reject-below")
+        check_ranges(self, RANGES)
+        if self.error_rate is not None and self.reject_below:
+            raise UsageError(f"--error-rate {self.error_rate}: expected no --reject-below beside it")
         if self.annotate and not self.lines:
             raise UsageError(f"--annotate {one_line(self.annotate)}: expected --lines with it")
-        if self.max_bytes < 1 or self.max_pixels < 1 or not self.max_seconds > 0:
-            raise UsageError("--max-bytes, --max-pixels and --max-seconds: expected more than 0")
 
 
 def main(stop: StopRequest) -> int:

@@ -74,6 +74,9 @@ def run(main: Callable[[StopRequest], int]) -> None:
         where = f" {one_line(error.filename)}:" if error.filename else ""
         print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
         status = 1
+    except MemoryError:
+        print("error: expected more memory: take a smaller --batch-size, network or picture", file=sys.stderr)
+        status = 1
     except Stopped as stopped:
         if "ipykernel" in sys.modules:  # %run in a notebook, whose kernel goes on
             sys.exit(stopped.status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,27 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
+from common.ranges import Range, check_ranges
 from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from training.run import RunFolder
 
 RECIPES_OWN = "(default: the recipe's)"
-LEAST = {"passes": 1, "threads": 1, "batch_size": 1, "log_every": 1, "validation_size": 0, "seed": 0}
+RANGES = {
+    "passes": Range(1, 10**6),
+    "batch_size": Range(1, 10**6),
+    "learning_rate": Range(0, 1e6, above=True),
+    "final_rate": Range(0, 1),
+    "warmup_steps": Range(0, 10**9),
+    "weight_decay": Range(0, 1e6),
+    "ema": Range(0, 1),
+    "label_smoothing": Range(0, 1),
+    "seed": Range(0, 2**31 - 1),  # what Paddle's generator takes
+    "threads": Range(1, 10**4),
+    "validation_size": Range(0, 10**9),
+    "shuffle_buffer": Range(1, 10**9),
+    "log_every": Range(1, 10**9),
+    "checkpoint_seconds": Range(0, 1e9, above=True),
+}
 NETWORKS_OWN = "(default: the network's)"
 
 
@@ -129,18 +144,7 @@ class Settings:
     """Print the network's layers, parameters, connections and multiply-adds, and leave."""
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: expected at least {least}")
-        if self.seed >= 2**31:
-            raise UsageError(f"--seed {self.seed}: expected less than {2**31}, which Paddle's generator takes")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"--learning-rate {self.learning_rate}: expected a number above 0")
-        if not self.checkpoint_seconds > 0:
-            raise UsageError(f"--checkpoint-seconds {self.checkpoint_seconds}: expected a number above 0")
-        if isinstance(self.shuffle_buffer, int) and self.shuffle_buffer < 1:
-            raise UsageError(f"--shuffle-buffer {self.shuffle_buffer}: expected at least 1, or all")
+        check_ranges(self, RANGES)
         if self.validation_size == 0 and self.select_on == "validation":
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"
@@ -167,7 +171,10 @@ class Settings:
         recipe = recipe_for(self.network, self.recipe)
         given = self._given(dataclasses.fields(Recipe))
         if distortions := self._given(dataclasses.fields(Distortions)):
+            from mnist import augment  # here, so that --help does not wait for NumPy
+
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
+            augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense
         return dataclasses.replace(recipe, **given)
 
     def _given(self, fields: Iterable[dataclasses.Field]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ NETWORKS: dict[str, type[Network]] = {
     "lenet5_numpy": LeNet5NumPy,
 }
 
+MOST_MAPS = 1024  # in a layer; two such layers have 27 million parameters, and a batch of 128 takes a gigabyte
+
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that the network does not have, and sizes that leave no pixel.
@@ -42,8 +44,9 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     maps = options.get("maps")
     if maps is not None:
         expected = len(known["maps"].default)
-        if len(maps) != expected or min(maps) < 1:
-            raise UsageError(f"--maps {' '.join(map(str, maps))}: expected {expected} numbers of at least 1")
+        if len(maps) != expected or not all(1 <= count <= MOST_MAPS for count in maps):
+            wanted = f"{expected} numbers of at least 1, at most {MOST_MAPS}"
+            raise UsageError(f"--maps {' '.join(map(str, maps))}: expected {wanted}")
     if options.get("kernel_size") is not None:
         _check_kernel_size(NETWORKS[name].image.size, options["kernel_size"])
 
