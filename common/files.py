@@ -13,9 +13,11 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -25,6 +27,44 @@ _TEMPORARY = re.compile(r"\.(.+)\.(new|old)\.tmp-(\d+)-[0-9a-f]{8}")
 def sha256(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def open_file(path: Path, folder: int | None = None) -> IO[bytes]:
+    """Open a regular file for reading; a pipe without a writer is refused, not waited for.
+
+    Args:
+        path: the file; a link to one will do.
+        folder: descriptor of an opened folder; then `path` only names the file in errors, its last part is opened in
+            that folder, and a link is refused.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, pipe or device; it names `path`.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
+    with _errors_name(path):
+        if folder is None:
+            descriptor = os.open(path, flags)
+        else:
+            descriptor = os.open(path.name, flags | os.O_NOFOLLOW, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a folder, pipe or device, not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
+    """All of a regular file of at most `limit` bytes; see `open_file` for `folder`.
+
+    Raises:
+        OSError: as `open_file`, or it has more bytes; it names `path`.
+    """
+    with open_file(path, folder) as file:
+        size = os.fstat(file.fileno()).st_size
+        # Not `limit` at once: Python sets that much memory aside, whatever the file has.
+        data = file.read(min(size, limit) + 1) if size <= limit else b""
+        if size > limit or len(data) > limit:
+            raise OSError(errno.EFBIG, f"more than the expected {limit} bytes", str(path))
+        return data
 
 
 def make_folder(path: Path) -> None:

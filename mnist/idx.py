@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import UserError, one_line
+from common.files import open_file
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -84,7 +85,7 @@ def _open(path: Path) -> IO[bytes]:
     """Open a regular file; reading a pipe or a device might never end."""
     if path.exists() and not path.is_file():
         raise DataError(f"{one_line(path)}: expected a file, got a folder, pipe or device")
-    return path.open("rb")
+    return open_file(path)
 
 
 def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Bytes:

@@ -7,8 +7,6 @@ pixels, and only its first frame. Everything else is a `PictureError`, one line.
 from __future__ import annotations
 
 import io
-import os
-import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import UserError, one_line
+from common.files import read_file
 
 # Formats that Pillow decodes by itself. Left out are those that start other programs (EPS: Ghostscript), that are
 # containers or stubs without a decoder (MPEG, HDF5, GRIB, BUFR, WMF), and scientific ones that hold no handwriting.
@@ -99,18 +98,9 @@ def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.n
 
 def _file_bytes(path: Path, limits: Limits) -> bytes:
     try:
-        # O_NONBLOCK: a pipe without a writer must not block; it changes nothing for regular files.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return read_file(path, limits.max_bytes)
     except (OSError, ValueError) as error:
         raise PictureError(getattr(error, "strerror", None) or one_line(error)) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise PictureError("expected a regular file, got a folder, device or pipe")
-    with os.fdopen(descriptor, "rb") as file:
-        if status.st_size > limits.max_bytes:
-            raise PictureError(f"expected at most {limits.max_bytes} bytes, got {status.st_size}")
-        return file.read(limits.max_bytes + 1)
 
 
 def _grey(picture: Image.Image, limits: Limits) -> tuple[np.ndarray, tuple[int, int]]:

@@ -10,8 +10,8 @@ and sums alike is not found out.
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from paddle import inference
 
 from common.errors import UserError, one_line
-from common.files import new_folder, sha256
+from common.files import new_folder, read_file, sha256
 from common.sealed import parsed, sealed, unsealed
 from model.confidence import tempered
 
@@ -114,51 +114,59 @@ def holds_only_a_model(folder: Path) -> bool:
 def load_model(folder: Path) -> SavedModel:
     """Read a model folder and verify every byte of it.
 
-    All files are opened relative to one descriptor of the folder, so that a folder replaced meanwhile cannot mix.
+    All files are opened relative to one descriptor of the folder, so that a folder replaced meanwhile cannot mix; if
+    its files went with it, the new folder is read.
 
     Raises:
         ModelError: the folder or a file is missing, not a regular file, too large, altered, or of another form.
     """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: expected a model folder, got: {error.strerror}; train one with train.py, or name another with "
-            "--model-dir"
-        ) from error
-    try:
-        card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
-        contents = {}
-        for name in _names(card["files"]):
-            data = _read(folder, descriptor, name, MAX_FILE_BYTES)
-            expected = card["files"][name]["sha256"]
-            if sha256(data) != expected:
-                raise ModelError(
-                    f"{folder / name}: altered or damaged: card.json expects SHA-256 {expected[:12]}…, "
-                    f"got {sha256(data)[:12]}… ({len(data)} bytes); restore the folder or train again"
-                )
-            contents[name] = data
-    finally:
-        os.close(descriptor)
+    while True:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ModelError(
+                f"{folder}: expected a model folder, got: {error.strerror}; train one with train.py, or name another "
+                "with --model-dir"
+            ) from error
+        try:
+            return _load(folder, descriptor)
+        except ModelError:
+            if not _was_replaced(folder, descriptor):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _load(folder: Path, descriptor: int) -> SavedModel:
+    card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
+    contents = {}
+    for name in _names(card["files"]):
+        data = _read(folder, descriptor, name, MAX_FILE_BYTES)
+        expected = card["files"][name]["sha256"]
+        if sha256(data) != expected:
+            raise ModelError(
+                f"{folder / name}: altered or damaged: card.json expects SHA-256 {expected[:12]}…, "
+                f"got {sha256(data)[:12]}… ({len(data)} bytes); restore the folder or train again"
+            )
+        contents[name] = data
     return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS], contents.get(ONNX), contents.get(NOVELTY))
+
+
+def _was_replaced(folder: Path, descriptor: int) -> bool:
+    """Whether another folder has the name by now: then the files of the opened one may be gone already."""
+    try:
+        return not os.path.samestat(os.stat(folder), os.fstat(descriptor))  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
     """Bytes of a regular file in an opened folder; links are refused, so that nothing outside the folder is read."""
     try:
-        # O_NONBLOCK: opening a pipe must not wait for a writer; it has no effect on a regular file.
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        return read_file(folder / name, limit, descriptor)
     except OSError as error:
-        what = "a symbolic link" if os.path.islink(folder / name) else error.strerror  # noqa: PTH114
+        what = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise ModelError(f"{folder / name}: expected a file of the model, got: {what}") from error
-    with os.fdopen(opened, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{folder / name}: expected a regular file, got something else")
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ModelError(f"{folder / name}: expected at most {limit} bytes, got more")
-    return data
 
 
 def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:

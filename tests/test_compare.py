@@ -22,6 +22,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from common.errors import UsageError
+from training import results
 from training.comparison import Run, find_runs, group_runs, load_runs, runs_below, sort_passes
 from training.figures.curves import comparison_curves, training_curves
 from training.figures.style import check_path, save
@@ -275,9 +276,9 @@ def test_a_log_that_cannot_be_opened_is_said(place: Path, monkeypatch: pytest.Mo
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied", "results.csv")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(results, "read_file", refuse)
     runs, problems = load_runs([place / "runs" / "a"])
-    assert (runs, problems) == ([], [f"{place}/runs/a/results.csv: Permission denied"])
+    assert (runs, problems) == ([], [f"{place}/runs/a/results.csv: expected a log file, got: Permission denied"])
 
 
 @given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.errors import UserError, one_line
-from common.files import write_file
+from common.files import read_file, write_file
 
 LARGEST_FILE = 64 * 2**20  # bytes; 30 million images
 
@@ -67,10 +67,9 @@ def read_answers(path: Path) -> Answers:
         UserError: not such a file, or altered since.
         OSError: it cannot be read.
     """
-    if path.stat().st_size > LARGEST_FILE:
-        raise UserError(f"{one_line(path)}: expected at most {LARGEST_FILE // 2**20} MB of answers, got a larger file")
+    data = read_file(path, LARGEST_FILE)
     try:
-        arrays = load(path.read_bytes())
+        arrays = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{one_line(path)}: expected answers as safetensors, got: {one_line(error, 100)}") from error
     shapes = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}

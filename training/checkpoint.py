@@ -19,7 +19,7 @@ import numpy as np
 import safetensors.numpy
 
 from common.errors import UserError, one_line
-from common.files import new_folder, remove_folder, sha256
+from common.files import new_folder, read_file, remove_folder, sha256
 from common.sealed import parsed, sealed, unsealed
 
 STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
@@ -102,10 +102,10 @@ def _age(name: str) -> tuple[int, int]:
 
 
 def _load(folder: Path) -> Checkpoint:
-    manifest = unsealed(_read(folder / MANIFEST))
+    manifest = unsealed(read_file(folder / MANIFEST, MAX_FILE_BYTES))
     contents = {}
     for name in (STATE, PROGRESS, LOG):
-        data = _read(folder / name)
+        data = read_file(folder / name, MAX_FILE_BYTES)
         if manifest.get(name) != _manifest_entry(data):
             raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
         contents[name] = data
@@ -123,11 +123,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{Path(error.filename or '').name}: {error.strerror}"
     return one_line(error, 160)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes")
-    return data

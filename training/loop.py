@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, remove_folder, remove_leftovers, sync, write_file
+from common.files import make_folder, read_file, remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
@@ -37,7 +37,7 @@ from training.events import Handler, Started
 from training.export import exported
 from training.feeding import made_ahead, pass_batches
 from training.patience import Patience
-from training.results import ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
+from training.results import LARGEST_RESULTS, ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
 from training.resuming import continued, differences, expect_same_run
 from training.run import RunFolder, environment
 from training.settings import Settings, to_json
@@ -266,7 +266,7 @@ class _Run:
                     "restore one from a copy, or start a new run"
                 )
             self._save_checkpoint()
-        found = self.folder.results.read_bytes() if self.folder.results.exists() else b""
+        found = read_file(self.folder.results, LARGEST_RESULTS) if self.folder.results.exists() else b""
         if not found.startswith(self.log):
             self._tell(f"{self.folder.results}: altered or lost; restored as checkpoint {self.saved} knows it")
         write_file(self.folder.results, self.log)
@@ -438,7 +438,7 @@ class _Run:
         arrays |= {BEST + name: value for name, value in self.best_parameters.items()}
         if self.folder.steps.exists():
             sync(self.folder.steps)  # the checkpoint knows its rows
-        log = self.folder.results.read_bytes() if self.saved else b""
+        log = read_file(self.folder.results, LARGEST_RESULTS) if self.saved else b""
         save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress), log), before=self.saved)
         self.saved = name
         self.last_checkpoint = time.monotonic()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError, one_line
-from common.files import write_file
+from common.files import read_file, write_file
 
 # Bytes: results.csv of 30,000 passes, and steps.csv of 1,000 passes of 430 batches, each logged, take half of this.
 LARGEST_RESULTS, LARGEST_STEPS = 2**23, 2**26
@@ -131,7 +131,7 @@ class _Log(Generic[Record]):
     def __init__(self, path: Path, kind: type[Record], durable: bool) -> None:
         self.path = path
         self._durable = durable
-        data = path.read_bytes() if path.exists() else b""
+        data = _read(path, kind) if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if whole:
             _check_header(path, whole[: whole.find(b"\n")], kind)
@@ -190,7 +190,6 @@ def read_results(path: Path) -> tuple[list[Row], list[str]]:
 
     Raises:
         UserError: `path` is not a results log at all: no file, too large, other columns, over 1,000 bad rows.
-        OSError: it cannot be read.
     """
     problems = _Problems(path)
     rows: dict[int, Row] = {}
@@ -216,7 +215,6 @@ def read_steps(path: Path) -> tuple[list[Step], list[str]]:
 
     Raises:
         UserError: `path` is not a steps log.
-        OSError: it cannot be read.
     """
     if not path.exists():
         return [], []
@@ -254,7 +252,7 @@ def _kept(path: Path, kind: type[Record], keep: Callable[[Record], bool]) -> lis
 
 def _rewrite(path: Path, kind: type[Record], kept: list[tuple[Record, bytes]]) -> None:
     data = b"".join([_line(columns(kind)), *(line for _, line in kept)])
-    if not path.exists() or path.read_bytes() != data:
+    if not path.exists() or _read(path, kind) != data:
         write_file(path, data)
 
 
@@ -263,7 +261,7 @@ def _records(path: Path, kind: type[Record], problems: _Problems) -> Iterator[tu
 
     A row is a line, not what the csv module makes of several: a quotation mark that is never closed spoils one row.
     """
-    lines = io.BytesIO(_read(path, LARGEST_RESULTS if kind is Row else LARGEST_STEPS))
+    lines = io.BytesIO(_read(path, kind))
     header = next(lines, b"")
     if not header.endswith(b"\n"):
         if not _line(columns(kind)).startswith(header):
@@ -281,15 +279,11 @@ def _records(path: Path, kind: type[Record], problems: _Problems) -> Iterator[tu
             problems.add(number, f"{one_line(error)}; left out")
 
 
-def _read(path: Path, largest: int) -> bytes:
-    if not path.is_file():
-        found = "something else" if path.exists() else "nothing of that name"
-        raise UserError(f"{one_line(path)}: expected a log file, found {found}")
-    with path.open("rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise UserError(f"{one_line(path)}: expected a log of at most {largest // 2**20} MB, got a larger file")
-    return data
+def _read(path: Path, kind: type[Row] | type[Step]) -> bytes:
+    try:
+        return read_file(path, LARGEST_RESULTS if kind is Row else LARGEST_STEPS)
+    except OSError as error:
+        raise UserError(f"{one_line(path)}: expected a log file, got: {error.strerror}") from error
 
 
 def _check_header(path: Path, header: bytes, kind: type[Row] | type[Step]) -> None:

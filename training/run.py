@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, remove_leftovers, write_file
+from common.files import make_folder, read_file, remove_leftovers, write_file
 from common.sealed import parsed, sealed, unsealed
 
+LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a line for each time that a run went on
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # With how many threads and which instructions the libraries and the fused operator compute, and so in which order.
@@ -87,7 +88,7 @@ class RunFolder:
             UserError: there is none, or it is not what `write_record` writes.
         """
         try:
-            record = (unsealed if whole else parsed)(self.record.read_bytes())
+            record = (unsealed if whole else parsed)(read_file(self.record, LARGEST_RECORD))
         except FileNotFoundError:
             raise UserError(f"{self.path}: expected the folder of a run, found no run.json in it") from None
         except ValueError as error:
