@@ -24,6 +24,7 @@ def parse(settings: type[Settings], arguments: list[str] | None = None, default:
     """
     import tyro  # here, so that a script that only imports this module does not pay for it
 
+    arguments = [_at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -34,6 +35,12 @@ def parse(settings: type[Settings], arguments: list[str] | None = None, default:
         if leaving.code not in (None, 0):
             print(f"error: {_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
         raise
+
+
+def _at_home(argument: str) -> str:
+    """`~` at the start of an argument or of an option's value, as a shell reads it where it stands unquoted."""
+    option, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+    return option + os.path.expanduser(value)  # noqa: PTH111  (a name that no shell knows stays as it is)
 
 
 def _first_box_text(box: str) -> str:

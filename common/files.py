@@ -69,10 +69,20 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are not there, each name durable."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync(path.parent)
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def real_path(path: Path) -> Path:
+    """A path without its links; unlike `Path.resolve` before Python 3.13, no RuntimeError for links in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def user_path(text: str) -> Path:
+    """A path from an environment variable, `~` read as a shell reads it; no error if there is no such user."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser raises RuntimeError)
 
 
 def sync(path: Path) -> None:
@@ -110,7 +120,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         OSError: the folder cannot be written or exchanged; it names `path`, which is untouched, and no temporary
             folder is left.
     """
-    path = path.resolve()  # of a link, the folder it leads to
+    path = real_path(path)  # of a link, the folder it leads to
     temporary = _temporary_name(path)
     with _errors_name(path):
         try:

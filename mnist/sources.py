@@ -24,7 +24,7 @@ import numpy as np
 import platformdirs
 
 from common.errors import one_line
-from common.files import write_file
+from common.files import user_path, write_file
 from mnist import fetch, idx
 from mnist.idx import Bytes, DataError
 
@@ -85,8 +85,9 @@ class Found:
 
 def usual_places() -> Places:
     """Paddle's cache, then ours: MNIST_CACHE_DIR, or the user's cache folder as the operating system has it."""
-    ours = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "mnist"
-    return Places((Path.home() / ".cache/paddle/dataset/mnist", Path(ours)))
+    named = os.environ.get(CACHE_VARIABLE)
+    ours = user_path(named) if named else platformdirs.user_cache_path("lenet5-paddle") / "mnist"
+    return Places((user_path("~/.cache/paddle/dataset/mnist"), ours))
 
 
 def find(data_dir: Path | None = None, console: Console | None = None, places: Places | None = None) -> Found:
@@ -102,7 +103,7 @@ def find(data_dir: Path | None = None, console: Console | None = None, places: P
         OSError: a file of the named folder cannot be read.
     """
     if data_dir is None and os.environ.get(FOLDER_VARIABLE):
-        data_dir = Path(os.environ[FOLDER_VARIABLE])
+        data_dir = user_path(os.environ[FOLDER_VARIABLE])
     if data_dir is not None:
         return read_folder(data_dir)
     places = places or usual_places()

@@ -60,17 +60,34 @@ class Failure:
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
     """Files as they are named, and every file under each folder, in order of name; hidden ones are passed over.
 
-    A folder that cannot be listed is yielded itself, so that reading it says why.
+    Links are followed, and each folder is read once, whichever way leads to it. A folder that cannot be listed is
+    yielded itself, so that reading it says why.
     """
     for argument in arguments:
         if argument == STANDARD_INPUT or not os.path.isdir(argument):  # noqa: PTH112  (a name may be no valid Path)
             yield argument
             continue
-        unlisted: list[OSError] = []
-        for folder, folders, names in os.walk(argument, onerror=unlisted.append):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (os.path.join(folder, name) for name in sorted(names) if not name.startswith("."))  # noqa: PTH118
-        yield from (str(error.filename) for error in unlisted)
+        yield from _files_under(argument)
+
+
+def _files_under(top: str) -> Iterator[str]:
+    """See `find_pictures`; a list instead of recursion, which ends at a depth of a thousand folders."""
+    folders, seen = [top], set[tuple[int, int]]()
+    while folders:
+        folder = folders.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                paths = sorted(entry.path for entry in entries if not entry.name.startswith("."))
+        except OSError:
+            yield folder
+            continue
+        inner = {path for path in paths if os.path.isdir(path)}  # noqa: PTH112
+        yield from (path for path in paths if path not in inner)
+        folders += sorted(inner, reverse=True)
 
 
 def recognise(paths: Iterable[str], network: Network, workers: Workers) -> Iterator[Answer | Failure]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 import typing
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +15,13 @@ import compare
 import demo
 import infer
 from common.command_line import parse
-from common.errors import UsageError
-from training.settings import Settings
+from common.errors import UsageError, UserError
+from common.files import make_folder, new_folder
+from mnist import sources
+from recognition.reader import find_pictures
+from training.comparison import load_runs
+from training.run import new_run_folder
+from training.settings import Settings, resumed
 
 SCRIPTS = {"train": Settings, "infer": infer.Settings, "compare": compare.Options, "demo": demo.Settings}
 FILTERS = {("compare", "seed"), ("compare", "passes")}  # a number that no run has is a good question
@@ -61,3 +70,90 @@ def test_no_option_takes_a_whole_number_out_of_its_range(value: str, capsys: pyt
 def test_a_network_beyond_any_memory_is_refused(maps: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match=r"--maps \d+ \d+: expected 2 numbers of at least 1, at most 1024"):
         Settings(maps=maps)
+
+
+@pytest.fixture
+def circle(tmp_path: Path) -> Path:
+    """A link that leads to itself."""
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    return tmp_path / "circle"
+
+
+def test_links_in_a_circle_hold_no_run(circle: Path) -> None:
+    runs, problems = load_runs([circle, circle / "run"])
+    assert (runs, len(problems)) == ([], 2)
+    with pytest.raises(UsageError, match="circle: expected a folder, found a link to no folder"):
+        new_run_folder(circle, "conv_pool_bn", 1)
+    with pytest.raises((UserError, OSError), match="circle"):
+        resumed(circle, lambda settings: settings)
+    with pytest.raises(OSError, match="circle"), new_folder(circle / "model"):
+        pass
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Iterator[Path]:
+    """A folder that goes in one piece: pytest's own way of removing fails below a thousand folders."""
+    folder = tmp_path / "top"
+    folder.mkdir()
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def test_folders_nested_deep_are_made_and_searched(top: Path) -> None:
+    """Deeper than Python's stack."""
+    deep = top.joinpath(*"d" * 1100)
+    make_folder(deep)
+    (deep / "7.png").touch()
+    assert list(find_pictures([str(top)])) == [str(deep / "7.png")]
+    assert len(load_runs([deep])[1]) == 1
+
+
+def test_a_folder_below_the_longest_path_is_told(top: Path) -> None:
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    (found,) = find_pictures([str(top)])
+    assert len(found) > 4000
+    assert len(load_runs([Path(found)])[1]) == 1
+
+
+def test_linked_folders_are_searched_once(top: Path, tmp_path: Path) -> None:
+    """Also one that leads back up, and one outside; a link to nowhere is told when it is read."""
+    (tmp_path / "outside").mkdir()
+    for name in ("top/b.png", "outside/c.png", "outside/.hidden.png"):
+        (tmp_path / name).touch()
+    (top / "a").symlink_to(tmp_path / "outside")
+    (top / "back").symlink_to(top)
+    (top / "z").symlink_to(tmp_path / "outside")
+    (top / "dangling.png").symlink_to(tmp_path / "nowhere")
+    assert list(find_pictures([str(top)])) == [f"{top}/b.png", f"{top}/dangling.png", f"{top}/a/c.png"]
+
+
+def test_a_tilde_is_the_home_folder_in_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in --option=~/x, which no shell expands; a name that only begins with one stays."""
+    monkeypatch.setenv("HOME", "/home/anna")
+    train = parse(Settings, ["--data-dir=~/data", "--run-dir", "~/runs/a", "--save-dir", "~"])
+    assert (train.data_dir, train.run_dir) == (Path("/home/anna/data"), Path("/home/anna/runs/a"))
+    assert train.save_dir == Path("/home/anna")
+    read = parse(infer.Settings, ["~/7.png", "-", "~$lock.png", "a~", "--model-dir=~/m", "--lines", "--annotate=~/x"])
+    assert read.pictures == ("/home/anna/7.png", "-", "~$lock.png", "a~")
+    assert (read.model_dir, read.annotate) == (Path("/home/anna/m"), Path("/home/anna/x"))
+    compared = parse(compare.Options, ["~/runs/a", "--plot=~/x.png", "--html=~/x.html"])
+    assert (*compared.run_dirs, compared.plot, compared.html) == tuple(
+        Path("/home/anna", name) for name in ("runs/a", "x.png", "x.html")
+    )
+    page = parse(demo.Settings, ["--runs-dir=~/runs", "--model-dir", "~/m"])
+    assert (page.runs_dir, page.model_dir) == (Path("/home/anna/runs"), Path("/home/anna/m"))
+
+
+def test_a_tilde_is_the_home_folder_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(sources.CACHE_VARIABLE, "~/kept")
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, "~/mine")
+    assert sources.usual_places().folders == (tmp_path / ".cache/paddle/dataset/mnist", tmp_path / "kept")
+    with pytest.raises(UserError, match=f"{tmp_path}/mine: expected a folder"):
+        sources.find()

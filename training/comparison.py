@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from common.errors import UserError, one_line
+from common.files import real_path
 from training.results import Row, best_row, columns, read_results
 from training.run import RunFolder
 from training.statistics import SIGNIFICANCE, holm, welch, wilson_interval
@@ -88,8 +90,8 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     Returns:
         The runs that could be read, and one line for each thing that is wrong with the others or with their rows.
     """
-    folders = list({log.resolve(): log for log in map(_log_of, paths)}.values())
-    names = [log.resolve().parent.name for log in folders]
+    folders = list({real_path(log): log for log in map(_log_of, paths)}.values())
+    names = [real_path(log).parent.name for log in folders]
     runs: list[Run] = []
     problems: list[str] = []
     for log, name in zip(folders, names, strict=True):
@@ -107,7 +109,7 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _log_of(path: Path) -> Path:
-    return path / "results.csv" if path.is_dir() else path
+    return path / "results.csv" if os.path.isdir(path) else path  # noqa: PTH112  (of a name too long, no error here)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

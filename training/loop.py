@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, read_file, remove_folder, remove_leftovers, sync, write_file
+from common.files import make_folder, read_file, real_path, remove_folder, remove_leftovers, sync, write_file
 from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
@@ -527,7 +527,7 @@ class _Run:
         if not holds_only_a_model(save_dir):
             raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
         self.stop.check()
-        remove_leftovers(save_dir.resolve().parent)
+        remove_leftovers(real_path(save_dir).parent)
         replaced = _what_is_in(save_dir)
         save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
         onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, read_file, remove_leftovers, write_file
+from common.files import make_folder, read_file, real_path, remove_leftovers, write_file
 from common.sealed import parsed, sealed, unsealed
 
 LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a line for each time that a run went on
@@ -35,7 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
-        self.name = name or one_line(path.resolve().name) or "run"
+        self.name = name or one_line(real_path(path).name) or "run"
         self.record = path / "run.json"
         self.results = path / "results.csv"
         self.steps = path / "steps.csv"
@@ -73,8 +73,9 @@ class RunFolder:
         Raises:
             UsageError: the folder holds a run, or is none.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--run-dir {self.path}: expected a folder, found a file")
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            found = "a link to no folder" if self.path.is_symlink() else "a file"
+            raise UsageError(f"--run-dir {self.path}: expected a folder, found {found}")
         checkpoints = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
         if self.results.exists() or any(not entry.name.startswith(".") for entry in checkpoints):
             raise UsageError(
