@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from common.errors import UserError, one_line
 from common.files import open_file
+from common.kinds import HEAD, kind_of
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -90,9 +91,13 @@ def _open(path: Path) -> IO[bytes]:
 
 def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Bytes:
     name = one_line(path)
-    found = int.from_bytes(_read_exactly(file, 4, name, "magic number"), "big")
+    first = _read_exactly(file, 4, name, "magic number")
+    found = int.from_bytes(first, "big")
     if found != magic:
-        raise DataError(f"{name}: magic number: expected 0x{magic:08x}, got 0x{found:08x}")
+        kind = kind_of(first + file.read(HEAD))
+        raise DataError(
+            f"{name}: magic number: expected 0x{magic:08x}, got 0x{found:08x}{f', as of {kind}' if kind else ''}"
+        )
     dimensions = magic & 0xFF
     sizes = _read_exactly(file, 4 * dimensions, name, "sizes")
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", sizes)

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import UserError, one_line
 from common.files import read_file
+from common.kinds import kind_of
 
 # Formats that Pillow decodes by itself. Left out are those that start other programs (EPS: Ghostscript), that are
 # containers or stubs without a decoder (MPEG, HDF5, GRIB, BUFR, WMF), and scientific ones that hold no handwriting.
@@ -93,6 +94,8 @@ def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.n
     except PictureError:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
+        if kind := kind_of(data):
+            raise PictureError(f"expected a picture, got {kind}") from error
         raise PictureError(f"expected a picture, got one that cannot be decoded: {_reason(error)}") from error
 
 

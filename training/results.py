@@ -210,6 +210,16 @@ def read_results(path: Path) -> tuple[list[Row], list[str]]:
     return list(rows.values()), problems.said()
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a results log ends in a line without its line end, which is still being written, or cut, and left out.
+
+    Raises:
+        UserError: as `read_results`.
+    """
+    data = _read(path, Row)
+    return bool(data) and not data.endswith(b"\n")
+
+
 def read_steps(path: Path) -> tuple[list[Step], list[str]]:
     """Read a steps log as `read_results` reads a results log; no file is no steps.
 
@@ -294,6 +304,9 @@ def _check_header(path: Path, header: bytes, kind: type[Row] | type[Step]) -> No
         got = []
     if got == expected:
         return
+    for mark, marks in ((";", "semicolons"), ("\t", "tabs")):
+        if [cell.strip('"') for cell in header.decode(errors="replace").strip("\ufeff\r\n").split(mark)] == expected:
+            raise UserError(f"{one_line(path)}: expected commas between the cells, found {marks}: save it with commas")
     missing = [column for column in expected if column not in got]
     foreign = [column for column in got if column not in expected]
     differences = []
