@@ -45,8 +45,9 @@ from training.verdicts import judge
 class Options:
     """Compare passes of one or many runs from their results logs, best first, the best pass of each run marked.
 
-    A log may still be growing: a last line without its line end is left out, and a note says so. Rows and files that
-    cannot be read are named on stderr, one line each; the others are shown, and the exit status is 1.
+    A log may still be growing: a last line without its line end is left out; if it is a whole row, a note says so.
+    Rows and files that cannot be read are named on stderr, one line each; the others are shown, and the exit status is
+    1.
     """
 
     run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]", help_behavior_hint="")]] = ()
@@ -118,7 +119,7 @@ def main(stop: StopRequest) -> int:
         if not each.rows:
             print(f"note: {each.name}: no pass has ended yet", file=sys.stderr)
         elif each.unfinished:
-            print(f"note: {each.name}: its last line has no line end, and is left out", file=sys.stderr)
+            print(f"note: {each.name}: its last row has no line end, and is left out", file=sys.stderr)
     runs = [each for each in runs if each.rows and wanted(each, options)]
     if not runs:
         raise UserError("no passes to compare")

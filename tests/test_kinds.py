@@ -141,10 +141,12 @@ def test_a_log_that_a_spreadsheet_saved_is_one_short_line(tmp_path: Path) -> Non
 def test_a_last_row_without_its_line_end_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, cut in (("cut", 1), ("whole", 0)):
+    for name, cut in (("cut", 1), ("whole", 0), ("being written", 5)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.csv").write_bytes(log(3)[: -cut or None])
-        assert is_unfinished(tmp_path / name / "results.csv") == bool(cut)
-    monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path / "cut"), str(tmp_path / "whole")])
+        assert is_unfinished(tmp_path / name / "results.csv") == (name == "cut")
+    monkeypatch.setattr(
+        sys, "argv", ["compare.py", *(str(tmp_path / name) for name in ("cut", "whole", "being written"))]
+    )
     assert compare.main(StopRequest()) == 0
-    assert capsys.readouterr().err == "note: cut: its last line has no line end, and is left out\n"
+    assert capsys.readouterr().err == "note: cut: its last row has no line end, and is left out\n"

@@ -32,7 +32,7 @@ class Run:
         network: from run.json, as the next two; None where there is no run.json.
         recipe: name of the training settings.
         seed: of the run.
-        unfinished: the log's last line has no line end, and is not among the rows.
+        unfinished: the log's last row has no line end, and is not among the rows.
     """
 
     name: str

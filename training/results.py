@@ -211,13 +211,16 @@ def read_results(path: Path) -> tuple[list[Row], list[str]]:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a results log ends in a line without its line end, which is still being written, or cut, and left out.
+    """Whether a results log ends in a row that lacks nothing but its line end: an editor's work, not a crash's.
 
     Raises:
         UserError: as `read_results`.
     """
-    data = _read(path, Row)
-    return bool(data) and not data.endswith(b"\n")
+    last = _read(path, Row).rpartition(b"\n")[2]
+    try:
+        return bool(_record(_split(last), Row))
+    except (ValueError, csv.Error):
+        return False
 
 
 def read_steps(path: Path) -> tuple[list[Step], list[str]]:
