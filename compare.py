@@ -14,6 +14,11 @@ of each run, the one that its inference model holds, is marked.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -102,12 +107,14 @@ def main(stop: StopRequest) -> int:
     """Print the comparison; the exit status is 1 if anything could not be read, or is worse than asked for."""
     options = parse(Options)
     if options.plot:
-        from training.figures.curves import comparison_curves  # here: matplotlib takes half a second to import
-        from training.figures.style import check_path, save
+        with stop.importing():
+            from training.figures.curves import comparison_curves  # here: matplotlib takes half a second to import
+            from training.figures.style import check_path, save
 
         check_path(options.plot)
     if options.html:
-        from training.comparison_html import check_html_path, write_report
+        with stop.importing():
+            from training.comparison_html import check_html_path, write_report
 
         check_html_path(options.html)
     paths = list(options.run_dirs) or find_runs()

@@ -11,6 +11,11 @@ of limited time and memory (recognition/workers.py).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+
 import re
 import signal
 from dataclasses import dataclass
@@ -76,14 +81,17 @@ def main(stop: StopRequest) -> int:
     # In every thread to come, for `sigwait`: after some readings a handler was lost, as Paddle has one for SIGTERM too.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
-    from mnist.picture import Limits
-    from recognition.workers import Workers
+    with stop.importing():
+        from mnist.picture import Limits
+        from recognition.workers import Workers
 
-    limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)
-    with Workers(limits) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+        limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)
+        workers = Workers(limits)  # before Paddle is imported, which takes longer than they take to get ready
+
         from page.app import serve
         from page.reader import Reader
 
+    with workers:
         reader = Reader(settings.model_dir, settings.runs_dir, workers)
         address = serve(reader, settings.runs_dir, settings.host, settings.port, settings.share == "yes")
         print(f"open {address} (Ctrl-C ends it)", flush=True)

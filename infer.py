@@ -13,6 +13,11 @@ status is 1. One that holds no digit is marked.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+
 import os
 import sys
 from dataclasses import dataclass
@@ -84,12 +89,14 @@ def main(stop: StopRequest) -> int:
     """Parse, read, print."""
     settings = parse(Settings)
 
-    from mnist.picture import Limits
-    from recognition.workers import Workers
+    with stop.importing():
+        from mnist.picture import Limits
+        from recognition.workers import Workers
 
-    limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
-    most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
-    with Workers(limits, most) as workers:  # before Paddle is imported, which takes longer than they take to get ready
+        limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
+        most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
+        workers = Workers(limits, most)  # before Paddle is imported, which takes longer than they take to get ready
+
         from model.confidence import rejection_threshold
         from model.device import choose_device
         from model.inference import Predictor, load_model
@@ -97,7 +104,7 @@ def main(stop: StopRequest) -> int:
         from recognition.output import FORMATS, LINES_FORMATS
         from recognition.reader import Failure, Network, find_pictures, recognise
 
-        stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
+    with workers:
         model = load_model(settings.model_dir)
         reject_below = settings.reject_below
         if settings.error_rate is not None:

@@ -11,6 +11,11 @@ model read back from disk. Everything about the run is in runs/NAME/; the model 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+
 from common.command_line import parse, run
 from common.console import ScriptConsole
 from common.errors import one_line
@@ -24,14 +29,16 @@ def main(stop: StopRequest) -> int:
     """Parse, train, print the headline."""
     settings = parse(Settings)
     if settings.summary:
-        from model.summary import print_summary
+        with stop.importing():
+            from model.summary import print_summary
 
         print_summary(settings.network, settings.network_options())
         return 0
     if settings.threads:  # of a run that is resumed, its own count (restore_arithmetic)
         use_threads(settings.threads)
     if settings.profile:
-        from training.profile import print_profile
+        with stop.importing():
+            from training.profile import print_profile
 
         print_profile(settings, ScriptConsole())
         return 0
@@ -44,13 +51,13 @@ def main(stop: StopRequest) -> int:
     else:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
-    from mnist.dataset import load_mnist
-    from training.figures.background import Figures
-    from training.live import displays
-    from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
-    from training.tracking import Tracking
+    with stop.importing():
+        from mnist.dataset import load_mnist
+        from training.figures.background import Figures
+        from training.live import displays
+        from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
+        from training.tracking import Tracking
 
-    stop.listen()  # again: Paddle takes SIGTERM for itself when it is imported
     console = ScriptConsole()
     data = load_mnist(settings.data_dir, console)
     handlers = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]

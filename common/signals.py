@@ -1,14 +1,21 @@
-"""SIGINT and SIGTERM: finish what must be whole, save, leave with 130 or 143; a second one leaves at once."""
+"""SIGINT and SIGTERM: finish what must be whole, save, leave with 130 or 143; a second one leaves at once.
+
+Before there is anything to save, the first one leaves at once too, and silently: an exception in the middle of an
+import becomes an error of the library that is imported.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WAKE = signal.SIGUSR1  # within `importing`
 
 
 class Stopped(BaseException):
@@ -50,9 +57,42 @@ class StopRequest:
             self._deferred = False
 
     def listen(self) -> None:
-        """Take SIGINT and SIGTERM; again, where a library may have taken them for itself. Main thread only."""
+        """Take SIGINT and SIGTERM. Main thread only."""
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Inside, libraries are imported, and a signal ends the process at once; main thread only.
+
+        Signals are blocked, also in the threads and processes that begin here, and one thread waits for them. So a
+        library (Paddle) that takes SIGTERM for itself does not get it, and one that waits in C code delays nothing.
+        """
+        if _in_notebook():
+            yield
+            self.listen()
+            return
+        done = False
+
+        def watch() -> None:
+            while not done:
+                number = signal.sigwait((*_SIGNALS, _WAKE))
+                if number != _WAKE:
+                    os._exit(128 + number)
+
+        leave_at_once()  # for signals that reach the threads of a library that was imported before
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS, _WAKE))
+        watching = Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            done = True
+            assert watching.ident is not None
+            signal.pthread_kill(watching.ident, _WAKE)
+            watching.join()
+            self.listen()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile arrives now
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._number:
@@ -60,6 +100,13 @@ class StopRequest:
         self._number = number
         if not self._deferred:
             raise Stopped(number)
+
+
+def leave_at_once() -> None:
+    """Let SIGINT and SIGTERM end a script at once, from its first line on until it has something to save."""
+    if not _in_notebook():  # of `%run`, whose kernel goes on
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 @contextmanager
@@ -73,3 +120,7 @@ def catch_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules

@@ -91,7 +91,7 @@ def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.n
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 return _grey(picture, limits)
-    except PictureError:
+    except (PictureError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
         if kind := kind_of(data):

@@ -7,6 +7,7 @@ started before Paddle is imported and get ready while it is; and they read in pa
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import queue
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,7 @@ class Workers:
             limits: see the class.
             most: no more processes than that; a single picture needs but one.
         """
+        _start_tracker()
         _context.set_forkserver_preload(["mnist.lines", "PIL.Image", "scipy.ndimage"])
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
@@ -147,6 +150,17 @@ class Workers:
             self._idle.put(worker)
 
 
+def _start_tracker() -> None:
+    """Start the process that multiprocessing has beside each server.
+
+    That unblocks SIGINT and SIGTERM in the thread that does it, which would be one of `Workers`, while Paddle is being
+    imported and takes SIGTERM for itself (common/signals.py, `importing`).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     def __init__(self, limits: Limits) -> None:
         self._pipe, theirs = _context.Pipe()
@@ -205,6 +219,7 @@ def _serve(pipe: Connection, limits: Limits) -> None:
         pipe.send(images)
         return pipe.recv()
 
+    _end_with_parent()
     # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr what they think.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -227,3 +242,18 @@ def _serve(pipe: Connection, limits: Limits) -> None:
         except MemoryError:
             answer = f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
         pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    """Let the system kill this process as soon as the script that asks it has ended, however that ended.
+
+    The pipe tells a worker that waits for a question; one that decodes would first finish, if it ever does.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    # The read end of a pipe that the script never writes to: the one thing to be signalled is that it is closed.
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, os.O_ASYNC)
+    if not parent.is_alive():  # it has ended before that
+        os._exit(1)

@@ -229,7 +229,12 @@ class _Run:
                     self._train_pass()
                     validation = self._evaluate(self.validation) if len(self.validation.labels) else None
                     self._finish_pass(validation, self._evaluate(self.test))
-                return self._publish()
+                outcome = self._publish()
+            self.stop.check()  # no longer deferred: the handlers may take seconds, and --resume calls them again
+            for handler in self.handlers:
+                handler.on_published(outcome)
+            self.folder.write_record({**self.record, "outcome": self._finished(outcome)})
+            return outcome
         except Stopped as stopped:
             self._save_checkpoint()
             self._tell(f"stopped by {stopped}, everything is saved; continue with --resume {self.folder.path}")
@@ -531,11 +536,7 @@ class _Run:
         replaced = _what_is_in(save_dir)
         save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
         onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
-        outcome = Outcome(self.folder.path, save_dir, progress.best_pass, self.settings.select_on, test, replaced, onnx)
-        for handler in self.handlers:
-            handler.on_published(outcome)
-        self.folder.write_record({**self.record, "outcome": self._finished(outcome)})
-        return outcome
+        return Outcome(self.folder.path, save_dir, progress.best_pass, self.settings.select_on, test, replaced, onnx)
 
     def _finished(self, outcome: Outcome) -> dict[str, Any]:
         """What run.json says of a run that is finished."""

@@ -22,7 +22,7 @@ import safetensors.numpy
 from mnist.dataset import Mnist
 from training.events import Handler, Started
 from training.figures.run import Which, curves, draw_run, save_curves
-from training.results import Row
+from training.results import Row, Step
 from training.run import REPOSITORY, RunFolder
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Figures(Handler):
     def on_start(self, started: Started) -> None:
         """See Handler."""
         self._passes = started.passes
+
+    def on_step(self, step: Step) -> None:
+        """See Handler."""
+        if self._drawing is not None and self._drawing.poll() is not None:
+            self._take()
 
     def on_pass(self, row: Row) -> None:
         """See Handler."""

@@ -1,0 +1,95 @@
+"""SIGINT and SIGTERM from a script's first line on: 130 or 143, and nothing on the screen, whatever is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Python imports this before a script's first line. When the script begins to import a module, a signal comes; the
+# library then does to it what Paddle's do: takes SIGTERM for itself, and makes an error of any exception.
+AT_IMPORT = """
+import os, signal, sys, time
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["AT_IMPORT_OF"]:
+            if name in ("paddle", "gradio"):  # the real Paddle has done so before `paddle.vision`
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit("taken by the library"))
+            try:
+                os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+                time.sleep(20)
+            except BaseException as error:
+                raise ImportError("initialization failed") from error
+
+sys.meta_path.insert(0, Finder())
+"""
+
+SCRIPTS: dict[str, list[str]] = {
+    "train.py": ["--run-dir", "run", "--save-dir", "model"],
+    "infer.py": ["picture.png"],
+    "compare.py": ["--plot", "curves.png"],
+    "demo.py": [],
+}
+# Imported by the script's first lines, by its settings, by `main`; and, in the cases, in the middle of the real Paddle.
+PLACES = [
+    *((script, "common.command_line") for script in SCRIPTS),
+    *((script, "tyro") for script in SCRIPTS),
+    *(("train.py", "paddle"), ("infer.py", "paddle"), ("compare.py", "matplotlib"), ("demo.py", "gradio")),
+]
+CASES = [
+    *((*place, number) for place in PLACES for number in (signal.SIGINT, signal.SIGTERM)),
+    *((script, "paddle.vision", signal.SIGTERM) for script in ("train.py", "infer.py")),
+]
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    """Exit status and all output of each case's script; they run at the same time, which is faster."""
+    folder = tmp_path_factory.mktemp("signals")
+    (folder / "sitecustomize.py").write_text(AT_IMPORT)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, ROOT / script, *SCRIPTS[script]],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder), "AT_IMPORT_OF": module, "SIGNAL": str(int(number))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for script, module, number in CASES
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
+
+
+@pytest.mark.parametrize(("script", "module", "number"), CASES)
+def test_a_signal_while_libraries_are_imported_ends_a_script_silently(
+    script: str, module: str, number: signal.Signals, ends: list[tuple[int, str]]
+) -> None:
+    if script == "demo.py":
+        pytest.importorskip("gradio")
+    assert ends[CASES.index((script, module, number))] == (128 + number, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_imports_is_raised(number: signal.Signals) -> None:
+    """Also one that a library has taken meanwhile."""
+    program = f"""
+import os, signal
+from common.signals import Stopped, catch_signals
+with catch_signals() as stop:
+    with stop.importing():
+        signal.signal({number}, signal.SIG_IGN)
+    try:
+        os.kill(os.getpid(), {number})
+    except Stopped as stopped:
+        print(stopped.status)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{128 + number}\n", "")
