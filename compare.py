@@ -59,11 +59,11 @@ class Options:
     """Folders of runs, or their results.csv; all of runs/* if none is named."""
     format: Literal["table", "json", "csv"] = "table"
     """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
-    cell, true as 1. Keys: the columns of results.csv in their order, then run_dir, network, recipe, seed, run_best (the
-    best pass of its run), test_accuracy_low, test_accuracy_high (95 % Wilson interval). Accuracies are fractions
-    between 0 and 1, losses nats per image. With --verdict also: verdict, difference, difference_low, difference_high,
-    p_value. With --group: network, recipe, runs, test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean,
-    verdict, p_value."""
+    cell, true as 1, a name that begins with = + - or @ with ./ before it. Keys: the columns of results.csv in their
+    order, then run_dir, network, recipe, seed, run_best (the best pass of its run), test_accuracy_low,
+    test_accuracy_high (95 % Wilson interval). Accuracies are fractions between 0 and 1, losses nats per image. With
+    --verdict also: verdict, difference, difference_low, difference_high, p_value. With --group: network, recipe, runs,
+    test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
     html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None

@@ -15,7 +15,8 @@ top, digits from the left. "probability" is that of all digits being right; a re
 line is rejected, or "no_digit", where one of its digits is.
 
 CSV:  path,digit,probability,rejected,top,error,no_digit   with top as "7:0.998 1:0.001", and empty cells where there is
-nothing; a path's line breaks and other unprintable characters are escaped, so that a row is a line.
+nothing. A path is the file's name, or, if it begins with = + - or @, or holds a backslash or what is not printable, as
+`common/cells.py` says: still the same file's name, no formula of a spreadsheet, and in one line.
 With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error
 """
 
@@ -24,10 +25,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from common.cells import csv_cell
 from common.errors import one_line
 from recognition.lines import Page
 from recognition.reader import Answer, Failure
@@ -72,26 +73,26 @@ def _record(answer: Answer) -> dict[str, Any]:
 def as_csv(answer: Answer | Page | Failure) -> str:
     """One row of CSV, without its line end."""
     if isinstance(answer, Failure):
-        return _csv_row([_whole(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit)])
+        return _csv_row([csv_cell(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit)])
     assert isinstance(answer, Answer)
     digit, probability = answer.digits[0]
     top = " ".join(f"{digit}:{probability:.6f}" for digit, probability in answer.digits)
     shown = "" if answer.rejected else digit
     marks = _yes_no(answer.rejected), top, "", _yes_no(answer.no_digit)
-    return _csv_row([_whole(answer.path), shown, f"{probability:.6f}", *marks])
+    return _csv_row([csv_cell(answer.path), shown, f"{probability:.6f}", *marks])
 
 
 def lines_as_csv(answer: Answer | Page | Failure) -> str:
     """A row of CSV for each line of digits, without the last line end."""
     if isinstance(answer, Failure):
         empty = [""] * len(BOX_COLUMNS)
-        return _csv_row([_whole(answer.path), *[""] * 4, _yes_no(answer.no_digit), *empty, answer.error])
+        return _csv_row([csv_cell(answer.path), *[""] * 4, _yes_no(answer.no_digit), *empty, answer.error])
     assert isinstance(answer, Page)
     rows = []
     for number, line in enumerate(answer.lines, start=1):
         marks = _yes_no(line.rejected), _yes_no(line.no_digit)
         cells = [str(number), line.text, f"{line.probability:.6f}", *marks, *map(str, line.box), ""]
-        rows.append(_csv_row([_whole(answer.path), *cells]))
+        rows.append(_csv_row([csv_cell(answer.path), *cells]))
     return "\n".join(rows)
 
 
@@ -137,10 +138,6 @@ LINES_FORMATS: dict[str, tuple[str, Print]] = {
 
 def _yes_no(mark: bool) -> str:
     return str(mark).lower()
-
-
-def _whole(path: str) -> str:
-    return one_line(path, sys.maxsize)
 
 
 def _csv_row(cells: list[str]) -> str:

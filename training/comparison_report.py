@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.cells import csv_cell
 from common.console import ScriptConsole
 from training.comparison import Entry, Group, test_interval
 from training.verdicts import Verdict
@@ -62,17 +63,18 @@ ENDLESS = 10_000  # characters; a line is as long as it needs to be where no ter
 def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> None:
     """The records, at least one, as JSON Lines, or as CSV under one header.
 
-    JSON has no NaN or infinity, so these become null; in CSV true and false are 1 and 0, as in the results log.
+    JSON has no NaN or infinity, so these become null; in CSV true and false are 1 and 0, as in the results log, and
+    texts are as `common/cells.py` says.
     """
     if as_ == "json":
         for record in records:
             values = {key: None if _not_finite(value) else value for key, value in record.items()}
-            print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(values, allow_nan=False))  # ASCII, so that any name survives any terminal and pipe
         return
     writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({key: int(value) if isinstance(value, bool) else value for key, value in record.items()})
+        writer.writerow({key: _cell(value) for key, value in record.items()})
 
 
 def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> None:
@@ -138,6 +140,12 @@ def _percent(value: float | None, digits: int = 2) -> str:
 
 def _interval(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None else " - ".join(map(_percent, bounds))
+
+
+def _cell(value: str | float | bool | None) -> str | float | None:
+    if isinstance(value, str):
+        return csv_cell(value)
+    return int(value) if isinstance(value, bool) else value
 
 
 def _not_finite(value: object) -> bool:
