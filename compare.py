@@ -15,11 +15,9 @@ of each run, the one that its inference model holds, is marked.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from common.packages import expect_packages
     from common.signals import leave_at_once
 
     leave_at_once()  # before anything else is imported
-    expect_packages()
 
 import sys
 from collections.abc import Sequence
@@ -65,7 +63,8 @@ class Options:
     order, then run_dir, network, recipe, seed, run_best (the best pass of its run), test_accuracy_low,
     test_accuracy_high (95 % Wilson interval). Accuracies are fractions between 0 and 1, losses nats per image. With
     --verdict also: verdict, difference, difference_low, difference_high, p_value. With --group: network, recipe, runs,
-    test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value."""
+    test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value, differs (what other
+    groups of that network and recipe have otherwise)."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
     html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
@@ -89,8 +88,9 @@ class Options:
     """Also say which passes really differ from the first one, by the kept answers to the same test images: exact
     McNemar test, corrected by Holm for the number of passes; bootstrap interval of the difference."""
     group: bool = False
-    """One line per network and recipe instead: the best passes' test accuracy across runs, usually seeds; mean,
-    standard deviation (n - 1), lowest and highest; Welch's test against the first, corrected by Holm for all pairs."""
+    """One line per group of runs that differ in nothing but seed and machine instead: test accuracy of their best
+    passes; mean, standard deviation (n - 1), lowest and highest; Welch's test against the first, corrected by Holm for
+    all pairs."""
     fail_under: Annotated[float | None, arg(metavar="PERCENT", help_behavior_hint="")] = None
     """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
 

@@ -46,10 +46,11 @@ def _is_of_mnists_kind(image: np.ndarray) -> bool:
     rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
     if max(np.ptp(rows), np.ptp(columns)) + 1 not in (BOX - 1, BOX):
         return False
-    return bool(np.abs(_centre_of_mass(image.astype(np.float32)) - MIDDLE).max() < 0.6)
+    return bool(np.abs(centre_of_mass(image.astype(np.float32)) - MIDDLE).max() < 0.6)
 
 
-def _centre_of_mass(image: np.ndarray) -> np.ndarray:
+def centre_of_mass(image: np.ndarray) -> np.ndarray:
+    """Row and column of the centre of mass of [h, w] float; the image must not be empty."""
     total = image.sum()
     return np.array([image.sum(axis=1) @ np.arange(len(image)), image.sum(axis=0) @ np.arange(image.shape[1])]) / total
 
@@ -92,8 +93,16 @@ def _placed(digit: np.ndarray) -> np.ndarray:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = np.asarray(Image.fromarray(digit.astype(np.float32)).resize(size, Image.Resampling.BOX))
     small = small / max(small.max(), 1e-6)
-    top, left = np.rint(MIDDLE - _centre_of_mass(small)).astype(int)
-    image = np.zeros((SIDE, SIDE), np.float32)
-    top, left = (int(np.clip(start, 0, SIDE - side)) for start, side in zip((top, left), small.shape, strict=True))
-    image[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return np.rint(image * 255).astype(np.uint8)
+    return np.rint(place(small, centre_of_mass(small), MIDDLE) * 255).astype(np.uint8)
+
+
+def place(digit: np.ndarray, point: np.ndarray, middle: float) -> np.ndarray:
+    """Put a digit [h, w] into 28×28 so that its point (row, column) lies on pixel (`middle`, `middle`).
+
+    A digit that would leave the picture is moved back into it.
+    """
+    image = np.zeros((SIDE, SIDE), digit.dtype)
+    starts = np.rint(middle - point).astype(int)
+    top, left = (int(np.clip(start, 0, SIDE - side)) for start, side in zip(starts, digit.shape, strict=True))
+    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return image

@@ -140,17 +140,31 @@ def _usual_height(row: list[Mask]) -> float:
 
 def _parted(ink: Ink, mask: Mask, height: float, certainty: Certainty) -> list[Mask]:
     """The digits of one piece, from the left: of all ways to cut it, the one whose parts look most like digits."""
+    (top, bottom), (left, right) = _span(mask, 0), _span(mask, 1)
+    if not NARROWEST * height <= right - left <= MOST_DIGITS * height:
+        return [mask]
+    # Only the piece's surroundings are looked at: a page has many pieces. A cut bends within its reach.
+    margin = int(CUT_EVERY * height) + 2
+    window = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
+    near = Ink(ink.depth[window], ink.own[window], ink.threshold, ink.enlargement)
+    found = []
+    for part in _best_parts(near, mask[window], height, certainty, len(mask)):
+        whole = np.zeros_like(mask)
+        whole[window] = part
+        found.append(whole)
+    return found
+
+
+def _best_parts(ink: Ink, mask: Mask, height: float, certainty: Certainty, page_height: int) -> list[Mask]:
     from scipy import ndimage
 
     left, right = _span(mask, 1)
-    if not NARROWEST * height <= right - left <= MOST_DIGITS * height:
-        return [mask]
     # In a stroke of width w the distance to its edge is w/4 on average.
     stroke = 4 * float(ndimage.distance_transform_edt(mask)[mask].mean())
     step = CUT_EVERY * height
     cuts = [np.full(len(mask), left)]
     for middle in np.arange(left + 2 * step, right - 2 * step, step):
-        crossed, cut = _cut(mask, float(middle), step)
+        crossed, cut = _cut(mask, float(middle), step, page_height)
         if crossed <= MOST_CUT * stroke:
             cuts.append(np.maximum(cut, cuts[-1]))
     cuts.append(np.full(len(mask), right))
@@ -185,7 +199,7 @@ def _tallest_piece(mask: Mask) -> int:
     return max((box[0].stop - box[0].start for box in boxes), default=0)
 
 
-def _cut(mask: Mask, middle: float, reach: float) -> tuple[float, np.ndarray]:
+def _cut(mask: Mask, middle: float, reach: float, page_height: int) -> tuple[float, np.ndarray]:
     """A path from top to bottom through the least ink.
 
     Found by dynamic programming over rows, which may move `SLANT` columns from one to the next.
@@ -194,6 +208,7 @@ def _cut(mask: Mask, middle: float, reach: float) -> tuple[float, np.ndarray]:
         mask: [H, W] ink.
         middle: the column near which to cut.
         reach: how many columns away from it the path may be.
+        page_height: pixels; over so many rows a path that is not straight costs a fifth of a pixel of ink at most.
 
     Returns:
         How many pixels of ink it crosses, and [H] the first column behind it in each row.
@@ -203,7 +218,7 @@ def _cut(mask: Mask, middle: float, reach: float) -> tuple[float, np.ndarray]:
     start, end = max(round(middle - reach), 0), min(round(middle + reach) + 1, mask.shape[1])
     price = mask[:, start:end].astype(np.float32)
     # Of paths that cross the same ink, the straightest down the middle.
-    price += 0.2 / len(mask) * np.abs(np.arange(start, end) - middle) / reach
+    price += 0.2 / page_height * np.abs(np.arange(start, end) - middle) / reach
     total = price.copy()
     for row in range(1, len(total)):
         total[row] += ndimage.minimum_filter1d(total[row - 1], 2 * SLANT + 1, mode="nearest")

@@ -48,13 +48,14 @@ class Limits:
         max_bytes: size of the file; a camera's largest JPEG has some 30 MB.
         max_pixels: width × height, up to Pillow's own limit of 179 million; 50 million is the largest common phone
             camera.
-        max_seconds: of processor time for reading one, in a process that can be stopped (`recognition.workers`).
+        max_seconds: of processor time for reading one, in a process that can be stopped (`recognition.workers`). A
+            guard against hostile files: a full page took 1 s (2 cores, AMD EPYC), and machines are four times slower.
         max_memory: for reading one there, bytes beyond what the process has at its start.
     """
 
     max_bytes: int = 64 << 20
     max_pixels: int = 50_000_000
-    max_seconds: float = 2.0
+    max_seconds: float = 60.0
     max_memory: int = 1 << 30
 
 

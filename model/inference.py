@@ -239,6 +239,7 @@ class Predictor:
         Raises:
             ModelError: this Paddle cannot read the model.
         """
+        self._folder = model.folder
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._temperature, self._batch = model.temperature, batch
         self._predictor: Any
@@ -251,6 +252,8 @@ class Predictor:
                 self._create(model, device, threads, onednn=True)
             except Exception:  # Paddle 3.3 cannot convert every model for oneDNN; without it, it can
                 self._create(model, device, threads, onednn=False)
+        except ModelError:
+            raise
         except Exception as error:  # Paddle throws its C++ errors as RuntimeError, ValueError and others
             import paddle
 
@@ -306,7 +309,8 @@ class Predictor:
         """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range.
 
         Raises:
-            ValueError: images of another shape or type; Paddle would not say so by itself.
+            ModelError: an answer is not finite.
+            ValueError: images of another shape or type, which Paddle would not report.
         """
         if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
             raise ValueError(f"expected float32 [N, {self._shape}], got {images.dtype} {list(images.shape)}")
@@ -321,6 +325,11 @@ class Predictor:
             self._input.copy_from_cpu(batch)
             self._predictor.run()
             answers[start : start + len(batch)] = self._output.copy_to_cpu()
+        if not np.isfinite(answers).all():
+            raise ModelError(
+                f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, or "
+                "its training diverged; train again, or name another with --model-dir"
+            )
         return answers
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:

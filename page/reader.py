@@ -14,6 +14,7 @@ import paddle
 
 from common.errors import UserError, one_line
 from mnist.dataset import network_input
+from mnist.kind import PictureKind
 from mnist.novelty import NoveltyDetector
 from model.feature_maps import FeatureMaps
 from model.inference import Predictor, SavedModel, load_model
@@ -160,8 +161,10 @@ class Reader:
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         probabilities = {name: self._probabilities(name, images) for name in models}
         first = self._load(models[0]) if models else None
-        detector = next((found for name in models if (found := self._loaded[name].novelty)), None)
-        unlike = detector.holds_no_digit(np.asarray(images)) if detector else np.zeros(len(images), bool)
+        named = next((name for name in models if self._loaded[name].novelty), None)
+        detector = self._loaded[named].novelty if named else None
+        kind = PictureKind.of_card(self._loaded[named].model.card) if named else PictureKind()
+        unlike = detector.holds_no_digit(kind.apply(np.asarray(images))) if detector else np.zeros(len(images), bool)
         layers: dict[str, np.ndarray] = {}
         if first and first.feature_maps:
             layers = first.feature_maps.of(_inputs(first.model, images[:SHOWN_INSIDE]))
@@ -214,6 +217,5 @@ class Reader:
 
 def _inputs(model: SavedModel, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     spec = model.input
-    return network_input(
-        np.asarray(images), size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"]
-    )
+    made_alike = PictureKind.of_card(model.card).apply(np.asarray(images))
+    return network_input(made_alike, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])

@@ -89,7 +89,7 @@ def comparison_view(
     group_rows = [
         (
             group.network or "",
-            group.recipe or "",
+            group.recipe_in_words,
             str(group.runs),
             _number(group.test_accuracy_mean, 2, 100),
             _number(group.test_accuracy_sd, 2, 100),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist.dataset import network_input
+from mnist.kind import PictureKind
 from mnist.novelty import NoveltyDetector
 from model.inference import Predictor, SavedModel
 from recognition.workers import Blank, Workers
@@ -134,11 +135,15 @@ class Network:
             NoveltyError: what the model has to tell pictures without a digit is of another release.
         """
         self._labels, self._input = model.card["labels"], model.input
+        self._kind = PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated probability of each digit, [N, 10], of [N, 28, 28] uint8."""
+        """Calibrated probability of each digit, [N, 10], of [N, 28, 28] uint8 made like MNIST's."""
+        return self._probabilities(self._kind.apply(images))
+
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
         spec = self._input
         inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
         return self._predictor.calibrated(inputs)
@@ -147,11 +152,11 @@ class Network:
         """What is to be said of each image [28, 28] uint8."""
         if not images:
             return []
-        stack = np.stack(images)
+        stack = self._kind.apply(np.stack(images))
         unlike = self._novelty.holds_no_digit(stack) if self._novelty else np.zeros(len(stack), bool)
         return [
             self._answer(path, probabilities, bool(no_digit))
-            for path, probabilities, no_digit in zip(paths, self.probabilities(stack), unlike, strict=True)
+            for path, probabilities, no_digit in zip(paths, self._probabilities(stack), unlike, strict=True)
         ]
 
     def _answer(self, path: str, probabilities: np.ndarray, no_digit: bool) -> Answer:

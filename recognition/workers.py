@@ -29,7 +29,10 @@ from common.errors import UserError, one_line
 from mnist.lines import Certainty, FoundDigit
 from mnist.picture import Limits
 
-LONGEST_WAIT = 10  # times that work, in seconds: for a worker that the machine lets wait, or that hangs
+LONGEST_WAIT = (
+    10  # times as long as the work may take, but no more than the next line beyond it: a worker may wait, or hang
+)
+LONGEST_DELAY = 60.0  # seconds
 START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a busy machine is no error
 
 # A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
@@ -137,7 +140,7 @@ class Workers:
         except TimeoutError:
             worker.stop()
             worker = _Worker(self.limits)
-            return f"not read within {self.limits.max_seconds:g} s"
+            return f"not read within {self.limits.max_seconds:g} s of processor time (--max-seconds)"
         except (EOFError, OSError):
             worker.stop()
             worker = _Worker(self.limits)
@@ -176,10 +179,11 @@ class _Worker:
             self._ready = True
         self._pipe.send((source, certainty is not None))
         begun, worked = time.monotonic(), self._worked()
+        longest = min(LONGEST_WAIT * seconds, seconds + LONGEST_DELAY)
         while True:
             # On a busy machine a second of work takes many: what a picture may cost is counted in the worker's own.
             while not self._pipe.poll(max(seconds - (self._worked() - worked), 0.01)):
-                if self._worked() - worked >= seconds or time.monotonic() - begun > LONGEST_WAIT * seconds:
+                if self._worked() - worked >= seconds or time.monotonic() - begun > longest:
                     raise TimeoutError
             answer = self._pipe.recv()
             if certainty is None or not isinstance(answer, np.ndarray):

@@ -16,6 +16,7 @@ from model.confidence import tempered
 
 BINS = 15  # as in Guo et al. (2017), section 5
 TEMPERATURES = (0.05, 20.0)  # between these a temperature is looked for
+NEAR_A_BOUND = 0.01  # in the logarithm of the temperature
 MOST_THRESHOLDS = 50  # in a table of rejection; a bad network has hundreds of errors
 STATED_REJECTION = 0.01  # share of the test images, for which the errors on the rest are stated
 
@@ -50,7 +51,8 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
         labels: [N], the right digits.
 
     Returns:
-        T; 1 where every answer is right (or there is none), since then nothing tells how often the network errs.
+        T; 1 if every answer is right (or there is none), since then nothing shows how often the network errs. Also 1
+        if T lies at a bound of the search or does not lower the mean: then these images do not determine it.
     """
     wrong = log_probabilities.argmax(axis=1) != labels
     if not wrong.any():
@@ -62,8 +64,10 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
         right = tempered(log_probabilities, float(np.exp(log_temperature)))[rows, labels]
         return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    lowest, highest = np.log(TEMPERATURES)
+    found = minimize_scalar(loss, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-4})
+    at_a_bound = min(found.x - lowest, highest - found.x) < NEAR_A_BOUND
+    return 1.0 if at_a_bound or found.fun >= loss(0.0) else float(np.exp(found.x))
 
 
 @dataclass(frozen=True)

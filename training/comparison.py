@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +14,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from common.errors import UserError, one_line
-from common.files import real_path
+from common.files import real_path, sha256
 from training.results import Row, best_row, columns, is_unfinished, read_results
 from training.run import RunFolder
 from training.statistics import SIGNIFICANCE, holm, welch, wilson_interval
 
+# Settings beside the recipe on which a run's result depends.
+DECIDING = ("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf")
 HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
 
 
@@ -33,6 +36,7 @@ class Run:
         recipe: name of the training settings.
         seed: of the run.
         unfinished: the log's last row has no line end, and is not among the rows.
+        setup: all else that a run's result depends on, by name: the resolved recipe, the network's options, the data.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Run:
     recipe: str | None = None
     seed: int | None = None
     unfinished: bool = False
+    setup: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Row | None:
@@ -50,11 +55,12 @@ class Run:
 
 
 Entry = tuple[Run, Row]
+GroupKey = tuple[str | None, str | None, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one network and recipe, usually with different seeds, by their best passes.
+    """Runs that differ in nothing but their seeds and their machines, by their best passes.
 
     Attributes:
         network: None if unknown.
@@ -67,6 +73,7 @@ class Group:
         validation_loss_mean: of the best passes, nats per image; None without validation.
         verdict: in words, whether its mean differs from that of the first group.
         p_value: of Welch's test against the first group, corrected by Holm for all pairs; None if impossible.
+        differs: what the runs have that other groups of the same network and recipe have otherwise, in words.
     """
 
     network: str | None
@@ -79,6 +86,12 @@ class Group:
     validation_loss_mean: float | None
     verdict: str
     p_value: float | None
+    differs: str = ""
+
+    @property
+    def recipe_in_words(self) -> str:
+        """The recipe's name, and in what it differs from other groups of that name."""
+        return f"{self.recipe or 'unknown'}{self.differs and f' ({self.differs})'}"
 
 
 def find_runs(root: Path = Path("runs")) -> list[Path]:
@@ -124,7 +137,24 @@ def _settings(folder: Path) -> dict[str, Any]:
     for name, value in found.items():
         if value is not None and not isinstance(value, kinds[name]):
             raise UserError(f"{record.record}: settings.{name}: expected {kinds[name].__name__}, got {one_line(value)}")
-    return {name: one_line(value) if isinstance(value, str) else value for name, value in found.items()}
+    names = {name: one_line(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {**names, "setup": _setup(record.read_record())}
+
+
+def _setup(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the results of two runs may differ by beside seed and machine: recipe, options, data; values as JSON."""
+    settings, recipe, data = (_object(record.get(name)) for name in ("settings", "recipe", "data"))
+    values = {**{name: settings.get(name) for name in DECIDING}, **recipe}
+    sums = _object(data.get("sha256"))
+    if sums:
+        values["data"] = sha256(json.dumps(sums, sort_keys=True).encode())[:8]
+    return {
+        name.replace("_", " "): one_line(json.dumps(value), 60) for name, value in values.items() if value is not None
+    }
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def sortable_columns() -> list[str]:
@@ -154,13 +184,15 @@ def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[En
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Runs by network and recipe, the group with the highest mean test accuracy first, the others tested against it.
+    """Runs by all that their results depend on but the seed, the group with the highest mean test accuracy first.
+
+    The others are tested against it.
 
     That choice is made on the tested scores themselves; the tests are therefore corrected for all pairs of groups.
     """
-    members: dict[tuple[str | None, str | None], list[Row]] = {}
+    members: dict[GroupKey, list[Row]] = {}
     for run in runs:
-        best = members.setdefault((run.network, run.recipe), [])
+        best = members.setdefault((run.network, run.recipe, tuple(sorted(run.setup.items()))), [])
         if run.best is not None:
             best.append(run.best)
     accuracies = {
@@ -196,9 +228,16 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
                 validation_loss_mean=mean(losses) if losses else None,
                 verdict=verdict,
                 p_value=p_value,
+                differs=_differs(names, members),
             )
         )
     return groups
+
+
+def _differs(key: GroupKey, keys: Iterable[GroupKey]) -> str:
+    """In words, the entries of a group's setup that not all groups of its network and recipe share."""
+    setups = [dict(other[2]) for other in keys if other[:2] == key[:2]]
+    return ", ".join(f"{name} {value}" for name, value in key[2] if any(setup.get(name) != value for setup in setups))
 
 
 def runs_below(runs: Iterable[Run], percent: float) -> list[str]:

@@ -96,7 +96,7 @@ def write_report(
         ),
         "<h2>Curves</h2>",
         f'<img alt="Loss and accuracy of each pass of each run" src="{_data("image/svg+xml", picture)}">',
-        "<h2>Groups</h2><p>The best passes of the runs of one network and recipe, usually with different seeds.</p>",
+        "<h2>Groups</h2><p>The best passes of runs that differ in nothing but seed and machine.</p>",
         _table(["network", "recipe", *GROUP_COLUMNS], [_group_cells(group) for group in groups]),
         "<h2>Passes</h2><p>The best pass of a run is marked.</p>",
         _table(
@@ -133,7 +133,7 @@ def _pass_cells(entry: Entry, verdict: Verdict) -> list[str]:
 
 
 def _group_cells(group: Group) -> list[str]:
-    return [group.network or "unknown", group.recipe or "unknown", *(text(group) for text in GROUP_COLUMNS.values())]
+    return [group.network or "unknown", group.recipe_in_words, *(text(group) for text in GROUP_COLUMNS.values())]
 
 
 WORDS = {"run": "words", "network": "name", "recipe": "name", "verdict": "words"}  # columns of text: on the left

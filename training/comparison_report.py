@@ -94,14 +94,14 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> 
 
 
 def print_groups(groups: Sequence[Group]) -> None:
-    """One line per network and recipe: the test accuracy of the best passes across its runs."""
+    """One line per group of comparable runs: the test accuracy of the best passes across its runs."""
     table = _table("network", "recipe")
     for header in GROUP_COLUMNS:
         words = header == "verdict"
         table.add_column(header, justify="left" if words else "right", no_wrap=not words)
     for group in groups:
         texts = [text(group) for text in GROUP_COLUMNS.values()]
-        table.add_row(*map(Text, (group.network or "unknown", group.recipe or "unknown", *texts)))
+        table.add_row(*map(Text, (group.network or "unknown", group.recipe_in_words, *texts)))
     _console().print(table)
 
 

@@ -20,6 +20,8 @@ from common.files import make_folder, read_file, real_path, remove_folder, remov
 from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
+from mnist.kind import PictureKind
+from mnist.plausible import doubts
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
@@ -183,6 +185,8 @@ class _Run:
         self.image = NETWORKS[self.settings.network].image
         self.training, self.validation = split(self.data, self.recipe.validation_size)
         self.test = Subset(self.data.test_images, self.data.test_labels)
+        for line in doubts(self.data, self.training, self.validation):
+            self._tell(line)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
         without_fused = self.begun.get("kernel") == "stock" or self.settings.engine == "numpy"
@@ -483,6 +487,7 @@ class _Run:
                 "high": image.high,
                 "fit": image.fit,
             },
+            "pictures": (PictureKind.measure(self.training.images) or PictureKind()).to_json(),
             "labels": [str(digit) for digit in range(10)],
             "run": self.folder.name,
             "pass": row.pass_number,

@@ -40,8 +40,7 @@ def child(request: dict) -> None:
     sys.argv = ["train.py", *request["arguments"]]
     libc = ctypes.CDLL(None)
     if request["below"]:
-        where, log = os.fsencode(request["below"]), os.fsencode(request["log"])
-        libc.faults_arm(where, request["call"], request["how"], request["no_exchange"], log)
+        libc.faults_arm(os.fsencode(request["below"]), request["call"], request["how"], request["no_exchange"])
     try:
         train.run(train.main)
     except SystemExit as leaving:

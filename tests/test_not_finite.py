@@ -1,0 +1,42 @@
+"""A model that answers with NaN is an error of the model, reported once."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import infer
+from model.inference import ModelError, Predictor, load_model, save_model
+from tests.test_old_folders import SAMPLES, run_main
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A model whose last numbers, the biases of the answers, are NaN."""
+    model = load_model(SAMPLES / "run" / "inference_model")
+    parameters = np.frombuffer(model.parameters, np.uint8).copy()
+    for start in range(len(parameters) - 8, len(parameters), 4):
+        parameters[start : start + 4] = np.frombuffer(struct.pack("<f", np.nan), np.uint8)
+    save_model(tmp_path / "model", model.program, parameters.tobytes(), model.card, novelty=model.novelty)
+    return tmp_path / "model"
+
+
+def test_an_answer_that_is_not_finite_is_an_error_of_the_model(broken: Path) -> None:
+    with pytest.raises(ModelError, match="not finite"):
+        Predictor(load_model(broken)).probabilities(np.zeros((1, 1, 28, 28), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["table", "json", "csv"])
+def test_infer_says_it_once(
+    broken: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = SAMPLES / "pictures" / "two_from_mnist.png"
+    with pytest.raises(ModelError, match="not finite"):
+        run_main(infer, monkeypatch, "--model-dir", broken, picture, picture, "--format", kind)
+    printed = capsys.readouterr().out
+    assert "nan" not in printed.lower()
+    assert json.dumps(printed).count("two_from_mnist") == 0
