@@ -15,9 +15,11 @@ of each run, the one that its inference model holds, is marked.
 from __future__ import annotations
 
 if __name__ == "__main__":
+    from common.packages import expect_packages
     from common.signals import leave_at_once
 
     leave_at_once()  # before anything else is imported
+    expect_packages()
 
 import sys
 from collections.abc import Sequence

@@ -12,9 +12,11 @@ of limited time and memory (recognition/workers.py).
 from __future__ import annotations
 
 if __name__ == "__main__":
+    from common.packages import expect_packages
     from common.signals import leave_at_once
 
     leave_at_once()  # before anything else is imported
+    expect_packages()
 
 import re
 import signal

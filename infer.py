@@ -8,15 +8,17 @@
 
 A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; mnist/digit.py makes of it
 what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the exit
-status is 1. One that holds no digit is marked.
+status is 1. One that holds no digit is marked. Above the first answer of a table, stderr says which model answers.
 """
 
 from __future__ import annotations
 
 if __name__ == "__main__":
+    from common.packages import expect_packages
     from common.signals import leave_at_once
 
     leave_at_once()  # before anything else is imported
+    expect_packages()
 
 import os
 import sys
@@ -101,7 +103,7 @@ def main(stop: StopRequest) -> int:
         from model.device import choose_device
         from model.inference import Predictor, load_model
         from recognition.lines import Page, read_lines
-        from recognition.output import FORMATS, LINES_FORMATS
+        from recognition.output import FORMATS, LINES_FORMATS, model_line
         from recognition.reader import Failure, Network, find_pictures, recognise
 
     with workers:
@@ -115,9 +117,13 @@ def main(stop: StopRequest) -> int:
         if header:
             print(header)
         failed, answer = False, None
+        unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         read = read_lines if settings.lines else recognise
         network = Network(model, predictor, settings.top_k, reject_below)
         for answer in read(find_pictures(settings.pictures), network, workers):
+            if unsaid and not isinstance(answer, Failure):
+                print(model_line(settings.model_dir, model.card), file=sys.stderr)
+                unsaid = False
             if text := line(answer):
                 print(text)
             if isinstance(answer, Page) and annotator:

@@ -12,9 +12,11 @@ model read back from disk. Everything about the run is in runs/NAME/; the model 
 from __future__ import annotations
 
 if __name__ == "__main__":
+    from common.packages import expect_packages
     from common.signals import leave_at_once
 
     leave_at_once()  # before anything else is imported
+    expect_packages()
 
 from common.command_line import parse, run
 from common.console import ScriptConsole

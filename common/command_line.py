@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from common import packages
 from common.errors import UserError, one_line
 from common.signals import Stopped, StopRequest, catch_signals
 
@@ -81,6 +82,10 @@ def run(main: Callable[[StopRequest], int]) -> None:
         where = f" {one_line(error.filename)}:" if error.filename else ""
         print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
         status = 1
+    except ModuleNotFoundError as error:
+        if not error.name or packages.is_ours(error.name):
+            raise
+        packages.leave_without(error.name)
     except MemoryError:
         print("error: expected more memory: take a smaller --batch-size, network or picture", file=sys.stderr)
         status = 1

@@ -25,7 +25,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from common.cells import csv_cell
@@ -37,6 +38,18 @@ CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_d
 BOX_COLUMNS = ("left", "top", "width", "height")
 LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
 NO_DIGIT = "no digit?"
+
+
+def model_line(folder: Path, card: Mapping[str, Any]) -> str:
+    """Which model answers: its folder, network, pass, run and score, as far as its card has them."""
+    parts = [str(folder), card.get("network")]
+    if "pass" in card and "run" in card:
+        parts.append(f"pass {card['pass']} of run {card['run']}")
+    scores = card.get("scores")
+    test = scores.get("test") if isinstance(scores, dict) else None
+    if isinstance(test, dict) and "correct" in test and "total" in test:
+        parts.append(f"{test['correct']} of {test['total']} test images right")
+    return one_line(f"model: {', '.join(str(part) for part in parts if part)}", 1000)
 
 
 def as_json(answer: Answer | Page | Failure) -> str:

@@ -25,6 +25,7 @@ from mnist.dataset import Subset
 from model.inference import ModelError, load_model, save_model
 from tests.conftest import ROOT, Script
 from tests.reliability.kill_test import KillTest
+from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -70,6 +71,17 @@ def test_a_run_killed_or_stopped_while_its_last_figures_are_drawn_gets_them(kill
         kill_test.kill_at(call)
         kill_test.stop_at(call, signal.SIGTERM)
     assert not kill_test.wrong
+
+
+@pytest.mark.parametrize("no_exchange", [False, True])
+def test_all_is_synced_before_it_gets_its_name_and_the_name_right_after(kill_test: KillTest, no_exchange: bool) -> None:
+    folder, log = kill_test.fresh("logged"), kill_test.work / "calls"
+    log.unlink(missing_ok=True)
+    fault = Fault(no_exchange=no_exchange, log=log)
+    assert kill_test.trainer.run(kill_test.arguments(folder), folder, fault).status == 0
+    order = Order.of(log)
+    assert order.wrong == [] and order.renames > 20
+    assert ("exchange\t" in log.read_text()) != no_exchange
 
 
 def test_killed_again_while_resuming_and_where_folders_cannot_be_exchanged(kill_test: KillTest) -> None:

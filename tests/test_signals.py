@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -72,8 +73,8 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
 def test_a_signal_while_libraries_are_imported_ends_a_script_silently(
     script: str, module: str, number: signal.Signals, ends: list[tuple[int, str]]
 ) -> None:
-    if script == "demo.py":
-        pytest.importorskip("gradio")
+    if script == "demo.py" and not find_spec("gradio"):
+        pytest.skip("the page needs Gradio")
     assert ends[CASES.index((script, module, number))] == (128 + number, "")
 
 

@@ -31,11 +31,13 @@ class Fault:
         call: from 1; 0 for none.
         how: minus the number of a signal (SIGKILL amid a write), or the errno with which it and all later ones fail.
         no_exchange: the file system cannot exchange two names.
+        log: file to which each call that changes a file is appended, a line each.
     """
 
     call: int = 0
     how: int = 0
     no_exchange: bool = False
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Trainer:
             "call": fault.call,
             "how": fault.how,
             "no_exchange": int(fault.no_exchange),
+            "log": str(fault.log or ""),
             "kill_after": kill_after,
             "output": str(self._work / "output"),
             "errors": str(self._work / "errors"),

@@ -40,7 +40,8 @@ def child(request: dict) -> None:
     sys.argv = ["train.py", *request["arguments"]]
     libc = ctypes.CDLL(None)
     if request["below"]:
-        libc.faults_arm(os.fsencode(request["below"]), request["call"], request["how"], request["no_exchange"])
+        where, log = os.fsencode(request["below"]), os.fsencode(request["log"])
+        libc.faults_arm(where, request["call"], request["how"], request["no_exchange"], log)
     try:
         train.run(train.main)
     except SystemExit as leaving:
