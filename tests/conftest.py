@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import model  # noqa: F401  prepares the process for Paddle; before anything imports it
 from mnist.dataset import Mnist, load_mnist
+from tests.launcher import Launcher
 
 ROOT = Path(__file__).resolve().parent.parent
+# The model that tests read digits by: a copy of the released one, since `make train` replaces inference_model/.
+MODEL = ROOT / "tests" / "samples" / "inference_model"
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
+Script = Callable[..., subprocess.CompletedProcess[Any]]  # of str, unless called with text=False
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +54,31 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="session")
-def script() -> Script:
-    """Run a script of the project in a process of its own; returns what it printed and its exit status."""
+def script() -> Iterator[Script]:
+    """Run a script of the project in a process of its own; returns what it printed and its exit status.
 
-    def run(name: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-        settings: dict[str, object] = {"capture_output": True, "text": True, "timeout": 300, "cwd": ROOT}
-        return subprocess.run(command, **{**settings, **options})  # type: ignore[call-overload, no-any-return]
+    The process is forked from one that has imported Paddle (tests/launcher.py), which saves seconds. `fresh=True`
+    starts a new Python, for tests of the start itself; so does another environment, or any option of subprocess.run
+    but `input`, `text`, `cwd` and `timeout`.
+    """
+    launcher = Launcher(ROOT)
 
-    return run
+    def run(name: str, *arguments: object, fresh: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
+        command = [str(ROOT / name), *map(str, arguments)]
+        if fresh or not options.keys() <= {"input", "text", "cwd", "timeout"} or not launcher.can_run(dict(os.environ)):
+            settings = {"capture_output": True, "text": True, "timeout": 300, "cwd": ROOT, **options}
+            return subprocess.run([sys.executable, *command], **settings)
+        given = options.get("input", b"")
+        stdin = given.encode() if isinstance(given, str) else given
+        done: subprocess.CompletedProcess[Any] = launcher.run(
+            command, options.get("cwd"), stdin, options.get("timeout", 300)
+        )
+        if options.get("text", True):
+            done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+        return done
+
+    yield run
+    launcher.close()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +89,7 @@ def small_run(small_data: Path, script: Script, tmp_path_factory: pytest.TempPat
         "train.py",
         *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
         *("--run-dir", folder / "run", "--save-dir", folder / "model"),
+        fresh=True,  # whose noise would be that of importing Paddle, too
     )
     assert result.returncode == 0, result.stderr
     (folder / "output.txt").write_text(result.stdout)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist.dataset import Mnist
-from tests.conftest import ROOT, write_idx
+from tests.conftest import MODEL, ROOT, write_idx
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -91,6 +91,8 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
     write_idx(data / "t10k-labels-idx1-ubyte", mnist.test_labels[:test])
     ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis", "node_modules")
     shutil.copytree(ROOT, folder / "project", ignore=ignored)
+    shutil.rmtree(folder / "project" / "inference_model")
+    shutil.copytree(MODEL, folder / "project" / "inference_model")
     # .venv as make would have left it, so that nothing is installed again.
     environment = folder / "project" / ".venv"
     (environment / "bin").mkdir(parents=True)

@@ -20,6 +20,7 @@ from benchmarks.record import quartiles
 from benchmarks.report import write_report
 from mnist.dataset import Mnist, load_mnist, network_input
 from model.inference import PREDICTION_BATCH, Predictor, load_model
+from tests.conftest import MODEL
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_the_best_of_onnx_runtime_is_the_measure() -> None:
 
 
 def test_images_at_a_time_do_not_change_the_answers(mnist: Mnist) -> None:
-    model = load_model(ROOT / "inference_model")
+    model = load_model(MODEL)
     images = network_input(mnist.test_images[:10], size=28, low=-1.0, high=1.0, fit="none")
     whole, cut = (Predictor(model, batch=batch).probabilities(images) for batch in (PREDICTION_BATCH, 3))
     np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-6)

@@ -34,7 +34,7 @@ from page import texts
 from page.reader import Reader
 from page.views import reading_view
 from recognition.workers import Workers
-from tests.conftest import ROOT, Script
+from tests.conftest import MODEL, ROOT, Script
 
 MAX_BYTES = 300_000
 PATIENCE = 60  # seconds; a busy machine is no error
@@ -52,14 +52,23 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """demo.py with the released model and two runs."""
+    """demo.py with the tests' model and two runs."""
     folder = tmp_path_factory.mktemp("demo")
     for name in ("first", "second"):
         shutil.copytree(small_run / "run", folder / "runs" / name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "demo.py", "--port", str(port), "--runs-dir", str(folder / "runs")]
+    command = [
+        sys.executable,
+        "demo.py",
+        "--port",
+        str(port),
+        "--runs-dir",
+        str(folder / "runs"),
+        "--model-dir",
+        str(MODEL),
+    ]
     errors = folder / "errors.txt"
     with errors.open("w") as file:
         process = subprocess.Popen(

@@ -16,11 +16,11 @@ from model.inference import ModelError, Predictor, load_model
 from model.networks import NETWORKS
 from model.program import NetworkChoice
 from model.recipes import Recipe
-from tests.conftest import ROOT
+from tests.conftest import MODEL
 
 
 def test_the_released_models_layers(mnist: Mnist) -> None:
-    model = load_model(ROOT / "inference_model")
+    model = load_model(MODEL)
     images = network_input(mnist.test_images[:3], size=28, low=-1.0, high=1.0, fit="none")
     layers = FeatureMaps.of_model(model).of(images)
     shapes = {name: output.shape for name, output in layers.items()}
@@ -44,7 +44,7 @@ def test_every_network_from_its_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("change", [{"network": "no_such"}, {"options": {"maps": [3, 5]}}, {"options": None}])
 def test_a_card_that_does_not_fit_is_told_in_one_line(change: dict[str, object], tmp_path: Path) -> None:
-    model = load_model(ROOT / "inference_model")
+    model = load_model(MODEL)
     with pytest.raises(ModelError) as caught:
         FeatureMaps.of_model(dataclasses.replace(model, card={**model.card, **change})).of(
             np.zeros((1, 1, 28, 28), np.float32)

@@ -19,7 +19,7 @@ from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
 from recognition.reader import Answer, Failure, Network
 from recognition.workers import Workers
-from tests.conftest import ROOT, Script
+from tests.conftest import MODEL, Script
 
 
 def row(mnist: Mnist, numbers: list[int]) -> np.ndarray:
@@ -45,7 +45,7 @@ def page(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_are_read_placed_and_drawn(page: Path, script: Script, tmp_path: Path) -> None:
     drawn = tmp_path / "read.png"
-    result = script("infer.py", "--lines", page, "--format", "json", "--annotate", drawn)
+    result = script("infer.py", "--model-dir", MODEL, "--lines", page, "--format", "json", "--annotate", drawn)
     assert (result.returncode, result.stderr) == (0, "")
     (record,) = map(json.loads, result.stdout.splitlines())
     assert record["path"] == str(page)
@@ -71,7 +71,7 @@ def test_boxes_are_in_the_pixels_of_the_upright_picture(page: Path, tmp_path: Pa
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be turned a quarter clockwise to be upright
     large.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photo.jpg", exif=exif)
-    model = load_model(ROOT / "inference_model")
+    model = load_model(MODEL)
     with Workers(Limits(max_seconds=30)) as workers:
         small, photo = read_lines([str(page), str(tmp_path / "photo.jpg")], Network(model, Predictor(model)), workers)
     assert isinstance(small, Page) and isinstance(photo, Page)
@@ -84,7 +84,7 @@ def test_tables_of_lines(page: Path, mnist: Mnist, script: Script, tmp_path: Pat
     """As table and CSV; one digit is a line too, a blank page none."""
     Image.fromarray(mnist.test_images[0]).save(tmp_path / "one.png")
     Image.new("L", (200, 100), 255).save(tmp_path / "blank.png")
-    pictures = ("--lines", page, tmp_path / "one.png", tmp_path / "blank.png")
+    pictures = ("--model-dir", MODEL, "--lines", page, tmp_path / "one.png", tmp_path / "blank.png")
     result = script("infer.py", *pictures, "--format", "csv", "--annotate", tmp_path / "drawn")
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
@@ -98,9 +98,9 @@ def test_tables_of_lines(page: Path, mnist: Mnist, script: Script, tmp_path: Pat
 
 def test_pictures_of_one_name_are_drawn_apart(page: Path, script: Script, tmp_path: Path) -> None:
     (tmp_path / "read-2.png").write_bytes(b"of an earlier run")
-    script("infer.py", "--lines", page, page, "--annotate", tmp_path)
+    script("infer.py", "--model-dir", MODEL, "--lines", page, page, "--annotate", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"page.png", "page-2.png", "read-2.png"}
-    result = script("infer.py", "--lines", page, page, "--annotate", tmp_path / "one.png")
+    result = script("infer.py", "--model-dir", MODEL, "--lines", page, page, "--annotate", tmp_path / "one.png")
     assert result.returncode == 1 and "name a folder" in result.stderr and "Traceback" not in result.stderr
 
 
@@ -213,7 +213,7 @@ def test_hostile_rows_cost_no_more_than_they_may() -> None:
     comb = np.full((60, 640), 255)
     comb[28:32] = 0
     comb[10:50, ::6] = 0
-    model = load_model(ROOT / "inference_model")
+    model = load_model(MODEL)
     pictures = []
     for picture in (grid, comb):
         file = io.BytesIO()

@@ -12,7 +12,7 @@ from mnist.dataset import Mnist, network_input
 from mnist.lines import Certainty, FoundDigit, find_rows
 from mnist.picture import PictureError, read_picture
 from model.inference import Predictor, load_model
-from tests.conftest import ROOT
+from tests.conftest import MODEL, ROOT
 
 LINES = ROOT.parent / "shared" / "pictures" / "lines"
 
@@ -21,7 +21,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    saved = load_model(ROOT / "inference_model")
+    saved = load_model(MODEL)
     predictor, spec = Predictor(saved), saved.input
 
     def probabilities(images: np.ndarray) -> np.ndarray:

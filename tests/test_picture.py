@@ -20,7 +20,7 @@ from mnist.digit import to_mnist
 from mnist.picture import Limits, PictureError, read_picture
 from model.inference import Predictor, load_model
 from recognition.workers import Workers
-from tests.conftest import ROOT
+from tests.conftest import MODEL, ROOT
 
 SHARED = ROOT.parent / "shared" / "pictures"
 
@@ -271,7 +271,7 @@ def test_a_picture_that_takes_too_long_is_given_up(mnist: Mnist) -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
 def test_strangers_handwriting() -> None:
-    saved = load_model(ROOT / "inference_model")
+    saved = load_model(MODEL)
     predictor, spec = Predictor(saved), saved.input
 
     def right(folder: str) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from model.conv_pool import resolve_kernel
 from tests.conftest import Script
 
 
 @pytest.mark.parametrize("kernel", ["stock", "auto"])
-def test_profile_names_the_operators_and_adds_up(kernel: str, small_data: Path, script: Script) -> None:
+def test_profile_names_the_operators_and_adds_up(
+    kernel: Literal["stock", "auto"], small_data: Path, script: Script
+) -> None:
     arguments = ("--profile", "--kernel", kernel, "--data-dir", small_data, "--validation-size", 560, "--batch-size", 8)
     arguments += ("--threads", 3)
     result = script("train.py", *arguments)
@@ -19,8 +23,9 @@ def test_profile_names_the_operators_and_adds_up(kernel: str, small_data: Path, 
         pytest.skip("the GPU package's profiler needs a driver")
     assert result.returncode == 0, result.stderr
     assert "adam" in result.stdout and "Python, feed and executor" in result.stdout
-    assert ("conv2d_grad" in result.stdout) == (kernel == "stock" or "fused kernel" not in result.stdout)
-    assert ("fused kernel (threads: 3)" in result.stdout) == ("fused kernel" in result.stdout)
+    used, _ = resolve_kernel(kernel, "cpu")
+    assert ("conv2d_grad" in result.stdout) == (used == "stock")
+    assert f"conv_pool_bn, {used} kernel{' (threads: 3)' if used == 'fused' else ''}, cpu: " in result.stdout
     shares = [float(share) for share in re.findall(r"([0-9.]+) % *$", result.stdout, re.MULTILINE)]
     assert sum(shares) == pytest.approx(100, abs=2)
 

@@ -387,8 +387,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     program = f"""
 import resource, signal, sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_results import row
+from tests.test_results import row
 from training.results import ResultsLog
 log = ResultsLog(Path({str(path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from test_idx import pickled
 
 from mnist import fetch, idx, sources
 from mnist.idx import DataError
 from mnist.sources import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Places
+from tests.test_idx import pickled
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {

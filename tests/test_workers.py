@@ -12,7 +12,7 @@ from mnist.dataset import Mnist, network_input
 from mnist.picture import Limits
 from model.inference import Predictor, load_model
 from recognition.workers import Rows, Workers
-from tests.conftest import ROOT
+from tests.conftest import MODEL
 
 
 def in_a_row(images: np.ndarray, apart: int) -> bytes:
@@ -24,7 +24,7 @@ def in_a_row(images: np.ndarray, apart: int) -> bytes:
 
 
 def test_a_row_is_read_by_asking_the_network(mnist: Mnist) -> None:
-    predictor = Predictor(load_model(ROOT / "inference_model"))
+    predictor = Predictor(load_model(MODEL))
 
     def probabilities(images: np.ndarray) -> np.ndarray:
         return predictor.probabilities(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))

@@ -1,0 +1,108 @@
+"""The scripts in processes that start at once: a server has imported Paddle and forks for each call.
+
+    python tests/launcher.py    # reads requests on standard input; only `Launcher` starts it
+
+A start of a script takes 2 to 6 s, most of it for importing Paddle, and the tests start dozens. The server imports
+what the scripts import, computes nothing, and so has no threads that a fork would lose. A forked process then runs the
+script from its first line, as `__main__`, with streams and folder of its own, and ends as any process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}  # in the order of their numbers
+
+
+class Launcher:
+    """Runs scripts as `subprocess.run` does, by a server that is started with the first."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._server: subprocess.Popen[str] | None = None
+        self._environment: dict[str, str] = {}
+
+    def can_run(self, environment: dict[str, str]) -> bool:
+        """Whether the server has this environment: Paddle reads it when it is imported."""
+        return self._server is None or environment == self._environment
+
+    def run(
+        self, command: list[str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = 300
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a script with arguments; raises subprocess.TimeoutExpired after `timeout` seconds."""
+        if self._server is None:
+            self._environment = dict(os.environ)
+            own = [sys.executable, str(Path(__file__).resolve())]
+            self._server = subprocess.Popen(
+                own, cwd=self._root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            )
+        assert self._server.stdin and self._server.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: Path(folder) / name for name in STREAMS}
+            for name, file in files.items():
+                file.write_bytes(stdin if name == "stdin" else b"")
+            request = {"command": command, "cwd": str(cwd or self._root), "streams": list(map(str, files.values()))}
+            print(json.dumps(request), file=self._server.stdin)
+            process = int(self._server.stdout.readline())
+            ended = select.select([self._server.stdout], [], [], timeout)[0]
+            if not ended:
+                os.kill(process, 9)
+            status = int(self._server.stdout.readline())
+            said = [files[name].read_bytes() for name in ("stdout", "stderr")]
+        if not ended:
+            raise subprocess.TimeoutExpired(command, timeout, *said)
+        return subprocess.CompletedProcess(command, status, *said)
+
+    def close(self) -> None:
+        """End the server."""
+        if self._server is not None and self._server.stdin and self._server.stdout:
+            self._server.stdin.close()
+            self._server.wait(60)
+            self._server.stdout.close()
+
+
+def serve() -> dict[str, Any] | None:
+    """Fork for each request; returns it in the process that is to run it, and None at the end."""
+    for line in iter(sys.stdin.readline, ""):
+        request: dict[str, Any] = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            return request
+        print(process, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+    return None
+
+
+def become(command: list[str], cwd: str, streams: list[str]) -> None:
+    """Run the script in this process, which ends with it."""
+    for number, ((name, mode), path) in enumerate(zip(STREAMS.items(), streams, strict=True)):
+        file = os.open(path, os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+        setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (as long as the process)
+    os.chdir(cwd)
+    sys.argv = command
+    sys.path[0] = str(Path(command[0]).parent)
+    runpy.run_path(command[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    import model  # noqa: F401, I001  before Paddle
+    import paddle  # noqa: F401
+    import recognition.workers  # noqa: F401
+    import training.figures.background
+    import training.live
+    import training.loop
+    import training.tracking  # noqa: F401
+
+    if request := serve():
+        become(**request)
