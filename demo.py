@@ -57,6 +57,10 @@ class Settings:
     share: Literal["no", "yes"] = "no"
     """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
 
+    allow_host: Annotated[tuple[str, ...], arg(metavar="[NAME ...]", help_behavior_hint="")] = ()
+    """Names by which browsers may ask for the page, besides addresses, localhost and this machine's own name; "*" for
+    all, behind a proxy that checks them."""
+
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)
 
@@ -95,9 +99,10 @@ def main(stop: StopRequest) -> int:
 
     with workers:
         reader = Reader(settings.model_dir, settings.runs_dir, workers)
-        address = serve(reader, settings.runs_dir, settings.host, settings.port, settings.share == "yes")
-        print(f"open {address} (Ctrl-C ends it)", flush=True)
-        raise Stopped(signal.sigwait(STOPPING))
+        share = settings.share == "yes"
+        with serve(reader, settings.runs_dir, settings.host, settings.port, share, settings.allow_host) as address:
+            print(f"open {address} (Ctrl-C ends it)", flush=True)
+            raise Stopped(signal.sigwait(STOPPING))
 
 
 if __name__ == "__main__":

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import logging
 import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
-from starlette.middleware import Middleware
+from fastapi import FastAPI
 
-from common.errors import UserError
-from page.limits import BodyLimit
+from common.errors import UserError, one_line
+from page.gate import Gate, Take
+from page.limits import report
 from page.reader import Found, Reader
+from page.server import listen, public_address, serving
 from page.texts import CHINESE, ENGLISH, Texts
 from page.views import board_view, comparison_view, head_view, heading_view, message_view, reading_view
 from training.comparison import find_runs, group_runs, load_runs, sort_passes
 from training.figures.curves import comparison_curves
 from training.verdicts import judge
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio looks whether its own server is up
-
 FOLDER = Path(__file__).parent
-WAITING = 16  # requests in the queue; the next one is told to come back later
+OVERHEAD = 64 << 10  # bytes of a call besides the picture
 # What the system has; Gradio's themes would ask the network for theirs.
 FONTS = ("system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "sans-serif")
 # A first visit from a Chinese browser goes to the Chinese page; after that, links decide.
@@ -35,53 +40,88 @@ CHOOSE_LANGUAGE = """<script>
 </script>"""
 
 
-def serve(reader: Reader, runs_dir: Path, host: str, port: int | None, share: bool) -> str:
-    """Start to serve the page, in threads of its own.
+@contextmanager
+def serve(
+    reader: Reader, runs_dir: Path, host: str, port: int | None, share: bool, hosts: Sequence[str] = ()
+) -> Iterator[str]:
+    """Serve the page, in threads of its own, as long as the block runs.
 
     Args:
         reader: reads the pictures.
         runs_dir: the runs to compare.
         host: address to listen on.
-        port: where; None for GRADIO_SERVER_PORT of the environment, or the first free port from 7860.
+        port: None for GRADIO_SERVER_PORT of the environment, or the first free port from 7860.
         share: also make a public address through Gradio's servers.
+        hosts: names by which browsers may ask, besides addresses and this machine's own name.
 
-    Returns:
+    Yields:
         The page's address.
 
     Raises:
         UserError: the address cannot be had.
     """
+    with (
+        TemporaryDirectory(prefix="lenet5-page-") as files,
+        listen(host, port) as listener,
+        serving(gate := build(reader, runs_dir, Path(files), hosts), listener),
+    ):
+        number = listener.getsockname()[1]
+        if share:
+            with public_address(number) as address:
+                gate.hosts.add(urlsplit(address).hostname or "")
+                yield address
+        else:
+            yield f"http://{'localhost' if host == '0.0.0.0' else host}:{number}/"
+
+
+def build(reader: Reader, runs_dir: Path, files: Path, hosts: Sequence[str] = ()) -> Gate:
+    """The page as an ASGI app.
+
+    Args:
+        reader: reads the pictures.
+        runs_dir: the runs to compare.
+        files: folder for whatever Gradio writes.
+        hosts: names by which browsers may ask, besides addresses and this machine's own name.
+    """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would tell its makers of every start
+    os.environ["GRADIO_TEMP_DIR"] = str(files)
     with gr.Blocks(title=ENGLISH.title, analytics_enabled=False) as page:
         _fill(page, reader, runs_dir, ENGLISH)
     with page.route("中文", "/zh"):
         _fill(page, reader, runs_dir, CHINESE)
-    page.queue(max_size=WAITING, default_concurrency_limit=1)
-    try:
-        _, local, public = page.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            prevent_thread_lock=True,
-            quiet=True,
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is not asked for
+        app = gr.mount_gradio_app(
+            FastAPI(openapi_url=None),
+            page,
+            "/",
             footer_links=[],
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
-            max_file_size=reader.max_bytes,
-            app_kwargs={"middleware": [Middleware(BodyLimit, max_bytes=2 * reader.max_bytes)]},
+            mcp_server=False,
             theme=gr.themes.Base(
                 primary_hue="teal", neutral_hue="gray", font=FONTS, font_mono=("ui-monospace", "monospace")
             ),
             css_paths=FOLDER / "style.css",
             head=CHOOSE_LANGUAGE,
         )
-    except OSError as error:
-        where = f"{host}:{port}" if port else host
-        raise UserError(
-            f"{where}: expected an address and a port that are free, found none: try another --port"
-        ) from error
-    return public or local
+    inputs = {number: [INPUTS[type(each)] for each in function.inputs] for number, function in page.fns.items()}
+    return Gate(app, reader.max_bytes * 4 // 3 + OVERHEAD, inputs, hosts)
+
+
+def _names(value: Any) -> list[str]:
+    if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise ValueError("expected names of models")
+    return value or []
+
+
+def _found(value: Any) -> dict[str, Any] | None:
+    return None if value is None else Found.from_browser(value).for_browser()
+
+
+# What the functions on the page take from its components, checked; `Gate` refuses a call with anything else.
+INPUTS: dict[type, Take] = {gr.CheckboxGroup: _names, gr.HTML: _found}
 
 
 def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None:
@@ -102,37 +142,58 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
         with gr.Tab(texts.compare_tab) as compare_tab:
             comparison = gr.HTML(apply_default_css=False)
             refresh = gr.Button(texts.refresh, size="sm", elem_id="refresh")
-    found = gr.State(None)
 
     def read(models: list[str], event: gr.EventData) -> tuple[Any, ...]:
-        asked = event._data if isinstance(event._data, dict) else {}
+        asked = event._data or {}
         if asked.get("picture") == "":
-            return None, None, message_view(texts.nothing_read)
+            return None, message_view(texts.nothing_read)
         try:
             found = reader.find(asked.get("picture"), row=asked.get("kind") == "row")
         except UserError as error:
-            return None, None, message_view(f"{texts.not_read}: {error}", "problem")
-        return {"size": found.size, "boxes": found.boxes}, found, answers(found, models)
+            return None, message_view(f"{texts.not_read}: {error}", "problem")
+        return found.for_browser(), answers(found.for_browser(), models)
 
-    def answers(found: Found | None, models: list[str]) -> str:
-        if found is None:
+    def answers(read: dict[str, Any] | None, models: list[str]) -> str:
+        if read is None:
             return message_view(texts.nothing_read)
         if not models:
             return message_view(texts.choose_model)
         try:
-            return reading_view(reader.answer(found.images, models), texts)
+            images = Found.from_browser(read).images
+            return reading_view(reader.answer(images, list(dict.fromkeys(models))), texts)
         except UserError as error:
             return message_view(str(error), "problem")
 
     def choices(models: list[str]) -> Any:
         names = reader.models()
-        return gr.CheckboxGroup(names, value=[name for name in models or [] if name in names] or names[:1])
+        return gr.CheckboxGroup(names, value=[name for name in models if name in names] or names[:1])
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    board.input(read, [models], [board, found, answer], trigger_mode="multiple", **quiet)
-    models.input(answers, [found, models], [answer], trigger_mode="multiple", **quiet)
-    gr.on([compare_tab.select, refresh.click], lambda: _comparison(runs_dir, texts), None, [comparison], **quiet)
-    page.load(choices, [models], [models], **quiet)
+    def compare() -> str:
+        return _comparison(runs_dir, texts)
+
+    # Not through Gradio's queue, which keeps answers until they are asked for: `Gate` lets calls take turns.
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    # Gradio looks for the models in the choices that it built the page with; the reader knows which there are.
+    quiet["preprocess"] = False
+    board.input(_quietly(read), [models], [board, answer], trigger_mode="multiple", **quiet)
+    models.input(_quietly(answers), [board, models], [answer], trigger_mode="multiple", **quiet)
+    gr.on([compare_tab.select, refresh.click], _quietly(compare), None, [comparison], **quiet)
+    page.load(_quietly(choices), [models], [models], **quiet)
+
+
+def _quietly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, an error of which is a line on stderr and one in the browser; Gradio would print a traceback."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                report(f"{type(error).__name__}: {error}")
+            raise gr.Error(one_line(error), print_exception=False) from error
+
+    return call
 
 
 def _comparison(runs_dir: Path, texts: Texts) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -15,6 +16,7 @@ import paddle
 from common.errors import UserError, one_line
 from mnist.dataset import network_input
 from mnist.kind import PictureKind
+from mnist.lines import MOST_PIECES
 from mnist.novelty import NoveltyDetector
 from model.feature_maps import FeatureMaps
 from model.inference import Predictor, SavedModel, load_model
@@ -59,6 +61,27 @@ class Found:
     images: Sequence[np.ndarray]
     size: tuple[int, int] = (0, 0)
     boxes: Sequence[tuple[int, int, int, int]] = ()
+
+    def for_browser(self) -> dict[str, Any]:
+        """The same as JSON has it: the browser keeps what was found, the page does not."""
+        images = base64.b64encode(np.asarray(self.images, np.uint8).tobytes()).decode()
+        return {"size": list(self.size), "boxes": [list(box) for box in self.boxes], "images": images}
+
+    @classmethod
+    def from_browser(cls, sent: Any) -> Found:
+        """The images of `for_browser`, without boxes.
+
+        Raises:
+            UserError: `sent`, of unknown origin, is not such a thing.
+        """
+        try:
+            pixels = np.frombuffer(base64.b64decode(sent["images"], validate=True), np.uint8)
+            images = pixels.reshape(-1, 28, 28)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("expected digits that were found on a picture") from error
+        if not 1 <= len(images) <= MOST_PIECES:
+            raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
+        return cls(list(images))
 
 
 @dataclass(frozen=True)
@@ -179,9 +202,9 @@ class Reader:
         ]
 
     def _folders(self) -> dict[str, Path]:
-        folders = {self._first.name or str(self._first): self._first}
+        folders = {one_line(self._first.name or self._first): self._first}
         for card in sorted(self._runs_dir.glob("*/inference_model/card.json")):
-            folders[f"{self._runs_dir.name}/{card.parent.parent.name}"] = card.parent
+            folders[one_line(f"{self._runs_dir.name}/{card.parent.parent.name}", 1000)] = card.parent
         return folders
 
     def _load(self, name: str) -> _Loaded:

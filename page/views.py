@@ -40,12 +40,12 @@ def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
         }
         for digit in digits
     ]
-    return _templates.get_template("reading.html").render(digits=shown, texts=texts)
+    return _filled("reading.html", digits=shown, texts=texts)
 
 
 def head_view(texts: Texts) -> str:
     """The page's heading, with the link to the other language."""
-    return _templates.get_template("head.html").render(texts=texts)
+    return _filled("head.html", texts=texts)
 
 
 def heading_view(text: str) -> str:
@@ -55,12 +55,12 @@ def heading_view(text: str) -> str:
 
 def board_view(max_bytes: int, texts: Texts) -> str:
     """The sheet to draw on, which page/board.js brings to life."""
-    return _templates.get_template("board.html").render(max_bytes=max_bytes, texts=texts)
+    return _filled("board.html", max_bytes=max_bytes, texts=texts)
 
 
 def message_view(message: str, kind: str = "hint") -> str:
     """One line in place of an answer; `kind`: hint or problem."""
-    return _templates.get_template("message.html").render(message=one_line(message), kind=kind)
+    return _filled("message.html", message=one_line(message), kind=kind)
 
 
 def comparison_view(
@@ -99,8 +99,13 @@ def comparison_view(
         )
         for group in groups
     ]
-    return _templates.get_template("comparison.html").render(
-        rows=rows, group_rows=group_rows, curves=_data_url(curves), problems=list(problems), texts=texts
+    return _filled(
+        "comparison.html",
+        rows=rows,
+        group_rows=group_rows,
+        curves=_data_url(curves),
+        problems=list(problems),
+        texts=texts,
     )
 
 
@@ -109,6 +114,11 @@ def png(grey: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "PNG")
     return _data_url(file.getvalue())
+
+
+def _filled(template: str, **values: object) -> str:
+    """A template with its values; what is no Unicode in them (half a surrogate pair of a card's JSON) as an escape."""
+    return _templates.get_template(template).render(**values).encode(errors="backslashreplace").decode()
 
 
 def _data_url(picture: bytes) -> str:
