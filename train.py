@@ -23,7 +23,7 @@ from common.console import ScriptConsole
 from common.errors import one_line
 from common.signals import StopRequest
 from training.resuming import restore_arithmetic, what_was_finished
-from training.run import new_run_folder, use_threads
+from training.run import RunFolder, new_run_folder, use_threads
 from training.settings import Settings, resumed
 
 
@@ -53,6 +53,13 @@ def main(stop: StopRequest) -> int:
     else:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
 
+    try:
+        return _train(settings, folder, stop)
+    finally:
+        folder.remove_if_unused()
+
+
+def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
     with stop.importing():
         from mnist.dataset import load_mnist
         from training.figures.background import Figures

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from common import packages
-from common.errors import UserError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.signals import Stopped, StopRequest, catch_signals
 
 Settings = TypeVar("Settings")
@@ -22,7 +22,11 @@ def parse(settings: type[Settings], arguments: list[str] | None = None, default:
 
     What the arguments (of this process, unless given) do not say comes from `default`, else from the class.
     Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0.
+
+    Raises:
+        UsageError: an argument is empty.
     """
+    _expect_no_empty(sys.argv[1:] if arguments is None else arguments)
     import tyro  # here, so that a script that only imports this module does not pay for it
 
     arguments = [_at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
@@ -42,6 +46,15 @@ def _at_home(argument: str) -> str:
     """`~` at the start of an argument or of an option's value, as a shell reads it where it stands unquoted."""
     option, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
     return option + os.path.expanduser(value)  # noqa: PTH111  (a name that no shell knows stays as it is)
+
+
+def _expect_no_empty(arguments: list[str]) -> None:
+    """Refuse an empty value, as an unset variable of a shell gives: taken for a path, it names the current folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            name = option or (before if before.startswith("--") else "argument")
+            raise UsageError(f"{name}: expected a value, got an empty name")
 
 
 def _first_box_text(box: str) -> str:

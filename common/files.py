@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -67,6 +67,29 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
         return data
 
 
+def open_own(path: Path, mode: int = 0o666) -> int:
+    """Open a file of ours for reading and writing, its contents kept; an empty one is made if none is there.
+
+    Returns:
+        A descriptor, for `os.fdopen(…, "r+b")`.
+
+    Raises:
+        OSError: it cannot be opened, or is a link (which may lead to a file of the user's), a folder, pipe or device.
+    """
+    with _errors_name(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise OSError(errno.ELOOP, "a symbolic link, through which nothing is written; move it away") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "a hard link, pipe or device, into which nothing is written; move it away")
+    return descriptor
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are not there, each name durable."""
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
@@ -94,8 +117,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write `data` to `path` so that at every instant `path` holds all of the old bytes or all of the new.
+
+    Args:
+        path: the file; of one that is replaced, the mode is kept.
+        data: its contents.
+        mode: of the file, whatever the umask.
 
     Raises:
         OSError: the file cannot be written; it names `path`, which is untouched, and no temporary file is left.
@@ -103,7 +131,10 @@ def write_file(path: Path, data: bytes) -> None:
     temporary = _temporary_name(path)
     with _errors_name(path):
         try:
-            temporary.write_bytes(data)
+            with temporary.open("xb") as file:  # x: never through a link that somebody put there
+                if mode is not None or path.is_file():
+                    os.fchmod(file.fileno(), _mode(path) if mode is None else mode)
+                file.write(data)
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
@@ -112,15 +143,29 @@ def write_file(path: Path, data: bytes) -> None:
             raise
 
 
+def holds_only(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder may be replaced or removed: none is there, or it holds files of these names and no more."""
+    if not os.path.lexists(folder):
+        return True
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return all(entry.name in names and entry.is_file(follow_symlinks=False) for entry in entries)
+
+
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield an empty temporary folder to fill with files; on leaving without an error it becomes `path` in one step.
+
+    Args:
+        path: the folder; of one that is replaced, the mode is kept.
+        names: of all files that are ever written there; a folder with anything else in it is not replaced.
 
     Raises:
         OSError: the folder cannot be written or exchanged; it names `path`, which is untouched, and no temporary
             folder is left.
     """
-    path = real_path(path)  # of a link, the folder it leads to
+    path = path.absolute()
     temporary = _temporary_name(path)
     with _errors_name(path):
         try:
@@ -128,6 +173,9 @@ def new_folder(path: Path) -> Iterator[Path]:
             yield temporary
             for file in temporary.iterdir():
                 sync(file)
+            _expect_only(path, names)
+            if path.is_dir():
+                temporary.chmod(_mode(path))
             sync(temporary)
             _replace_folder(temporary, path)
             sync(path.parent)
@@ -135,8 +183,32 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder, if there is one; whoever reads `path` finds all of it or nothing."""
+def expect_replaceable(path: Path) -> None:
+    """Find out before the work whether `new_folder` could make or replace a folder after it.
+
+    Raises:
+        OSError: it could not: a mount point, too long a name, a folder above it that cannot be written.
+    """
+    with _errors_name(path):
+        if os.path.ismount(path):
+            raise OSError(errno.EBUSY, "a mount point, which cannot be replaced")
+        temporary = _temporary_name(path.absolute())
+        temporary.mkdir()
+        temporary.rmdir()
+
+
+def remove_folder(path: Path, names: Collection[str]) -> None:
+    """Remove a folder of ours, if there is one; whoever reads `path` finds all of it or nothing.
+
+    Args:
+        path: the folder.
+        names: of all files that are ever written there.
+
+    Raises:
+        OSError: it holds anything else, or cannot be removed.
+    """
+    with _errors_name(path):
+        _expect_only(path, names)
     if path.is_dir():
         temporary = _temporary_name(path)
         path.rename(temporary)
@@ -158,6 +230,20 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is that of a temporary file or folder of ours."""
+    return bool(_TEMPORARY.fullmatch(name))
+
+
+def _expect_only(path: Path, names: Collection[str]) -> None:
+    if not holds_only(path, names):
+        raise OSError(errno.ENOTEMPTY, "it is a link or holds other things than what is written there; move it away")
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def _temporary_name(path: Path, which: str = "new") -> Path:
@@ -190,8 +276,6 @@ def _replace_folder(new: Path, old: Path) -> None:
     if not old.exists():
         new.rename(old)
         return
-    if not old.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "expected a folder to replace, found something else", str(old))
     exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # a C library before 2018 has none
     if exchange and exchange(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
         return

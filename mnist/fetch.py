@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import os
 import queue
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from common.errors import one_line
+from common.files import open_own
 from mnist.idx import DataError
 
 if TYPE_CHECKING:
@@ -84,7 +86,9 @@ def download(
     done = partial.stat().st_size if partial.exists() else 0
     with closing(_Transfer(url, done, opener, limits)) as transfer:
         done, total = transfer.begin()
-        with partial.open("ab" if done else "wb") as file:
+        with os.fdopen(open_own(partial), "r+b") as file:
+            file.truncate(done)
+            file.seek(done)
             while piece := transfer.piece(done):
                 done += len(piece)
                 if done > limits.bytes:

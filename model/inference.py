@@ -21,12 +21,13 @@ import numpy as np
 from paddle import inference
 
 from common.errors import UserError, one_line
-from common.files import new_folder, read_file, sha256
+from common.files import holds_only, new_folder, read_file, real_path, sha256
 from common.sealed import parsed, sealed, unsealed
 from model.confidence import tempered
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
 ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
+MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD)
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
@@ -83,7 +84,7 @@ def save_model(
     """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
 
     Args:
-        folder: created, or replaced if it exists.
+        folder: created, or replaced if it holds a model and no more; a link to one is not followed.
         program: bytes of the inference program.
         parameters: bytes of its parameters.
         card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
@@ -98,17 +99,17 @@ def save_model(
     files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
     contents[CARD] = sealed({"format": CARD_FORMAT, **card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder) as new:
+    with new_folder(folder, MODEL_FILES) as new:
         for name, data in contents.items():
             (new / name).write_bytes(data)
 
 
 def holds_only_a_model(folder: Path) -> bool:
     """Whether a folder may be replaced by a model: there is none, or it is empty, or it holds a model and no more."""
-    if not folder.is_dir():
-        return not folder.exists() and not folder.is_symlink()
-    names = {path.name for path in folder.iterdir()}
-    return not names or (CARD in names and names <= {PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD})
+    folder = real_path(folder)
+    return holds_only(folder, MODEL_FILES) and (
+        not folder.exists() or not any(folder.iterdir()) or (folder / CARD).exists()
+    )
 
 
 def load_model(folder: Path) -> SavedModel:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from common.errors import UserError, one_line
-from common.files import make_folder, write_file
+from common.files import make_folder, open_file, write_file
 from recognition.lines import Page
 
+SOFTWARE = "infer.py --annotate"  # in each file, so that it is known as one that may be replaced
 LONGEST_SIDE = 1000  # pixels to which a smaller picture is enlarged, so that words and boxes are sharp
 READ, DOUBTFUL = "#0072B2", "#D55E00"  # blue; vermilion for rejected digits and what is unlike one (Okabe and Ito 2008)
 
@@ -33,7 +36,7 @@ class Annotator:
         """Draw a page; returns where: NAME.png, or NAME-2.png where an earlier picture had that name.
 
         Raises:
-            UserError: it is the second picture, and one file was named.
+            UserError: it is the second picture, and one file was named; or a file is there that was not drawn here.
             OSError: it cannot be written.
         """
         path = self._target
@@ -47,6 +50,10 @@ class Annotator:
                 name = f"{stem}-{number}"
             path = path / f"{name}.png"
         self._written.add(path.stem)
+        if not _may_be_replaced(path):
+            raise UserError(
+                f"--annotate {one_line(path)}: it is there already and was not drawn by --annotate; name another folder"
+            )
         write_file(path, annotated(page))
         return path
 
@@ -54,6 +61,19 @@ class Annotator:
 def names_a_file(target: Path) -> bool:
     """Whether `--annotate` names a file, not a folder."""
     return target.suffix.lower() == ".png" and not target.is_dir()
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether there is no file, or one that was drawn here."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_symlink():
+        return False
+    try:
+        with open_file(path) as file, Image.open(file, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def annotated(page: Page) -> bytes:
@@ -78,6 +98,12 @@ def annotated(page: Page) -> bytes:
             place = (left + wide / 2, top + above - stroke)
             draw.rectangle(draw.textbbox(place, digit.text, font, anchor="mb"), fill="white")
             draw.text(place, digit.text, colour, font, anchor="mb")
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
+    return as_png(sheet)
+
+
+def as_png(sheet: Image.Image) -> bytes:
+    """A drawing as a PNG file's bytes, which say that it was drawn here."""
+    drawn_by, file = PngInfo(), io.BytesIO()
+    drawn_by.add_text("Software", SOFTWARE)
+    sheet.save(file, "PNG", pnginfo=drawn_by)
     return file.getvalue()

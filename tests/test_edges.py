@@ -86,7 +86,7 @@ def test_links_in_a_circle_hold_no_run(circle: Path) -> None:
         new_run_folder(circle, "conv_pool_bn", 1)
     with pytest.raises((UserError, OSError), match="circle"):
         resumed(circle, lambda settings: settings)
-    with pytest.raises(OSError, match="circle"), new_folder(circle / "model"):
+    with pytest.raises(OSError, match="circle"), new_folder(circle / "model", ()):
         pass
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import numpy as np
 import safetensors.numpy
 
 from common.errors import UserError, one_line
-from common.files import new_folder, read_file, remove_folder, sha256
+from common.files import holds_only, new_folder, read_file, remove_folder, sha256
 from common.sealed import parsed, sealed, unsealed
 
 STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
+FILES = (STATE, PROGRESS, LOG, MANIFEST)
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -35,12 +36,14 @@ class Checkpoint:
         arrays: by name; dtype and shape as saved.
         progress: counters and the like, plain JSON.
         log: bytes of the results log.
+        run: which run it is of (training.resuming.run_id); empty in those of older releases.
     """
 
     name: str
     arrays: Mapping[str, np.ndarray]
     progress: Mapping[str, Any]
     log: bytes
+    run: str = ""
 
 
 def checkpoint_name(passes: int, steps: int) -> str:
@@ -59,18 +62,26 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
         PROGRESS: json.dumps(checkpoint.progress, indent=1).encode(),
         LOG: checkpoint.log,
     }
-    manifest = {name: _manifest_entry(data) for name, data in contents.items()}
+    manifest: dict[str, Any] = {name: _manifest_entry(data) for name, data in contents.items()}
+    if checkpoint.run:
+        manifest["run"] = checkpoint.run
     contents[MANIFEST] = sealed(manifest)
-    with new_folder(folder / checkpoint.name) as new:
+    with new_folder(folder / checkpoint.name, FILES) as new:
         for name, data in contents.items():
             (new / name).write_bytes(data)
     for name in checkpoint_names(folder):
-        if name not in (checkpoint.name, before):
-            remove_folder(folder / name)
+        if name not in (checkpoint.name, before) and holds_only(folder / name, FILES):
+            remove_folder(folder / name, FILES)
 
 
-def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Read the newest checkpoint that matches its manifest.
+def load_checkpoint(
+    folder: Path, check: Callable[[Checkpoint], None] = lambda checkpoint: None
+) -> tuple[Checkpoint | None, list[str]]:
+    """Read the newest checkpoint that matches its manifest and passes a check.
+
+    Args:
+        folder: that holds them.
+        check: raises a ValueError or UserError of a checkpoint that is of no use.
 
     Returns:
         The checkpoint, or None where there is none; and one line for each that was refused.
@@ -81,8 +92,10 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     refused: list[str] = []
     for name in checkpoint_names(folder):
         try:
-            return _load(folder / name), refused
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            checkpoint = _load(folder / name)
+            check(checkpoint)
+            return checkpoint, refused
+        except (UserError, OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             refused.append(f"checkpoint {folder / name} refused: {_reason(error)}")
     if refused:
         raise UserError(f"no usable checkpoint: {'; '.join(refused)}; restore one from a copy, or start a new run")
@@ -112,7 +125,9 @@ def _load(folder: Path) -> Checkpoint:
     progress = parsed(contents[PROGRESS])
     if folder.name != checkpoint_name(progress["passes"], progress["steps"]):
         raise ValueError(f"it is that of pass {progress['passes']} and step {progress['steps']}, under another's name")
-    return Checkpoint(folder.name, safetensors.numpy.load(contents[STATE]), progress, contents[LOG])
+    return Checkpoint(
+        folder.name, safetensors.numpy.load(contents[STATE]), progress, contents[LOG], str(manifest.get("run", ""))
+    )
 
 
 def _manifest_entry(data: bytes) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +15,16 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, read_file, real_path, remove_folder, remove_leftovers, sync, write_file
+from common.files import (
+    expect_replaceable,
+    make_folder,
+    read_file,
+    real_path,
+    remove_folder,
+    remove_leftovers,
+    sync,
+    write_file,
+)
 from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
@@ -25,24 +33,34 @@ from mnist.plausible import doubts
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
-from model.inference import ModelError, Predictor, SavedModel, holds_only_a_model, load_model, save_model
+from model.inference import MODEL_FILES, ModelError, Predictor, SavedModel, holds_only_a_model, load_model, save_model
 from model.networks import NETWORKS
 from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
 from model.program import REMEMBERED_STEPS, NetworkChoice
 from model.recipes import learning_rate
 from training.answers import answers_path, write_answers
 from training.calibration import card_entries
-from training.checkpoint import Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
+from training.checkpoint import LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
 from training.engines import BEST, make_engine, start_from, under
 from training.evaluation import Scores, evaluate
 from training.events import Handler, Started
 from training.export import exported
 from training.feeding import made_ahead, pass_batches
 from training.patience import Patience
-from training.results import LARGEST_RESULTS, ResultsLog, Row, Step, StepsLog, cut_back_steps, read_results
-from training.resuming import continued, differences, expect_same_run
+from training.results import (
+    LARGEST_RESULTS,
+    ResultsLog,
+    Row,
+    Step,
+    StepsLog,
+    cut_back_steps,
+    parse_results,
+    read_results,
+)
+from training.resuming import continued, differences, expect_same_run, run_id
 from training.run import RunFolder, environment
 from training.settings import Settings, to_json
+from training.state import Progress, expect_progress
 
 # Steps between two looks at the losses. Each look waits for the device; a GPU is kept busy in between.
 FETCH_EVERY = 16
@@ -51,46 +69,6 @@ assert FETCH_EVERY <= REMEMBERED_STEPS
 
 class TrainingError(UserError):
     """The numbers ran away: a loss or a weight is not finite."""
-
-
-@dataclass
-class Progress:
-    """Where a run is: all that a checkpoint knows beside the arrays.
-
-    Attributes:
-        passes: passes that are done, evaluated and logged.
-        steps: steps done of the pass after them.
-        loss: sum over these steps' images, nats.
-        correct: right answers among these steps' images.
-        images: how many images these steps had.
-        seconds: training time of these steps.
-        last_finite_loss: of the latest step, mean, nats per image.
-        best_pass: the best so far; 0 before there is one.
-        best_measure: what it was chosen by: loss, nats per image, or error, a fraction.
-        best_answers: SHA-256 of its answers to the test images, one byte each.
-        best_confidence: what its card says of its probabilities (training.calibration.card_entries).
-        patience: early stopping's step to stop at, as things stand; None before the first pass.
-        lowest_error: of the validation images so far, for early stopping.
-    """
-
-    passes: int = 0
-    steps: int = 0
-    loss: float = 0.0
-    correct: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    last_finite_loss: float | None = None
-    best_pass: int = 0
-    best_measure: float | None = None
-    best_answers: str = ""
-    best_confidence: dict[str, Any] = field(default_factory=dict)
-    patience: float | None = None
-    lowest_error: float | None = None
-
-    def begin_pass(self) -> None:
-        """Count one pass as done and start the sums of the next."""
-        self.passes += 1
-        self.steps, self.loss, self.correct, self.images, self.seconds = 0, 0.0, 0, 0, 0.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +114,9 @@ def train(
         UserError: what was asked for cannot be done: data, device, folder, or numbers that run away.
         Stopped: a signal asked to stop; everything is saved.
     """
-    _expect_publishable(settings.save_dir)
+    _expect_publishable(settings.save_dir, folder.path)
+    if settings.resume is None:
+        folder.expect_no_run()  # before the lock is put there
     if settings.export:
         expect_packages()
     paddle.enable_static()
@@ -154,17 +134,18 @@ def train(
             raise UserError(f"{error.filename or folder.path}: {error.strerror or one_line(error)}; {rest}") from error
 
 
-def _expect_publishable(save_dir: Path) -> None:
+def _expect_publishable(save_dir: Path, run: Path) -> None:
     """Find out before the first pass, not after the last, that the model could not be published there."""
     if not holds_only_a_model(save_dir):
         raise UsageError(f"--save-dir {save_dir}: it holds other things than a model, and would be replaced")
-    parent = save_dir.absolute().parent
+    target, run = real_path(save_dir), real_path(run)
+    if target.is_relative_to(run) or run.is_relative_to(target):
+        raise UsageError(f"--save-dir {save_dir}: it and the run's folder {run} lie in each other; name another")
     try:
-        make_folder(parent)
+        make_folder(target.parent)
+        expect_replaceable(target)
     except OSError as error:
         raise UserError(f"--save-dir {save_dir}: {error.filename}: {error.strerror}; name another folder") from error
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"--save-dir {save_dir}: expected a folder to write in, {parent} is read-only; name another")
 
 
 @dataclass
@@ -249,22 +230,33 @@ class _Run:
 
     def _load_checkpoint(self) -> None:
         """Go back to the newest checkpoint in memory; without one, this is the beginning."""
-        checkpoint, refused = load_checkpoint(self.folder.checkpoints)
+        checkpoint, refused = load_checkpoint(self.folder.checkpoints, self._expect_own)
         for line in refused:
             self._tell(line)
         if checkpoint is None:
             return
-        try:
-            self.progress = Progress(**checkpoint.progress)
-        except TypeError as error:
-            where = self.folder.checkpoints / checkpoint.name
-            raise UserError(f"{where}: a checkpoint of another release: {one_line(error, 120)}") from error
+        self.progress = Progress(**checkpoint.progress)
         if self.progress.passes > self.recipe.passes:
             raise UsageError(f"--passes {self.recipe.passes}: {self.folder.path} has done {self.progress.passes}")
         self.engine.load_state(under("state/", checkpoint.arrays))
         self.best_parameters = under(BEST, checkpoint.arrays)
         self.log = checkpoint.log
         self.saved = checkpoint.name
+
+    def _expect_own(self, checkpoint: Checkpoint) -> None:
+        """Make sure that a checkpoint is one of this run, which it can go on from.
+
+        Raises:
+            ValueError: it is not.
+        """
+        expect_progress(checkpoint.progress, len(self.training.labels), self.recipe.batch_size)
+        passes, log = checkpoint.progress["passes"], self.folder.checkpoints / checkpoint.name / LOG
+        rows = parse_results(checkpoint.log, log)[0] if checkpoint.log else []
+        if len(rows) != passes:
+            raise ValueError(f"{LOG}: expected {passes} passes, got {len(rows)}")
+        # Checkpoints of older releases, and those of their runs, know no more of their run than its name.
+        if checkpoint.run != self.record.get("id", "") or any(row.run != self.folder.name for row in rows):
+            raise ValueError("it is that of another run")
 
     def _restore_folder(self) -> None:
         """Bring the logs and the best model to where the checkpoint is; without one, save the first."""
@@ -285,7 +277,7 @@ class _Run:
     def _restore_best_model(self) -> None:
         """Write the best model as the checkpoint knows it; the one on disk may be of a later pass, or lost."""
         if not self.progress.best_pass:
-            remove_folder(self.folder.model)
+            remove_folder(self.folder.model, MODEL_FILES)
             return
         rows, _ = read_results(self.folder.results)
         self._save_best_model(rows[self.progress.best_pass - 1])
@@ -448,7 +440,11 @@ class _Run:
         if self.folder.steps.exists():
             sync(self.folder.steps)  # the checkpoint knows its rows
         log = read_file(self.folder.results, LARGEST_RESULTS) if self.saved else b""
-        save_checkpoint(self.folder.checkpoints, Checkpoint(name, arrays, asdict(progress), log), before=self.saved)
+        save_checkpoint(
+            self.folder.checkpoints,
+            Checkpoint(name, arrays, asdict(progress), log, self.record.get("id", "")),
+            before=self.saved,
+        )
         self.saved = name
         self.last_checkpoint = time.monotonic()
 
@@ -502,9 +498,11 @@ class _Run:
         }
 
     def _record(self) -> dict[str, Any]:
+        settings = to_json(replace(self.settings, resume=None))
         return {
             "run": self.folder.name,
-            "settings": to_json(replace(self.settings, resume=None)),
+            "id": run_id(self.folder.name, settings, self.data.sums),
+            "settings": settings,
             "recipe": asdict(self.recipe),
             "device": self.device.name,
             "engine": self.settings.engine,
@@ -539,7 +537,8 @@ class _Run:
         self.stop.check()
         remove_leftovers(real_path(save_dir).parent)
         replaced = _what_is_in(save_dir)
-        save_model(save_dir, saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
+        # A link that the user put there is followed, to a folder that holds a model and no more.
+        save_model(real_path(save_dir), saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
         onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
         return Outcome(self.folder.path, save_dir, progress.best_pass, self.settings.select_on, test, replaced, onnx)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from common.errors import UserError, one_line
-from common.files import read_file, write_file
+from common.files import open_own, read_file, write_file
 
 # Bytes: results.csv of 30,000 passes, and steps.csv of 1,000 passes of 430 batches, each logged, take half of this.
 LARGEST_RESULTS, LARGEST_STEPS = 2**23, 2**26
@@ -147,7 +147,7 @@ class _Log(Generic[Record]):
             OSError: it could not be written (a full disk); the log is as it was before.
         """
         line = _line(cells(record))
-        with self.path.open("ab", buffering=0) as file:
+        with os.fdopen(open_own(self.path), "r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             try:
                 if file.write(line) != len(line):
@@ -191,10 +191,15 @@ def read_results(path: Path) -> tuple[list[Row], list[str]]:
     Raises:
         UserError: `path` is not a results log at all: no file, too large, other columns, over 1,000 bad rows.
     """
+    return parse_results(_read(path, Row), path)
+
+
+def parse_results(data: bytes, path: Path) -> tuple[list[Row], list[str]]:
+    """`read_results` of the bytes of a log; `path` names them in what is said."""
     problems = _Problems(path)
     rows: dict[int, Row] = {}
     run: str | None = None
-    for number, _, row in _records(path, Row, problems):
+    for number, _, row in _parse(data, path, Row, problems):
         run = run or row.run
         if row.run != run:
             problems.add(number, f"expected run {one_line(run)}, got a row of run {one_line(row.run)}; left out")
@@ -233,7 +238,7 @@ def read_steps(path: Path) -> tuple[list[Step], list[str]]:
         return [], []
     problems = _Problems(path)
     steps: dict[tuple[int, int], Step] = {}
-    for number, _, step in _records(path, Step, problems):
+    for number, _, step in _parse(_read(path, Step), path, Step, problems):
         if (step.pass_number, step.step) in steps:
             problems.add(number, f"pass {step.pass_number} step {step.step} for the second time; left out")
         else:
@@ -260,7 +265,9 @@ def cut_back_steps(path: Path, keep_passes: int, keep_steps: int = 0) -> None:
 def _kept(path: Path, kind: type[Record], keep: Callable[[Record], bool]) -> list[tuple[Record, bytes]]:
     if not path.exists():
         return []
-    return [(record, line) for _, line, record in _records(path, kind, _Problems(path)) if keep(record)]
+    return [
+        (record, line) for _, line, record in _parse(_read(path, kind), path, kind, _Problems(path)) if keep(record)
+    ]
 
 
 def _rewrite(path: Path, kind: type[Record], kept: list[tuple[Record, bytes]]) -> None:
@@ -269,12 +276,12 @@ def _rewrite(path: Path, kind: type[Record], kept: list[tuple[Record, bytes]]) -
         write_file(path, data)
 
 
-def _records(path: Path, kind: type[Record], problems: _Problems) -> Iterator[tuple[int, bytes, Record]]:
+def _parse(data: bytes, path: Path, kind: type[Record], problems: _Problems) -> Iterator[tuple[int, bytes, Record]]:
     """Line number, bytes and record of each good row; bad rows go to `problems`.
 
     A row is a line, not what the csv module makes of several: a quotation mark that is never closed spoils one row.
     """
-    lines = io.BytesIO(_read(path, kind))
+    lines = io.BytesIO(data)
     header = next(lines, b"")
     if not header.endswith(b"\n"):
         if not _line(columns(kind)).startswith(header):

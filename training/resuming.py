@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.errors import UserError, one_line
+from common.files import sha256
 from training.run import ARITHMETIC, RunFolder
+from training.settings import CHANGEABLE
 
 Record = Mapping[str, Any]
 
@@ -57,6 +59,12 @@ def expect_same_run(folder: RunFolder, begun: Record, now: Record) -> None:
             f"{folder.record}: this release has another recipe for these settings than the one that began the run; "
             f"continue with that one (commit {one_line(_part(begun, 'environment').get('commit'), 50)})"
         )
+
+
+def run_id(name: str, settings: Record, sums: Record) -> str:
+    """Which run this is, for its checkpoints: the same for the same name, settings that may not change, and data."""
+    lasting = {name: value for name, value in settings.items() if name not in (*CHANGEABLE, "run_dir")}
+    return sha256(json.dumps([name, lasting, sums], sort_keys=True).encode())
 
 
 def differences(begun: Record, now: Record) -> Iterator[str]:

@@ -145,6 +145,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)
+        for name in self.log_to:  # a run.json from elsewhere must not name other folders to write in
+            if name not in ("visualdl", "tensorboard"):
+                raise UsageError(f"--log-to {one_line(name, 60)}: expected visualdl or tensorboard")
         if self.validation_size == 0 and self.select_on == "validation":
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from common.errors import UserError
 from common.extras import extra
 from common.files import write_file
 from training.answers import answers_path, read_answers
@@ -60,7 +62,8 @@ class Tracking(Handler):
         done = started.first_pass - 1
         self._path.mkdir(exist_ok=True)
         for file in sorted(self._path.iterdir()):
-            _cut_back(file, self._format, done)
+            if self._format.names.fullmatch(file.name):
+                _cut_back(file, self._format, done)
         with contextlib.redirect_stdout(io.StringIO()):  # VisualDL talks
             self._writer = self._format.writer(self._path)
         for step in read_steps(self._folder.steps)[0]:
@@ -109,6 +112,7 @@ class Tracking(Handler):
 
 
 class _VisualDL:
+    names = re.compile(r"vdlrecords\.run\.log")  # of the files that it writes here
     around = (8, 0)  # bytes of a record before its content (length, uint64) and after it
 
     def __init__(self) -> None:
@@ -125,6 +129,7 @@ class _VisualDL:
 
 
 class _TensorBoard:
+    names = re.compile(r"events\.out\.tfevents\.\d+\..*\.\d+")
     around = (12, 4)  # length, uint64, and its CRC; CRC of the content
 
     def __init__(self) -> None:
@@ -143,6 +148,8 @@ class _TensorBoard:
 
 def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
     """Leave in a file the images and histograms of the first `passes` passes; without any it is removed."""
+    if path.is_symlink() or not path.is_file():
+        raise UserError(f"{path}: expected a file of --log-to, got a link or something else; move it away")
     records = [record for record, content in _records(path.read_bytes(), *form.around) if form.keeps(content, passes)]
     if passes and records:
         write_file(path, b"".join(records))

@@ -10,6 +10,7 @@ import platform
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import paddle
 import platformdirs
 
 from common.errors import UserError, one_line
-from common.files import remove_leftovers, sha256, write_file
+from common.files import open_own, real_path, remove_leftovers, sha256, write_file
 
 KernelChoice = Literal["auto", "fused", "stock"]
 Report = Callable[[str], object]
@@ -66,9 +67,7 @@ def load_fused(report: Report = print) -> str:
     global _outcome, _loaded
     if _outcome is None:
         try:
-            path = _library(report)
-            _register(path)
-            _loaded = ctypes.CDLL(str(path))
+            _loaded = _load(_cache_folder(), report)
             _outcome = ""
         except _BuildError as error:
             _outcome = str(error)
@@ -149,19 +148,60 @@ def _register(path: Path) -> None:
         raise _BuildError(f"Paddle {paddle.__version__} does not load {path}: {one_line(error)}") from error
 
 
-def _library(report: Report) -> Path:
+def _cache_folder() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "conv_pool")
+
+
+def _load(folder: Path, report: Report) -> ctypes.CDLL:
+    """Load the compiled operator from the cache; from a folder of this process's own if others could change it there.
+
+    Whoever can write the library, or any folder that it is in, decides what this process runs.
+    """
+    with ExitStack() as stack:
+        if why := _not_ours_alone(folder):
+            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conv_pool-")))
+            report(
+                f"{one_line(folder)}: {why}: nothing is loaded from it; chmod 700 it, or name another "
+                f"folder with {CACHE_VARIABLE}; compiling for this process alone"
+            )
+            folder = private
+        path = _library(report, folder)
+        _register(path)
+        return ctypes.CDLL(str(path))
+
+
+def _not_ours_alone(path: Path) -> str:
+    """Why others than this user could change a file or folder, in words; empty if they cannot, or nothing is there."""
+    if not path.exists():
+        return ""
+    status = path.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        return "it belongs to another user"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "others can write it"
+    for above in real_path(path).parents:
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # in a sticky one, such as /tmp, nobody renames another's
+            return f"others can write {one_line(above)}"
+    return ""
+
+
+def _library(report: Report, folder: Path | None = None) -> Path:
     """The compiled operator, from the cache or new. Processes that need it at the same time compile it once."""
     if sys.platform != "linux":
         raise _BuildError(f"it is made for Linux, not for {sys.platform}")
-    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "conv_pool")
+    folder = folder or _cache_folder()
     path = folder / f"conv_pool-{_digest()}.so"
-    if _is_whole(path):
+    if _is_sound(path):
         return path
     compiler = _compiler()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     with _only_one(folder / "lock", report):
-        if not _is_whole(path):
-            once = "again, for the one in the cache is damaged" if path.exists() else "once"
+        if not _is_sound(path):
+            fault = "not this user's alone" if _not_ours_alone(path) else "damaged"
+            once = f"again, for the one in the cache is {fault}" if path.exists() else "once"
             command = one_line(shlex.join(compiler))
             report(f"compiling the fused convolution-pooling operator, {once} (about {_USUAL_SECONDS} s): {command}")
             _remove_remains(folder)
@@ -169,17 +209,19 @@ def _library(report: Report) -> Path:
                 library = _compile(compiler, Path(work)).read_bytes()
             if path.is_dir():
                 shutil.rmtree(path)
-            write_file(path, library + sha256(library).encode())
+            write_file(path, library + sha256(library).encode(), mode=0o600)
     return path
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a library ends with the SHA-256 of what is before it, as `_library` wrote it; loaders ignore that end.
+def _is_sound(path: Path) -> bool:
+    """Whether a library is this user's alone and ends with the SHA-256 of what is before it, as `_library` wrote it.
 
-    Of one that was cut off, the system ends the process that loads it (SIGBUS); one with a changed byte may compute
-    anything.
+    Loaders ignore that end. Of a library that was cut off, the system ends the process that loads it (SIGBUS); one with
+    a changed byte may compute anything.
     """
-    data = path.read_bytes() if path.is_file() else b""
+    if not path.is_file() or path.is_symlink() or _not_ours_alone(path):
+        return False
+    data = path.read_bytes()
     return data[-64:] == sha256(data[:-64]).encode()
 
 
@@ -217,7 +259,7 @@ def _digest() -> str:
 @contextmanager
 def _only_one(path: Path, report: Report) -> Iterator[None]:
     """Hold a lock that ends with the process at the latest."""
-    with path.open("w") as file:
+    with os.fdopen(open_own(path, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
