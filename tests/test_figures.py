@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from training.answers import answers_path, read_answers
 from training.calibration import Confidences
 from training.figures.answers import calibration, confusion_matrix, wrong_answers
 from training.figures.background import LOWEST_PRIORITY, Figures
-from training.figures.curves import learning_rate_curve
+from training.figures.curves import learning_rate_curve, training_curves
 from training.figures.network import feature_maps, filters, seen
 from training.figures.rejection import rejection
 from training.figures.run import draw_run
@@ -200,6 +201,14 @@ def test_learning_rate_of_batches_and_passes(small_run: Path) -> None:
     line, _ = learning_rate_curve(rows, steps).axes[0].lines
     assert list(line.get_ydata()) == [5e-4, 1e-3, 1e-3, 1e-3]
     assert drawn(learning_rate_curve([], []), ".svg")
+
+
+def test_a_slow_machine_draws_without_a_warning(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, _ = read_results(small_run / "run" / "results.csv")
+    seconds = count(step=2)
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(seconds)))
+    for figure in (learning_rate_curve(rows, []), training_curves(rows, [])):
+        assert drawn(figure, ".png")  # a warning is an error here, as pyproject.toml says
 
 
 def test_tiles_are_the_pictures_in_rows() -> None:

@@ -39,13 +39,20 @@ from training.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def kill_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillTest]:
+def shared_kill_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillTest]:
     """Disturbs real training processes; its reference is a run that a process of its own made, undisturbed."""
     if not shutil.which("gcc"):
         pytest.skip("faults are placed by a small library, and there is no C compiler to build it")
     work = tmp_path_factory.mktemp("kill_test")
     with Trainer(work) as trainer:
         yield KillTest(work, trainer)
+
+
+@pytest.fixture
+def kill_test(shared_kill_test: KillTest) -> KillTest:
+    """The same for all tests, without what went wrong in those before."""
+    shared_kill_test.wrong.clear()
+    return shared_kill_test
 
 
 @pytest.fixture
