@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from common.errors import UsageError, UserError
 from common.files import open_file, read_file
 from mnist.picture import PictureError, read_picture
 from model.inference import ModelError, load_model, save_model
+from training import results
 from training.answers import read_answers
 from training.checkpoint import load_checkpoint
-from training.results import StepsLog, read_results, read_steps
+from training.results import Row, Step, StepsLog, expect_readable, read_results, read_steps
 from training.run import RunFolder
 
 # Each opens the file of that name in a folder.
@@ -111,3 +112,24 @@ def test_a_damaged_model_folder_is_still_refused(tmp_path):
 def test_a_picture_error_names_no_traceback(tmp_path):
     with pytest.raises(PictureError, match="No such file"):
         read_picture(Path(tmp_path, "none.png"))
+
+
+def test_logs_that_could_not_be_read_are_not_begun():
+    """The longest rows that a run can have, as many as it may have, stay below the limit."""
+    name = "ä" * 30
+    step = Step(pass_number=10**6, step=10**6, loss=1 / 3e-300, accuracy=1 / 3, learning_rate=1e-5 / 3)
+    counts = {"validation_correct": 10**9, "validation_total": 10**9, "test_correct": 10**9, "test_total": 10**9}
+    ratios = {"train_accuracy": 1 / 3, "validation_accuracy": 1.0, "test_accuracy": 1.0}
+    others = ("train_loss", "validation_loss", "test_loss", "learning_rate", "seconds", "images_per_second")
+    numbers = dict.fromkeys(others, 1e300 / 3)
+    row = Row(run=name, pass_number=10**6, best=True, **counts, **ratios, **numbers)
+    assert len(results._line(results.cells(step))) <= results.LONGEST_STEP
+    assert len(results._line(results.cells(row))) <= results.LONGEST_RESULT + 4 * len(name)
+    most = results.LARGEST_RESULTS // (results.LONGEST_RESULT + 4 * len(name))
+    expect_readable(name, most, 1, 100)
+    with pytest.raises(UsageError, match=f"--passes {most + 1}: expected at most {most}"):
+        expect_readable(name, most + 1, 1, 100)
+    rows = results.LARGEST_STEPS // results.LONGEST_STEP
+    expect_readable(name, 1, rows, 1)
+    with pytest.raises(UsageError, match="--log-every 1: expected at least 2"):
+        expect_readable(name, 1, rows + 1, 1)

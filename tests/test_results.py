@@ -317,7 +317,7 @@ def test_a_file_too_large_for_a_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     with path.open("wb") as file:
         file.truncate(results.LARGEST_RESULTS + 1)
-    with pytest.raises(UserError, match="more than the expected 8388608 bytes"):
+    with pytest.raises(UserError, match="more than the expected 16777216 bytes"):
         read_results(path)
 
 

@@ -54,6 +54,7 @@ from training.results import (
     Step,
     StepsLog,
     cut_back_steps,
+    expect_readable,
     parse_results,
     read_results,
 )
@@ -198,6 +199,7 @@ class _Run:
             for line in differing:
                 self._tell(line)
             self.record = continued(self.begun, self.record, differing)
+        expect_readable(self.folder.name, self.recipe.passes, self.steps, self.settings.log_every)
         self._load_checkpoint()
         self.folder.write_record(self.record)
         self._restore_folder()

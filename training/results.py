@@ -20,11 +20,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from common.errors import UserError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.files import open_own, read_file, write_file
 
-# Bytes: results.csv of 30,000 passes, and steps.csv of 1,000 passes of 430 batches, each logged, take half of this.
-LARGEST_RESULTS, LARGEST_STEPS = 2**23, 2**26
+# Bytes: results.csv of 60,000 passes, and steps.csv of 1,000 passes of 860 batches, each logged, take half of this.
+LARGEST_RESULTS, LARGEST_STEPS = 2**24, 2**27
+LONGEST_RESULT, LONGEST_STEP = 260, 100  # bytes of a row, in results.csv beside the run's name
 SAID_PROBLEMS = 20  # bad rows said one by one before the rest is only counted
 MOST_PROBLEMS = 1000  # bad rows in what still passes for a log
 
@@ -179,6 +180,26 @@ class StepsLog(_Log[Step]):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, Step, durable=False)
+
+
+def expect_readable(run: str, passes: int, steps: int, log_every: int) -> None:
+    """Find out before a run that its logs would be too large to be read.
+
+    Args:
+        run: its name.
+        passes: in all.
+        steps: batches in a pass.
+        log_every: batches from one row of steps.csv to the next.
+
+    Raises:
+        UsageError: they would; the message names the option.
+    """
+    most = LARGEST_RESULTS // (LONGEST_RESULT + 4 * len(run))
+    if passes > most:
+        raise UsageError(f"--passes {passes}: expected at most {most}, for results.csv to stay readable")
+    least = math.ceil(passes * steps * LONGEST_STEP / LARGEST_STEPS)
+    if log_every < least:
+        raise UsageError(f"--log-every {log_every}: expected at least {least}, for steps.csv to stay readable")
 
 
 def read_results(path: Path) -> tuple[list[Row], list[str]]:
