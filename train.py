@@ -19,7 +19,7 @@ if __name__ == "__main__":
     expect_packages()
 
 from common.command_line import parse, run
-from common.console import ScriptConsole
+from common.console import ScriptConsole, outlive_readers
 from common.errors import one_line
 from common.signals import StopRequest
 from training.resuming import restore_arithmetic, what_was_finished
@@ -67,6 +67,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
         from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
         from training.tracking import Tracking
 
+    outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console = ScriptConsole()
     data = load_mnist(settings.data_dir, console)
     handlers = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class ScriptConsole(Console):
@@ -21,3 +28,36 @@ class ScriptConsole(Console):
     def on_broken_pipe(self) -> None:
         """See rich; called while the error is handled."""
         raise
+
+
+class _Lasting(io.FileIO):
+    """A standard stream that writes into nothing once its reader has left."""
+
+    def __init__(self, number: int, on_leaving: Callable[[], None]) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._on_leaving = on_leaving
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.fileno())
+            os.close(nothing)
+            self._on_leaving()
+            return super().write(data)
+
+
+def outlive_readers(note: str) -> None:
+    """Let this process go on, silently, when whoever reads its output leaves (`| head`, a terminal that is closed).
+
+    Args:
+        note: said once on stderr when the reader of stdout leaves.
+    """
+    for name, on_leaving in (("stderr", lambda: None), ("stdout", lambda: print(note, file=sys.stderr))):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:  # not a notebook's
+            stream.flush()
+            raw = io.BufferedWriter(_Lasting(stream.fileno(), on_leaving))
+            lines = stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=lines))

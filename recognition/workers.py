@@ -14,11 +14,12 @@ import queue
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from common.errors import UserError, one_line
 from mnist.lines import Certainty, FoundDigit
 from mnist.picture import Limits
 
+LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
 LONGEST_WAIT = (
     10  # times as long as the work may take, but no more than the next line beyond it: a worker may wait, or hang
 )
@@ -82,6 +84,7 @@ class Workers:
             limits: see the class.
             most: no more processes than that; a single picture needs but one.
         """
+        _shorten_temporary_folder()
         _start_tracker()
         _context.set_forkserver_preload(["mnist.lines", "PIL.Image", "scipy.ndimage"])
         cores = len(os.sched_getaffinity(0))
@@ -151,6 +154,27 @@ class Workers:
             raise
         finally:
             self._idle.put(worker)
+
+
+def _shorten_temporary_folder() -> None:
+    """Let multiprocessing keep its sockets in another folder if TMPDIR leaves no room for their names.
+
+    Not in the abstract namespace, which has no permissions: any user could hand the server a pickle (CVE-2022-42919).
+
+    Raises:
+        UserError: no folder will do.
+    """
+    room = LONGEST_SOCKET - len("/pymp-12345678/listener-12345678")
+    if len(os.fsencode(tempfile.gettempdir())) <= room:
+        return
+    before, places = tempfile.tempdir, ("/tmp", "/var/tmp", "/dev/shm")
+    tempfile.tempdir = next((place for place in places if os.access(place, os.W_OK | os.X_OK)), None)
+    try:
+        if tempfile.tempdir is None:
+            raise UserError(f"TMPDIR: expected a folder with a name of at most {room} bytes, as sockets need")
+        util.get_temp_dir()  # which remembers it
+    finally:
+        tempfile.tempdir = before
 
 
 def _start_tracker() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
 import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import compare
@@ -19,6 +23,8 @@ from common.errors import UsageError, UserError
 from common.files import make_folder, new_folder
 from mnist import sources
 from recognition.reader import find_pictures
+from tests.conftest import ROOT
+from training import tracking
 from training.comparison import load_runs
 from training.run import new_run_folder
 from training.settings import Settings, resumed
@@ -157,3 +163,42 @@ def test_a_tilde_is_the_home_folder_in_the_environment(monkeypatch: pytest.Monke
     assert sources.usual_places().folders == (tmp_path / ".cache/paddle/dataset/mnist", tmp_path / "kept")
     with pytest.raises(UserError, match=f"{tmp_path}/mine: expected a folder"):
         sources.find()
+
+
+def test_a_long_temporary_folder_leaves_room_for_sockets(tmp_path: Path) -> None:
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    program = (
+        "from mnist.picture import Limits; from recognition.workers import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    with Workers(Limits(), 1) as workers: print(*workers.read([b'no picture']))"
+    )
+    (tmp_path / "read.py").write_text(program)
+    environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "read.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "expected a picture, got one that cannot be decoded: no known format\n"
+    assert (done.returncode, done.stderr, list(long.iterdir())) == (0, "", [])
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "visualdl"])
+def test_a_flipped_byte_in_an_event_file_is_one_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "write_file", lambda path, data: None)  # a thousand times, each synced
+    form = tracking._TensorBoard() if kind == "tensorboard" else tracking._VisualDL()
+    with contextlib.redirect_stdout(io.StringIO()):
+        writer = form.writer(tmp_path)
+        writer.add_histogram("parameters/x", np.arange(50.0), 1)
+        writer.close()
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 1 + len(whole) // 400):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            tracking._cut_back(path, form, passes=1)
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: expected what --log-to wrote") and str(error).isprintable()
+    assert refused

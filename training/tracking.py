@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, one_line
 from common.extras import extra
 from common.files import write_file
 from training.answers import answers_path, read_answers
@@ -147,10 +147,21 @@ class _TensorBoard:
 
 
 def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
-    """Leave in a file the images and histograms of the first `passes` passes; without any it is removed."""
+    """Leave in a file the images and histograms of the first `passes` passes; without any it is removed.
+
+    Raises:
+        UserError: it is a link or something else that we did not write, or a record is damaged.
+    """
     if path.is_symlink() or not path.is_file():
         raise UserError(f"{path}: expected a file of --log-to, got a link or something else; move it away")
-    records = [record for record, content in _records(path.read_bytes(), *form.around) if form.keeps(content, passes)]
+    found = _records(path.read_bytes(), *form.around)
+    try:
+        records = [record for record, content in found if form.keeps(content, passes)]
+    except Exception as error:  # protobuf's, of which there are several makes
+        raise UserError(
+            f"{one_line(path)}: expected what --log-to wrote, got a damaged record: {one_line(error, 100)}; move the "
+            "file away and resume: scalars are written anew, images and histograms of the passes before are lost"
+        ) from error
     if passes and records:
         write_file(path, b"".join(records))
     else:
