@@ -7,6 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_a_cell_opens_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_compare_names_runs_so_too(capsys: pytest.CaptureFixture[str]) -> None:
-    record = {"run": "=1+1", "run_dir": "@a\n\udcff", "network": None, "recipe": "-1", "difference": -0.5, "best": True}
+    record: dict[str, Any] = {"run": "=1+1", "run_dir": "@a\n\udcff", "network": None}
+    record |= {"recipe": "-1", "difference": -0.5, "best": True}
     print_records([record], "csv")
     _, row = csv.reader(io.StringIO(capsys.readouterr().out))
     assert row == ["./=1+1", r"./@a\n\udcff", "", "./-1", "-0.5", "1"]

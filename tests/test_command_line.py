@@ -37,8 +37,9 @@ def test_a_reader_that_leaves_stops_a_table_quietly(small_run: Path) -> None:
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_run_outlives_its_reader(lines: int, small_data: Path, tmp_path: Path) -> None:
     """What was asked for is the run; its output is only watched."""
-    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--figures", "none")
-    arguments += ("--save-dir", tmp_path / "model", "--kernel", "stock")  # else a line may tell why it is stock
+    arguments: tuple[object, ...] = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1)
+    arguments += ("--figures", "none", "--save-dir", tmp_path / "model")
+    arguments += ("--kernel", "stock")  # else a line may tell why it is stock
     status, errors = read_lines(lines, "train.py", *arguments, "--run-dir", tmp_path / "run")
     note = f"note: nobody reads the output any more; training goes on, see {tmp_path / 'run' / 'results.csv'}\n"
     assert (status, errors) == (0, note)

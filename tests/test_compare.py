@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,7 +154,7 @@ def test_json_stays_json_when_a_loss_is_not_a_number(tmp_path: Path, compare_her
 
 
 def test_without_validation_or_test_set_there_are_gaps_not_errors(tmp_path: Path, compare_here: Compare) -> None:
-    none = {f"{images}_{what}": None for images in ("validation", "test")
+    none: Any = {f"{images}_{what}": None for images in ("validation", "test")
             for what in ("loss", "correct", "total", "accuracy")}  # fmt: skip
     write_run(tmp_path / "runs" / "a", [dataclasses.replace(row("a", 1, 0.1, 1), **none)])
     for arguments in (["--plot", "curves.svg"], ["--format", "csv"], ["--group"]):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import paddle
@@ -80,7 +81,8 @@ def test_stock_form_is_activation_of_convolution_then_pooling(activation, poolin
     x, weight, bias, _ = arrays
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
     y = np.einsum("nchwij,mcij->nmhw", windows.astype(np.float64), weight) + bias[:, None, None]
-    y = {"relu": lambda v: np.maximum(v, 0), "tanh": np.tanh, "none": lambda v: v}[activation](y)
+    functions: dict[str, Any] = {"relu": lambda v: np.maximum(v, 0), "tanh": np.tanh, "none": lambda v: v}
+    y = functions[activation](y)
     y = y[:, :, :6, :6].reshape(3, 4, 3, 2, 3, 2)  # the convolution's seventh row belongs to no window
     expected = y.max(axis=(3, 5)) if pooling == "max" else y.mean(axis=(3, 5))
     np.testing.assert_allclose(run("stock", arrays, activation, pooling)[0], expected, atol=1e-5)
@@ -139,18 +141,19 @@ TOO_SMALL = {"height": ([2, 3, 5, 9], [8, 3, 5, 5], [8]), "width": ([2, 3, 9, 5]
 @pytest.mark.parametrize("shapes", UNFIT.values(), ids=UNFIT)
 def test_shapes_that_do_not_fit_are_an_error_of_one_line(shapes, kernel):
     with pytest.raises(UserError, match=r"expected x .* got ") as error:
-        conv_pool(*(SimpleNamespace(shape=shape) for shape in shapes), kernel=kernel)
+        x, weight, bias = (SimpleNamespace(shape=shape) for shape in shapes)
+        conv_pool(x, weight, bias, kernel=kernel)
     assert str(error.value).endswith(f"got {shapes[0]}, {shapes[1]} and {shapes[2]}")
 
 
 @pytest.mark.usefixtures("fused")
-@pytest.mark.parametrize("shapes", {**UNFIT, **TOO_SMALL}.values(), ids={**UNFIT, **TOO_SMALL})
+@pytest.mark.parametrize("shapes", [*UNFIT.values(), *TOO_SMALL.values()], ids=[*UNFIT, *TOO_SMALL])
 def test_the_fused_operator_looks_itself(shapes):
     arrays = {f"v{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
     main = static.Program()
     with static.program_guard(main, static.Program()), paddle.utils.unique_name.guard():
-        inputs = [static.data(name, array.shape, "float32") for name, array in arrays.items()]
-        out = fused_conv_pool(*inputs, "relu", "max")
+        x, weight, bias = (static.data(name, array.shape, "float32") for name, array in arrays.items())
+        out = fused_conv_pool(x, weight, bias, "relu", "max")
     with pytest.raises((RuntimeError, OSError, ValueError)):  # as each Paddle has it; 3.3 loses the message
         static.Executor(paddle.CPUPlace()).run(main, feed=arrays, fetch_list=[out])
 
@@ -300,7 +303,7 @@ def test_a_damaged_library_is_compiled_again(damage, cache):
     library = build._library(pytest.fail)
     whole = library.read_bytes()
     damage(library)
-    lines = []
+    lines: list[str] = []
     assert build._library(lines.append) == library
     assert library.read_bytes()[: len(whole)] == whole
     (line,) = lines
@@ -374,7 +377,7 @@ def sanitized(tmp_path_factory):
     if probe.returncode != 0:
         pytest.skip("the compiler has no sanitizers")
     sources = ["conv_pool/conv_pool.cc", "conv_pool/thread_pool.cc", "step/step.cc"]
-    units = [(Path(source).stem, SOURCES / source, []) for source in sources]
+    units: list[tuple[str, Path, list[str]]] = [(Path(source).stem, SOURCES / source, []) for source in sources]
     for name, more in build.kernel_flags().items():
         units += [(f"kernels_{name}", SOURCES / "conv_pool" / "kernels.cc", more)]
         units += [(f"{part}_{name}", SOURCES / "step" / f"{part}.cc", more) for part in ("matrix", "loops")]

@@ -140,7 +140,7 @@ def test_resizing_gives_the_bytes_of_the_library_of_the_sources(mnist: Mnist) ->
     images = np.concatenate([IMAGES, mnist.test_images[:2000]])
     resized = network_input(images, size=32, low=0, high=255, fit="resize")
     expected = [Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in images]
-    np.testing.assert_array_equal(resized[:, 0], np.stack(expected))
+    np.testing.assert_array_equal(resized[:, 0], np.stack([np.asarray(picture) for picture in expected]))
 
 
 @pytest.mark.parametrize(("size", "fit"), [(32, "none"), (26, "pad"), (31, "pad"), (20, "resize")])

@@ -128,7 +128,7 @@ class Page:
     def draw(self, stroke: Sequence[tuple[float, float]], pointer: str = "mouse") -> None:
         sheet = self.shown("canvas")
         width, height = sheet.size["width"], sheet.size["height"]
-        actions = ActionBuilder(self.driver, mouse=PointerInput(pointer, pointer), duration=10)  # type: ignore[arg-type]
+        actions = ActionBuilder(self.driver, mouse=PointerInput(pointer, pointer), duration=10)
         for number, (x, y) in enumerate(stroke):
             actions.pointer_action.move_to(sheet, int((x - 0.5) * width), int((y - 0.5) * height))
             if number == 0:

@@ -255,7 +255,10 @@ def test_lenet5_numpys_mean_is_that_of_the_training_images(mnist: Mnist) -> None
 def test_log_probabilities_have_no_floor(mnist: Mnist) -> None:
     """Paddle's log_softmax ends at -64 on the CPU."""
     images, _ = batch("lenet5_numpy", mnist)
-    trained = load(engine("lenet5_numpy"), {"output.bias": [500] + [0] * 9, "output.weight": np.zeros((84, 10))})
+    trained = load(
+        engine("lenet5_numpy"),
+        {"output.bias": np.array([500] + [0] * 9, np.float32), "output.weight": np.zeros((84, 10))},
+    )
     assert trained.log_probabilities(images)[0].tolist() == [0.0] + [-500.0] * 9
 
 

@@ -240,7 +240,11 @@ def workers():
 
 def test_workers_read_in_order_and_name_what_fails(workers: Workers, mnist: Mnist, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    sources = [as_file(mnist.test_images[0]), str(tmp_path / "text.png"), as_file(mnist.test_images[1])]
+    sources: list[str | bytes] = [
+        as_file(mnist.test_images[0]),
+        str(tmp_path / "text.png"),
+        as_file(mnist.test_images[1]),
+    ]
     first, refused, second = workers.read(sources)
     assert np.array_equal(first, mnist.test_images[0]) and np.array_equal(second, mnist.test_images[1])
     assert isinstance(refused, str) and "no known format" in refused

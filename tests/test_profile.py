@@ -17,8 +17,7 @@ def test_profile_names_the_operators_and_adds_up(
     kernel: Literal["stock", "auto"], small_data: Path, script: Script
 ) -> None:
     arguments = ("--profile", "--kernel", kernel, "--data-dir", small_data, "--validation-size", 560, "--batch-size", 8)
-    arguments += ("--threads", 3)
-    result = script("train.py", *arguments)
+    result = script("train.py", *arguments, "--threads", 3)
     if "profiler does not start" in result.stderr:
         pytest.skip("the GPU package's profiler needs a driver")
     assert result.returncode == 0, result.stderr

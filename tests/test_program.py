@@ -15,7 +15,7 @@ from model.engine import Exporter, PaddleEngine
 from model.inference import Predictor, load_model, save_model
 from model.networks import NETWORKS, check_options
 from model.program import NetworkChoice, evaluation_program, inference_program, training_program
-from model.recipes import PUBLISHED
+from model.recipes import PUBLISHED, NetworkName
 
 RECIPE = PUBLISHED["conv_pool_bn"]
 
@@ -200,7 +200,7 @@ def test_pooling_kinds_differ(batch: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_saved_model_answers_as_the_evaluation_program(name: str, mnist: Mnist, tmp_path) -> None:
+def test_saved_model_answers_as_the_evaluation_program(name: NetworkName, mnist: Mnist, tmp_path) -> None:
     image = NETWORKS[name].image
     trained = PaddleEngine(NetworkChoice(name), PUBLISHED[name], choose_device("cpu"), 1)
     images = network_input(mnist.test_images[:300], size=image.size, low=image.low, high=image.high, fit=image.fit)

@@ -32,7 +32,7 @@ def test_without_a_terminal_a_line_every_few_seconds(monkeypatch: pytest.MonkeyP
         now += 1.0
         return now
 
-    monkeypatch.setattr(progress.time, "monotonic", one_second_later)
+    monkeypatch.setattr("training.progress.time.monotonic", one_second_later)
     screen = io.StringIO()
     lines = run_a_pass(Console(file=screen, width=80), screen).splitlines()
     assert lines[0] == progress.HEADER

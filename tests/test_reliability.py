@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from common import files
 from common.errors import UserError
 from common.files import remove_leftovers, write_file
 from common.sealed import sealed, unsealed
@@ -29,7 +29,7 @@ from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.evaluation import Scores
+from training.evaluation import Scores, evaluate
 from training.loop import TrainingError, train
 from training.results import read_results
 from training.resuming import differences as differing
@@ -207,9 +207,9 @@ def test_what_may_not_change_is_refused_and_nothing_is_changed(
 
 def test_sigterm_reaches_a_process_that_imported_paddle_itself(small_data: Path, tmp_path: Path) -> None:
     """Importing Paddle takes SIGTERM; the processes above were forked after that."""
-    command = [sys.executable, ROOT / "train.py", "--data-dir", small_data, "--validation-size", "560"]
+    command = [sys.executable, str(ROOT / "train.py"), "--data-dir", str(small_data), "--validation-size", "560"]
     command += ["--passes", "10000", "--log-every", "1", "--figures", "none"]
-    command += ["--run-dir", tmp_path / "run", "--save-dir", tmp_path / "m"]
+    command += ["--run-dir", str(tmp_path / "run"), "--save-dir", str(tmp_path / "m")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("2/"):
@@ -264,15 +264,15 @@ def test_a_loss_that_is_no_number_is_never_the_best(
 
 def _with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let validation have these losses, one after the other; answers and all else stay real."""
-    real, remaining = loop.evaluate, iter(losses)
+    remaining = iter(losses)
 
-    def evaluate(scorer: object, image: object, subset: Subset, *check: Callable[[], None]) -> Scores:
-        scores = real(scorer, image, subset, *check)
+    def with_loss(scorer: Any, image: Any, subset: Subset, *check: Callable[[], None]) -> Scores:
+        scores = evaluate(scorer, image, subset, *check)
         if len(subset.labels) != 2400:
             return scores
         return replace(scores, loss=next(remaining))
 
-    monkeypatch.setattr(loop, "evaluate", evaluate)
+    monkeypatch.setattr(loop, "evaluate", with_loss)
 
 
 def test_each_bit_of_sealed_json_counts() -> None:
@@ -338,7 +338,7 @@ def test_a_reader_finds_the_old_folder_or_the_new_one(
 ) -> None:
     """At each call that renames, what is there is whole; without exchange it may be away for that one instant."""
     if not exchange:
-        monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: object())
+        monkeypatch.setattr("common.files.ctypes.CDLL", lambda *_, **__: object())
     save_model(tmp_path / "model", b"program", b"old", CARD)
     found: list[bytes | None] = []
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-def row(pass_number: int = 1, run: str = "a", **changes: object) -> Row:
+def row(pass_number: int = 1, run: str = "a", **changes: Any) -> Row:
     plain = Row(
         run=run,
         pass_number=pass_number,
@@ -73,7 +74,7 @@ def written(path: Path, rows: list[Row]) -> bytes:
 
 
 @st.composite
-def scores(draw: st.DrawFn, images: str) -> dict[str, object]:
+def scores(draw: st.DrawFn, images: str) -> dict[str, Any]:
     keys = [f"{images}_{what}" for what in ("loss", "correct", "total", "accuracy")]
     if draw(st.booleans()):
         return dict.fromkeys(keys)

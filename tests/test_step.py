@@ -20,7 +20,7 @@ from model.device import choose_device
 from model.engine import PaddleEngine, Values
 from model.networks import NETWORKS
 from model.program import NetworkChoice
-from model.recipes import BEST, PUBLISHED, Recipe
+from model.recipes import BEST, PUBLISHED, NetworkName, Recipe
 from model.step import BatchNorm, append_to_recent, linear, minimize, move_averages, softmax_loss
 from model.step.update import LEARNING_RATE, variable
 from tests.operators import assert_close, child, need_fused, parameter, small_program, with_gradients
@@ -45,7 +45,7 @@ def normal(*shapes: tuple[int, ...]) -> list[np.ndarray]:
 def linear_results(kernel: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, transposed: bool) -> list:
     (seed,) = normal((len(x), len(bias)))
 
-    def program(x: Any, seed: Any) -> dict[str, Any]:
+    def program(x: Any, seed: Any) -> dict[Any, Any]:
         w, b = parameter(weight, "w"), parameter(bias, "b")
         return dict(enumerate(with_gradients(linear(x, w, b, kernel, transposed), seed, [x, w, b])))
 
@@ -65,8 +65,8 @@ def linear_results(kernel: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndar
 def test_dense_layers_agree(rows: int, axes: list[int], outputs: int, transposed: bool) -> None:
     inputs = int(np.prod(axes))
     shape = (outputs, *axes) if transposed else (inputs, outputs)
-    arrays = normal((rows, *axes), shape, (outputs,))
-    stock, fused = (linear_results(kernel, *arrays, transposed) for kernel in ("stock", "fused"))
+    x, weight, bias = normal((rows, *axes), shape, (outputs,))
+    stock, fused = (linear_results(kernel, x, weight, bias, transposed) for kernel in ("stock", "fused"))
     for name, got, expected in zip(("y", "grad x", "grad weight", "grad bias"), fused, stock, strict=True):
         assert_close(got, expected, name, least=1)
 
@@ -74,7 +74,7 @@ def test_dense_layers_agree(rows: int, axes: list[int], outputs: int, transposed
 def batch_norm_results(kernel: Any, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
     (seed,) = normal(x.shape)
 
-    def program(x: Any, seed: Any) -> dict[str, Any]:
+    def program(x: Any, seed: Any) -> dict[Any, Any]:
         norm = BatchNorm(x.shape[1], kernel)
         return dict(enumerate(with_gradients(norm(x), seed, [x, norm.weight, norm.bias])))
 
@@ -258,7 +258,7 @@ def test_training_agrees_with_all_of_the_best_recipe(name: Any, mnist: Mnist) ->
 
 @pytest.mark.parametrize(("optimizer", "first", "second"), [("adam", "fused", "stock"), ("adamw", "stock", "fused")])
 def test_a_run_goes_on_with_the_other_kernel(optimizer: Any, first: str, second: str, mnist: Mnist) -> None:
-    name = "conv_pool_bn"
+    name: NetworkName = "conv_pool_bn"
     recipe = replace(PUBLISHED[name], optimizer=optimizer, ema=0.9)
     whole = train(engine(name, recipe, second), name, mnist, range(6), 1e-3)
     begun = train(engine(name, recipe, first), name, mnist, range(3), 1e-3)
@@ -316,7 +316,7 @@ def test_a_pass_has_the_same_losses(mnist: Mnist) -> None:
 
     Measured: 4e-7 at the most, a few units in float32's last place.
     """
-    name = "conv_pool_bn"
+    name: NetworkName = "conv_pool_bn"
     stock, fused = (
         train(engine(name, PUBLISHED[name], kernel), name, mnist, range(32), 1e-3, size=125).recent(32)
         for kernel in ("stock", "fused")
@@ -333,7 +333,8 @@ def test_a_whole_pass_has_the_same_losses(mnist: Mnist) -> None:
     loss for the first 160 steps, 6e-6 until 200, 7e-5 nats until 240, 3.3e-3 nats at the end (of a loss of 0.07); the
     accuracy of a batch never differs by more than one image.
     """
-    name, chunk = "conv_pool_bn", 20
+    name: NetworkName = "conv_pool_bn"
+    chunk = 20
     stock, fused = (
         np.concatenate(
             [

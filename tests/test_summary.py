@@ -11,7 +11,7 @@ from model.device import choose_device
 from model.engine import PaddleEngine
 from model.networks import NETWORKS
 from model.program import NetworkChoice
-from model.recipes import PUBLISHED
+from model.recipes import PUBLISHED, NetworkName
 from model.summary import layer_table, print_summary, rows
 
 # Layer table of lenet5_1998, by its sources (docs/networks.md): maps, size, parameters, connections
@@ -40,7 +40,7 @@ def test_trainable_bitmaps_are_not_fixed() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_table_accounts_for_every_parameter_of_the_trained_program(name: str) -> None:
+def test_the_table_accounts_for_every_parameter_of_the_trained_program(name: NetworkName) -> None:
     engine = PaddleEngine(NetworkChoice(name), PUBLISHED[name], choose_device("cpu"), 1)
     table = layer_table(name)
     assert sum(row.parameters - row.fixed for row in table) == engine.training.trainable

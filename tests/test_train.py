@@ -19,7 +19,7 @@ from model.device import choose_device
 from model.inference import Predictor, load_model
 from model.networks import NETWORKS
 from model.program import NetworkChoice
-from model.recipes import PUBLISHED, Distortions, EarlyStopping, learning_rate
+from model.recipes import PUBLISHED, Distortions, EarlyStopping, NetworkName, learning_rate
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.networks import lenet5_numpy
@@ -214,7 +214,7 @@ def test_a_users_handler_hears_every_step_and_pass(small_data: Path, tmp_path: P
 
 
 def test_options_reach_the_run(small_data: Path, tmp_path: Path) -> None:
-    network = {"maps": (6, 16), "kernel_size": (7, 3), "pooling": "mean"}
+    network: dict[str, Any] = {"maps": (6, 16), "kernel_size": (7, 3), "pooling": "mean"}
     first_losses = []
     for shuffle_buffer in ("all", 512, 1):
         listener = _Listener()
@@ -274,7 +274,9 @@ def few(data: Mnist) -> Mnist:
 
 @pytest.mark.parametrize("network", NUMPY_NETWORKS)
 @pytest.mark.parametrize("source", get_args(EngineName))
-def test_weights_move_between_the_engines(network: str, source: EngineName, mnist: Mnist, tmp_path: Path) -> None:
+def test_weights_move_between_the_engines(
+    network: NetworkName, source: EngineName, mnist: Mnist, tmp_path: Path
+) -> None:
     """Whichever trained a run, both begin with the scores that it ended with."""
     data = few(mnist)
     own = Settings(network=network, engine=source, validation_size=64, passes=1, save_dir=tmp_path / "model")

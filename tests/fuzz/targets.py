@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -94,7 +95,7 @@ def _read_picture(data: bytes, folder: Path) -> None:
 def _picture_seeds(folder: Path) -> list[bytes]:
     drawn = np.full((24, 20), 255, np.uint8)
     drawn[4:20, 9:12] = 0
-    seeds = []
+    seeds: list[tuple[str, str, dict[str, Any]]] = []
     for mode, kind in [("L", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("P", "GIF"), ("1", "PPM"), ("L", "JPEG")]:
         seeds.append((mode, kind, {}))
     seeds += [("CMYK", "TIFF", {}), ("RGB", "BMP", {}), ("L", "TIFF", {"compression": "tiff_lzw"}), ("RGB", "WEBP", {})]
@@ -117,9 +118,15 @@ def _read_results(data: bytes, folder: Path) -> None:
 
 
 def _results_seeds(folder: Path) -> list[bytes]:
-    four = {"loss": 0.1, "correct": 9, "total": 10, "accuracy": 0.9}
+    four: dict[str, Any] = {"loss": 0.1, "correct": 9, "total": 10, "accuracy": 0.9}
     scores = {f"{images}_{name}": value for images in ("validation", "test") for name, value in four.items()}
-    plain = {"train_loss": 0.5, "train_accuracy": 0.25, "learning_rate": 1e-3, "seconds": 2.5, "images_per_second": 9.0}
+    plain: dict[str, Any] = {
+        "train_loss": 0.5,
+        "train_accuracy": 0.25,
+        "learning_rate": 1e-3,
+        "seconds": 2.5,
+        "images_per_second": 9.0,
+    }
     results, steps = ResultsLog(folder / "results"), StepsLog(folder / "steps")
     for number in (1, 2):
         results.append(Row(run="a", pass_number=number, best=number == 1, **plain, **scores))

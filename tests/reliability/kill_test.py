@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +174,9 @@ class KillTest:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.reference, folder)
         run = RunFolder(folder / "run")
-        readers = {path: lambda: load_model(folder / "model") for path in (folder / "model").iterdir()}
+        readers: dict[Path, Callable[..., object]] = {
+            path: lambda: load_model(folder / "model") for path in (folder / "model").iterdir()
+        }
         readers |= {path: lambda: load_model(run.model) for path in run.model.iterdir()}
         readers |= {path: lambda path=path: read_answers(path) for path in (folder / "run" / "answers").iterdir()}
         readers[run.record] = lambda: run.read_record(whole=True)

@@ -25,10 +25,12 @@ import model  # noqa: E402  before Paddle
 import train  # noqa: E402
 import training.figures.background  # noqa: E402  what train.py imports, and Paddle with it
 import training.figures.model  # noqa: E402, F401
+from common.command_line import run  # noqa: E402
+from model.conv_pool import resolve_kernel  # noqa: E402
 from training import loop, progress  # noqa: E402, F401
 
 assert model and tyro
-loop.resolve_kernel("auto", "cpu", lambda line: None)
+resolve_kernel("auto", "cpu", lambda line: None)
 
 
 def child(request: dict) -> None:
@@ -43,9 +45,9 @@ def child(request: dict) -> None:
         where, log = os.fsencode(request["below"]), os.fsencode(request["log"])
         libc.faults_arm(where, request["call"], request["how"], request["no_exchange"], log)
     try:
-        train.run(train.main)
+        run(train.main)
     except SystemExit as leaving:
-        status = leaving.code or 0
+        status = int(leaving.code or 0)
     except BaseException:
         traceback.print_exc()
         status = 70
