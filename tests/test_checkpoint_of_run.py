@@ -151,7 +151,7 @@ def changed(name: str, value: Any) -> Callable[[bytes], bytes]:
     return change
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "loss": ["0", None, True, float("nan"), float("inf"), [0.0]],
     "correct": [-1, 1, 0.5, "0", True, None, 10**400],
     "images": [-1, 1, 64, "0", False, None],

@@ -88,7 +88,12 @@ async def ask(
     return Answer(messages)
 
 
-def call(function: int, data: list[Any], event: Any = None, **more: Any) -> bytes:
+WRONG_DATA: list[Any] = [None, {}, "x", [], ["x", "x"], 7]
+WRONG_EVENTS: list[Any] = [1, "x", [], {"a": {}}, {"a": []}]
+WRONG_TRIGGERS: list[Any] = ["1", 1.5, True, []]
+
+
+def call(function: Any, data: Any, event: Any = None, **more: Any) -> bytes:
     return json.dumps({"fn_index": function, "data": data, "event_data": event, **more}).encode()
 
 
@@ -159,7 +164,7 @@ def routes(app: Any) -> list[tuple[str, str]]:
 
 
 def test_of_gradios_routes_the_page_serves_what_it_needs(page: Gate) -> None:
-    served = set()
+    served: set[Any] = set()
 
     async def ask_all() -> None:
         for method, path in every:
@@ -260,10 +265,10 @@ def test_two_hosts_are_refused() -> None:
             b"[" + b"[]," * 3_000 + b"0]",
         ),
         *(b'{"fn_index": 0, "data": [' + b'{"a":' * 600 + b"0" + b"}" * 600 + b"]}", b"9" * 9_000),
-        *(call(function, ["x"]) for function in (1, -1, True, 0.0, "0", None, [0])),  # type: ignore[arg-type]
-        *(call(0, data) for data in (None, {}, "x", [], ["x", "x"], 7)),  # type: ignore[arg-type]
-        *(call(0, ["x"], event) for event in (1, "x", [], {"a": {}}, {"a": []})),
-        *(call(0, ["x"], trigger_id=number) for number in ("1", 1.5, True, [])),
+        *(call(function, ["x"]) for function in (1, -1, True, 0.0, "0", None, [0])),
+        *(call(0, data) for data in WRONG_DATA),
+        *(call(0, ["x"], event) for event in WRONG_EVENTS),
+        *(call(0, ["x"], trigger_id=number) for number in WRONG_TRIGGERS),
     ],
 )
 def test_a_wrong_call_is_one_line(body: bytes, capfd: pytest.CaptureFixture[str]) -> None:
@@ -297,7 +302,7 @@ FILE = {"path": "/etc/hostname", "url": "http://127.0.0.1:9/", "meta": {"_type":
 
 
 def test_wrong_types_in_a_call_of_the_page_print_no_traceback(page: Gate, capfd: pytest.CaptureFixture[str]) -> None:
-    good = {
+    good: dict[Any, tuple[list[Any], Any]] = {
         READ: ([["inference_model"]], {"picture": PICTURE, "kind": "digit"}),
         ANSWERS: ([{"size": [1, 1], "boxes": [], "images": ""}, ["inference_model"]], None),
         CHOICES: ([["inference_model"]], None),
@@ -365,7 +370,8 @@ def test_nothing_of_a_call_is_kept(page: Gate, folder: Path) -> None:
         )
     )
     assert answer.status == 200
-    gradio = next(route.app for route in page._app.routes if isinstance(route, Mount))  # type: ignore[attr-defined]
+    app: Any = page._app
+    gradio: Any = next(route.app for route in app.routes if isinstance(route, Mount))
     assert not gradio.state_holder.session_data
     assert gradio.uploaded_file_dir == str(folder / "files") and not list((folder / "files").iterdir())
 
@@ -422,7 +428,7 @@ class Upload:
         self.messages: list[Message] = []
         headers = [HOST, (b"content-length", str(size).encode())]
         scope = {"type": "http", "method": "POST", "path": CALL, "headers": headers, "query_string": b""}
-        self.task = asyncio.create_task(gate(scope, self.chunks.get, self.send))  # type: ignore[arg-type]
+        self.task = asyncio.create_task(gate(scope, self.chunks.get, self.send))
 
     async def send(self, message: Message) -> None:
         self.messages.append(message)
@@ -516,7 +522,7 @@ def test_a_browser_that_does_not_read_holds_nobody_up() -> None:
         stuck.task.cancel()
         headers = [HOST, (b"content-length", str(len(body)).encode())]
         scope = {"type": "http", "method": "POST", "path": CALL, "headers": headers, "query_string": b""}
-        reading = asyncio.create_task(gate(scope, stuck.chunks.get, never))  # type: ignore[arg-type]
+        reading = asyncio.create_task(gate(scope, stuck.chunks.get, never))
         await stuck.give(body, more=False)
         assert (await asyncio.wait_for(ask(gate, "POST", CALL, body=body), 60)).status == 200
         assert not reading.done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,10 +119,15 @@ def test_logs_that_could_not_be_read_are_not_begun():
     """The longest rows that a run can have, as many as it may have, stay below the limit."""
     name = "ä" * 30
     step = Step(pass_number=10**6, step=10**6, loss=1 / 3e-300, accuracy=1 / 3, learning_rate=1e-5 / 3)
-    counts = {"validation_correct": 10**9, "validation_total": 10**9, "test_correct": 10**9, "test_total": 10**9}
-    ratios = {"train_accuracy": 1 / 3, "validation_accuracy": 1.0, "test_accuracy": 1.0}
+    counts: dict[str, Any] = {
+        "validation_correct": 10**9,
+        "validation_total": 10**9,
+        "test_correct": 10**9,
+        "test_total": 10**9,
+    }
+    ratios: dict[str, Any] = {"train_accuracy": 1 / 3, "validation_accuracy": 1.0, "test_accuracy": 1.0}
     others = ("train_loss", "validation_loss", "test_loss", "learning_rate", "seconds", "images_per_second")
-    numbers = dict.fromkeys(others, 1e300 / 3)
+    numbers: dict[str, Any] = dict.fromkeys(others, 1e300 / 3)
     row = Row(run=name, pass_number=10**6, best=True, **counts, **ratios, **numbers)
     assert len(results._line(results.cells(step))) <= results.LONGEST_STEP
     assert len(results._line(results.cells(row))) <= results.LONGEST_RESULT + 4 * len(name)
