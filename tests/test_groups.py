@@ -50,3 +50,18 @@ def test_runs_of_other_settings_or_data_are_a_group_of_their_own(
 def test_runs_of_other_seeds_and_places_are_one_group(tmp_path: Path, change: dict[str, dict[str, Any]]) -> None:
     (found,) = groups(tmp_path, change)
     assert (found.runs, found.differs, found.recipe_in_words) == (3, "", "published")
+
+
+def test_values_that_differ_late_are_not_pooled(tmp_path: Path) -> None:
+    """A long value is cut where it is shown, not where runs are compared."""
+    (tmp_path / "runs").mkdir()
+    found = groups(tmp_path / "runs", {"settings": {"init_from": "/long" * 20 + "/a"}})
+    assert sorted(group.runs for group in found) == [1, 2]
+    for number, end in enumerate("bc"):
+        record_path = tmp_path / "runs" / f"run{number}" / "run.json"
+        record = json.loads(record_path.read_text())
+        record["settings"]["init_from"] = "/long" * 20 + f"/{end}"
+        record_path.write_text(json.dumps(record))
+    runs, _ = load_runs(sorted((tmp_path / "runs").iterdir()))
+    assert [group.runs for group in group_runs(runs)] == [1, 1, 1]
+    assert all(len(group.differs) < 80 for group in group_runs(runs))

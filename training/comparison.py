@@ -148,9 +148,7 @@ def _setup(record: Mapping[str, Any]) -> dict[str, str]:
     sums = _object(data.get("sha256"))
     if sums:
         values["data"] = sha256(json.dumps(sums, sort_keys=True).encode())[:8]
-    return {
-        name.replace("_", " "): one_line(json.dumps(value), 60) for name, value in values.items() if value is not None
-    }
+    return {name.replace("_", " "): json.dumps(value) for name, value in values.items() if value is not None}
 
 
 def _object(value: object) -> Mapping[str, Any]:
@@ -237,7 +235,8 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 def _differs(key: GroupKey, keys: Iterable[GroupKey]) -> str:
     """In words, the entries of a group's setup that not all groups of its network and recipe share."""
     setups = [dict(other[2]) for other in keys if other[:2] == key[:2]]
-    return ", ".join(f"{name} {value}" for name, value in key[2] if any(setup.get(name) != value for setup in setups))
+    differing = [(name, value) for name, value in key[2] if any(setup.get(name) != value for setup in setups)]
+    return ", ".join(f"{one_line(name, 60)} {one_line(value, 60)}" for name, value in differing)
 
 
 def runs_below(runs: Iterable[Run], percent: float) -> list[str]:
