@@ -18,7 +18,7 @@ from recognition.annotate import DOUBTFUL, READ, annotated
 from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
 from recognition.reader import Answer, Failure, Network
-from recognition.workers import Workers
+from recognition.workers import Rows, Workers
 from tests.conftest import MODEL, Script
 
 
@@ -223,9 +223,13 @@ def test_hostile_rows_cost_no_more_than_they_may() -> None:
         pictures.append(file.getvalue())
     predictor = Predictor(model)
     images = np.zeros((1, 1, 28, 28), np.float32)
-    with Workers(Limits(max_seconds=1.0)) as workers:
-        for data in (*pictures, b"none"):
-            found = workers.read_rows(data, lambda asked: np.repeat(predictor.probabilities(images).max(), len(asked)))
-            assert isinstance(found, str) or len(found.digits) <= 100
+    with Workers(Limits(max_seconds=30)) as workers:
+        specks, whole, none = (
+            workers.read_rows(data, lambda asked: np.repeat(predictor.probabilities(images).max(), len(asked)))
+            for data in (*pictures, b"none")
+        )
+        assert isinstance(specks, str) and specks.startswith("nothing to read")
+        assert isinstance(whole, Rows) and len(whole.digits) == 1
+        assert isinstance(none, str) and "\n" not in none
         (failure,) = read_lines(["no/such/file.png"], Network(model, predictor), workers)
     assert isinstance(failure, Failure) and not failure.no_digit
