@@ -48,6 +48,8 @@ class Settings:
     7860."""
     model_dir: Path = Path(__file__).resolve().parent / "inference_model"
     """The saved model that reads first."""
+    trust: bool = False
+    """Run the program of that model whatever it does; only for makers that you trust."""
     runs_dir: Path = Path("runs")
     """Folder of runs: their models read too, and the second tab compares them."""
     max_bytes: int = 16 << 20
@@ -98,7 +100,7 @@ def main(stop: StopRequest) -> int:
         from page.reader import Reader
 
     with workers:
-        reader = Reader(settings.model_dir, settings.runs_dir, workers)
+        reader = Reader(settings.model_dir, settings.runs_dir, workers, settings.trust)
         share = settings.share == "yes"
         with serve(reader, settings.runs_dir, settings.host, settings.port, share, settings.allow_host) as address:
             print(f"open {address} (Ctrl-C ends it)", flush=True)

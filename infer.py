@@ -54,6 +54,8 @@ class Settings:
     """Pictures, folders of pictures, or - for one picture from standard input."""
     model_dir: Path = Path(__file__).resolve().parent / "inference_model"
     """The saved model."""
+    trust: bool = False
+    """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to compute."""
     format: Literal["table", "json", "csv"] = "table"
@@ -107,7 +109,7 @@ def main(stop: StopRequest) -> int:
         from recognition.reader import Failure, Network, find_pictures, recognise
 
     with workers:
-        model = load_model(settings.model_dir)
+        model = load_model(settings.model_dir, settings.trust)
         reject_below = settings.reject_below
         if settings.error_rate is not None:
             reject_below = rejection_threshold(model.card, settings.error_rate)

@@ -11,7 +11,7 @@ from paddle import static
 from common.errors import one_line
 from model.engine import Values
 from model.inference import ModelError, SavedModel
-from model.networks import NETWORKS
+from model.networks import NETWORKS, check_options
 from model.program import NetworkChoice, layers_program, old_representation
 
 
@@ -42,6 +42,7 @@ class FeatureMaps:
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
         maps = cls.__new__(cls)
         try:
+            check_options(name, {key: value for key, value in options.items() if value is not None})
             maps._create(NetworkChoice(name, options), lambda: maps._deserialise(model.parameters))
         except Exception as error:  # a card that does not fit its parameters makes Paddle raise whatever it finds first
             raise ModelError(

@@ -3,9 +3,9 @@
 A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
 parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
 its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
-that hold no digit (mnist/novelty.py), in all that train.py saves. What is loaded are the very bytes
-whose sums were checked: they go to Paddle from memory, not by path. The sums tell damage, not malice: who writes files
-and sums alike is not found out.
+that hold no digit (mnist/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums were
+checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check` bounds
+what a tampered program can do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256
 from common.sealed import parsed, sealed, unsealed
 from model.confidence import tempered
+from model.program_check import ProgramError, check_program
+from model.trial import survive_trial
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
 ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
@@ -112,8 +114,31 @@ def holds_only_a_model(folder: Path) -> bool:
     )
 
 
-def load_model(folder: Path) -> SavedModel:
-    """Read a model folder and verify every byte of it.
+def load_model(folder: Path, trust: bool = False) -> SavedModel:
+    """Read a model folder, and make sure that its program is like those that this project exports.
+
+    Args:
+        folder: of the model.
+        trust: take any program, if Paddle survives it in a process of its own (`model.trial`).
+
+    Raises:
+        ModelError: as `read_model`; or the program is none of ours, or failed on trial.
+    """
+    model = read_model(folder)
+    if trust:
+        survive_trial(folder)
+        return model
+    try:
+        check_program(model.program, model.parameters, model.input.get("name", "image"), model.input["shape"])
+    except ProgramError as error:
+        raise ModelError(
+            f"{folder}: expected a program as train.py exports it: {error}; if you trust its maker, take --trust"
+        ) from error
+    return model
+
+
+def read_model(folder: Path) -> SavedModel:
+    """Read a model folder and verify every byte of it; its program is not looked at.
 
     All files are opened relative to one descriptor of the folder, so that a folder replaced meanwhile cannot mix; if
     its files went with it, the new folder is read.

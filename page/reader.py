@@ -118,14 +118,14 @@ class Reader:
         max_bytes: largest picture that is taken.
     """
 
-    def __init__(self, model_dir: Path, runs_dir: Path, workers: Workers) -> None:
+    def __init__(self, model_dir: Path, runs_dir: Path, workers: Workers, trust: bool = False) -> None:
         """Create it.
 
         Raises:
             ModelError: the model in `model_dir` cannot be used.
         """
         self.max_bytes = workers.limits.max_bytes
-        self._first = model_dir
+        self._first, self._trust = model_dir, trust
         self._runs_dir = runs_dir
         self._workers = workers
         self._loaded: dict[str, _Loaded] = {}
@@ -211,7 +211,7 @@ class Reader:
         folder = self._folders().get(name)
         if folder is None:
             raise UserError(f"{one_line(name, 100)}: this model is not there any more")
-        model = load_model(folder)
+        model = load_model(folder, self._trust and folder == self._first)
         known = self._loaded.get(name)
         if known is None or known.checksum != model.card["sha256"]:  # a run that goes on replaces its model
             try:

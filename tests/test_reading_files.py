@@ -12,7 +12,7 @@ import pytest
 from common.errors import UsageError, UserError
 from common.files import open_file, read_file
 from mnist.picture import PictureError, read_picture
-from model.inference import ModelError, load_model, save_model
+from model.inference import ModelError, read_model, save_model
 from training import results
 from training.answers import read_answers
 from training.checkpoint import load_checkpoint
@@ -26,7 +26,7 @@ READERS = {
     "steps.csv": lambda folder: read_steps(folder / "steps.csv"),
     "0001-000000/manifest.json": lambda folder: load_checkpoint(folder),
     "pass-0001.safetensors": lambda folder: read_answers(folder / "pass-0001.safetensors"),
-    "card.json": lambda folder: load_model(folder),
+    "card.json": lambda folder: read_model(folder),
     "7.png": lambda folder: read_picture(folder / "7.png"),
 }
 CARD = {
@@ -95,7 +95,7 @@ def test_a_model_folder_is_whole_while_it_is_replaced(tmp_path):
     loads = 0
     try:
         while not done.is_set():
-            model = load_model(folder)
+            model = read_model(folder)
             assert model.program == model.parameters
             loads += 1
     finally:
@@ -107,7 +107,7 @@ def test_a_damaged_model_folder_is_still_refused(tmp_path):
     save_model(tmp_path / "model", b"program", b"parameters", CARD)
     (tmp_path / "model" / "inference.pdmodel").unlink()
     with pytest.raises(ModelError, match=r"inference\.pdmodel: expected a file of the model, got: No such file"):
-        load_model(tmp_path / "model")
+        read_model(tmp_path / "model")
 
 
 def test_a_picture_error_names_no_traceback(tmp_path):

@@ -22,7 +22,7 @@ from common.errors import UserError
 from common.files import remove_leftovers, write_file
 from common.sealed import sealed, unsealed
 from mnist.dataset import Subset
-from model.inference import ModelError, load_model, save_model
+from model.inference import ModelError, load_model, read_model, save_model
 from tests.conftest import ROOT, Script
 from tests.reliability.kill_test import KillTest
 from tests.reliability.order import Order
@@ -329,7 +329,7 @@ def test_files_of_two_models_do_not_mix(tmp_path: Path) -> None:
         save_model(tmp_path / name, b"program", name.encode(), CARD)
     shutil.copy(tmp_path / "b" / "inference.pdiparams", tmp_path / "a")
     with pytest.raises(ModelError, match="altered or damaged"):
-        load_model(tmp_path / "a")
+        read_model(tmp_path / "a")
 
 
 @pytest.mark.parametrize("exchange", [True, False])
@@ -346,7 +346,7 @@ def test_a_reader_finds_the_old_folder_or_the_new_one(
         if looking and event in ("os.rename", "shutil.rmtree", "open", "os.remove"):
             looking.clear()  # the look itself opens files
             there = (tmp_path / "model").exists()
-            found.append(load_model(tmp_path / "model").parameters if there else None)
+            found.append(read_model(tmp_path / "model").parameters if there else None)
             looking.append(True)
 
     looking = [True]

@@ -33,7 +33,16 @@ from mnist.plausible import doubts
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
-from model.inference import MODEL_FILES, ModelError, Predictor, SavedModel, holds_only_a_model, load_model, save_model
+from model.inference import (
+    MODEL_FILES,
+    ModelError,
+    Predictor,
+    SavedModel,
+    holds_only_a_model,
+    load_model,
+    read_model,
+    save_model,
+)
 from model.networks import NETWORKS
 from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
 from model.program import REMEMBERED_STEPS, NetworkChoice
@@ -566,7 +575,7 @@ def _what_is_in(folder: Path) -> str:
     if not folder.exists() or not any(folder.iterdir()):
         return ""
     try:
-        card = load_model(folder).card
+        card = read_model(folder).card
         scores = card["scores"]["test"]
         return f"{card['network']}, pass {card['pass']} of {card['run']}, {scores['correct']}/{scores['total']}"
     except (ModelError, KeyError, TypeError) as error:

@@ -27,7 +27,8 @@ from common.sealed import parsed, sealed
 from mnist.digit import to_mnist
 from mnist.idx import encode, read_images, read_labels, read_pickle
 from mnist.picture import Limits, read_picture
-from model.inference import CARD, load_model, save_model
+from model.inference import CARD, read_model, save_model
+from model.program_check import check_program
 from training import checkpoint
 from training.answers import read_answers, write_answers
 from training.results import ResultsLog, Row, Step, StepsLog, read_results, read_steps
@@ -182,7 +183,7 @@ def _read_card(data: bytes, folder: Path) -> None:
     if not model.exists():
         save_model(model, b"program", b"parameters", _CARD)
     (model / CARD).write_bytes(_resealed(data))
-    load_model(model)
+    read_model(model)
 
 
 _CARD = {
@@ -195,6 +196,27 @@ _CARD = {
 def _card_seeds(folder: Path) -> list[bytes]:
     save_model(folder / "model", b"program", b"parameters", _CARD)
     return [(folder / "model" / CARD).read_bytes()]
+
+
+# model.program_check: program and parameters of a model.
+
+_SAMPLE = Path(__file__).parents[1] / "samples" / "c93bf08" / "run" / "inference_model"
+
+
+def _check_program(data: bytes, folder: Path) -> None:
+    check_program(data, read_model(_SAMPLE).parameters, "image", [-1, 1, 28, 28])
+
+
+def _program_seeds(folder: Path) -> list[bytes]:
+    return [read_model(_SAMPLE).program]
+
+
+def _check_parameters(data: bytes, folder: Path) -> None:
+    check_program(read_model(_SAMPLE).program, data, "image", [-1, 1, 28, 28])
+
+
+def _parameter_seeds(folder: Path) -> list[bytes]:
+    return [read_model(_SAMPLE).parameters]
 
 
 # training.run and training.settings: run.json; training.answers.
@@ -227,6 +249,8 @@ TARGETS = {
     "results": Target(_read_results, _results_seeds),
     "checkpoint": Target(_read_checkpoint, _checkpoint_seeds),
     "card": Target(_read_card, _card_seeds),
+    "program": Target(_check_program, _program_seeds),
+    "parameters": Target(_check_parameters, _parameter_seeds),
     "record": Target(_read_record, _record_seeds),
     "answers": Target(_read_answers, _answers_seeds),
 }
