@@ -75,6 +75,8 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "elementwise_mul.axis": (-1, -1),
     "elementwise_sub.axis": (-1, -1),
 }
+# Sides of all their tensors: a filter of three ends Paddle 3.3.1 by SIGSEGV.
+RANKS: Mapping[str, int] = {"conv2d": 4, "depthwise_conv2d": 4, "pool2d": 4}
 ATTRIBUTES: tuple[Callable[[Any], list[Any]], ...] = (  # values by the type's number in framework.proto
     lambda a: [a.i],
     lambda a: [a.f],
@@ -112,24 +114,46 @@ def check_program(program: bytes, parameters: bytes, input_name: str, input_shap
         raise ProgramError("expected variables of different names, got two of one name")
     for variable in block.vars:
         _check_variable(variable)
-    known = {name for name, variable in variables.items() if variable.persistable}
-    feeds, fetches = [], []
-    for operator in block.ops:
-        inputs, outputs = _check_operator(operator)
-        for name in (*inputs, *outputs):
-            if name not in variables:
-                raise ProgramError(f"operator {operator.type}: variable {_short(name)} is not declared")
-        unknown = [name for name in inputs if name not in known]
-        if unknown:
-            raise ProgramError(f"operator {operator.type}: {_short(unknown[0])} is used before it is computed")
-        known |= set(outputs)
-        feeds += outputs if operator.type == "feed" else []
-        fetches += inputs if operator.type == "fetch" else []
+    feeds, fetches = _check_flow(block, variables)
     if feeds != [input_name] or len(fetches) != 1:
         raise ProgramError(f"expected one input, {input_name}, and one output, got {len(feeds)} and {len(fetches)}")
     if list(_tensor(variables[input_name]).dims) != input_shape:
         raise ProgramError(f"expected an input of shape {input_shape}, got {list(_tensor(variables[input_name]).dims)}")
     _check_parameters(parameters, variables)
+
+
+def _check_flow(block: Any, variables: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Names of what the program is fed and of what is fetched from it.
+
+    Raises:
+        ProgramError: an operator reads what nothing computed, or writes what is there already.
+    """
+    known = {name for name, variable in variables.items() if variable.persistable}
+    feeds: list[str] = []
+    fetches: list[str] = []
+    for operator in block.ops:
+        inputs, outputs = _check_operator(operator)
+        for name in (*inputs, *outputs):
+            _check_argument(operator.type, name, variables)
+        unknown = [name for name in inputs if name not in known]
+        if unknown:
+            raise ProgramError(f"operator {operator.type}: {_short(unknown[0])} is used before it is computed")
+        kept = {"fetch", *(inputs if operator.type == "batch_norm" else ())}  # its running statistics stay in place
+        again = (known - kept) & set(outputs)
+        if again or len(set(outputs)) != len(outputs):  # a second writing can end Paddle 3.3.1 by SIGSEGV
+            raise ProgramError(f"operator {operator.type}: expected outputs that nothing else wrote")
+        known |= set(outputs)
+        feeds += outputs if operator.type == "feed" else []
+        fetches += inputs if operator.type == "fetch" else []
+    return feeds, fetches
+
+
+def _check_argument(operator: str, name: str, variables: Mapping[str, Any]) -> None:
+    if name not in variables:
+        raise ProgramError(f"operator {operator}: variable {_short(name)} is not declared")
+    rank = len(_tensor(variables[name]).dims)
+    if rank != RANKS.get(operator, rank):
+        raise ProgramError(f"operator {operator}: expected {RANKS[operator]} sides of {_short(name)}, got {rank}")
 
 
 def _block(program: bytes) -> Any:

@@ -110,6 +110,10 @@ def set_shape(kind: str, *sides: int) -> Callable[[Any, Any], None]:
     return change
 
 
+def write_twice(description: Any, block: Any) -> None:
+    block.ops.append(next(operator for operator in block.ops if operator.type == "relu"))
+
+
 def drop_first_operator(description: Any, block: Any) -> None:
     del block.ops[0]
 
@@ -118,27 +122,30 @@ def rename_input(description: Any, block: Any) -> None:
     block.ops[1].inputs[0].arguments[0] = "nowhere"
 
 
-HOSTILE: dict[str, Callable[[Any, Any], None]] = {
-    "save": add_operator("save", file_path="/tmp/written"),
-    "py_func": add_operator("py_func"),
-    "custom": add_operator("fused_conv_pool"),
-    "print": add_operator("print"),
-    "loop": add_loop,
-    "stride 0": set_attribute("conv2d", "strides", 0, 0),
-    "window 0": set_attribute("pool2d", "ksize", 0, 0),
-    "huge padding": set_attribute("pool2d", "paddings", 1 << 30, 1 << 30),
-    "axis": set_attribute("elementwise_add", "axis", 2),
-    "huge variable": set_shape("conv_pool_0.w_0", 1 << 20, 1 << 20, 5, 5),
-    "other parameters": set_shape("conv_pool_0.w_0", 2, 1, 7, 5),
-    "no input": drop_first_operator,
-    "undeclared": rename_input,
+HOSTILE: dict[str, tuple[Callable[[Any, Any], None], str]] = {
+    "save": (add_operator("save", file_path="/tmp/written"), "operator save: not one"),
+    "py_func": (add_operator("py_func"), "operator py_func: not one"),
+    "custom": (add_operator("fused_conv_pool"), "operator fused_conv_pool: not one"),
+    "print": (add_operator("print"), "operator print: not one"),
+    "loop": (add_loop, "one block, got 2"),
+    "stride 0": (set_attribute("conv2d", "strides", 0, 0), "expected strides of 1 to 32"),
+    "window 0": (set_attribute("pool2d", "ksize", 0, 0), "expected ksize of 1 to 32"),
+    "huge padding": (set_attribute("pool2d", "paddings", 1 << 30, 1 << 30), "expected paddings of 0 to 32"),
+    "axis": (set_attribute("elementwise_add", "axis", 2), "expected axis of -1 to -1"),
+    "huge variable": (set_shape("conv_pool_0.w_0", 1 << 20, 1 << 20, 5, 5), "elements"),
+    "other parameters": (set_shape("conv_pool_0.w_0", 2, 1, 7, 5), "parameter conv_pool_0.w_0"),
+    "filter of three sides": (set_shape("conv_pool_0.w_0", 2, 5, 5), "expected 4 sides"),
+    "written twice": (write_twice, "nothing else wrote"),
+    "no input": (drop_first_operator, "used before it is computed"),
+    "undeclared": (rename_input, "is not declared"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_other_programs_are_refused_in_one_line(sound: SavedModel, name: str) -> None:
-    with pytest.raises(ProgramError) as refused:
-        check(sound, changed(sound.program, HOSTILE[name]))
+    change, reason = HOSTILE[name]
+    with pytest.raises(ProgramError, match=reason) as refused:
+        check(sound, changed(sound.program, change))
     assert "\n" not in str(refused.value)
 
 
