@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +29,7 @@ from tyro.conf import arg
 
 from common.command_line import parse, run
 from common.errors import UserError
+from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import Stopped, StopRequest
 
@@ -46,7 +47,7 @@ class Settings:
     port: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Port to listen on; if none is given, that of the environment's GRADIO_SERVER_PORT, or the first free one from
     7860."""
-    model_dir: Path = Path(__file__).resolve().parent / "inference_model"
+    model_dir: Path = field(default_factory=model_folder)
     """The saved model that reads first."""
     trust: bool = False
     """Run the program of that model whatever it does; only for makers that you trust."""

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,6 +30,7 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
+from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 
@@ -52,7 +53,7 @@ class Settings:
 
     pictures: Positional[Annotated[tuple[str, ...], arg(metavar="PICTURE|FOLDER|- ...", help_behavior_hint="")]] = ()
     """Pictures, folders of pictures, or - for one picture from standard input."""
-    model_dir: Path = Path(__file__).resolve().parent / "inference_model"
+    model_dir: Path = field(default_factory=model_folder)
     """The saved model."""
     trust: bool = False
     """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""

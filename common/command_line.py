@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from common import packages
 from common.errors import UsageError, UserError, one_line
+from common.project import __version__
 from common.signals import Stopped, StopRequest, catch_signals
 
 Settings = TypeVar("Settings")
@@ -21,12 +22,16 @@ def parse(settings: type[Settings], arguments: list[str] | None = None, default:
     """Build `settings`, a dataclass, from the command line; every field is an option, its docstring the help.
 
     What the arguments (of this process, unless given) do not say comes from `default`, else from the class.
-    Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0.
+    Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0,
+    and so does `--version`, which prints the project's.
 
     Raises:
         UsageError: an argument is empty.
     """
     _expect_no_empty(sys.argv[1:] if arguments is None else arguments)
+    if "--version" in (sys.argv[1:] if arguments is None else arguments):
+        print(__version__)
+        sys.exit(0)
     import tyro  # here, so that a script that only imports this module does not pay for it
 
     arguments = [_at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]

@@ -22,6 +22,7 @@ from paddle import inference
 
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256
+from common.project import __version__
 from common.sealed import parsed, sealed, unsealed
 from model.confidence import tempered
 from model.program_check import ProgramError, check_program
@@ -213,7 +214,8 @@ def _card_problem(card: Mapping[str, Any]) -> str:
     """What makes a card unusable, in words; empty if nothing does."""
     if card.get("format") != CARD_FORMAT:
         got = one_line(card.get("format"), 40)
-        return f"expected format {CARD_FORMAT}, got {got}: made by another release of this project"
+        release = one_line(card.get("version"), 20)
+        return f"expected format {CARD_FORMAT}, got {got}: made by release {release}, this is {__version__}"
     files = card["files"] if isinstance(card.get("files"), dict) else {}
     for name in _names(files):
         entry = files.get(name)

@@ -20,6 +20,7 @@ import safetensors.numpy
 
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, remove_folder, sha256
+from common.project import __version__
 from common.sealed import parsed, sealed, unsealed
 
 STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
@@ -63,6 +64,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
         LOG: checkpoint.log,
     }
     manifest: dict[str, Any] = {name: _manifest_entry(data) for name, data in contents.items()}
+    manifest["version"] = __version__
     if checkpoint.run:
         manifest["run"] = checkpoint.run
     contents[MANIFEST] = sealed(manifest)

@@ -25,6 +25,7 @@ from common.files import (
     sync,
     write_file,
 )
+from common.project import __version__
 from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
@@ -506,6 +507,7 @@ class _Run:
             "seed": self.settings.seed,
             "data_sha256": self.data.sums,
             "paddle": paddle.__version__,
+            "version": __version__,
         }
 
     def _record(self) -> dict[str, Any]:
@@ -520,6 +522,7 @@ class _Run:
             "kernel": self.kernel,
             "parameters": self.engine.trainable,
             "data": {"source": self.data.source, "sha256": self.data.sums},
+            "version": __version__,
             "environment": environment(),
         }
 

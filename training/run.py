@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from common import project
 from common.errors import UsageError, UserError, one_line
 from common.files import is_leftover, make_folder, open_own, read_file, real_path, remove_leftovers, sync, write_file
 from common.sealed import parsed, sealed, unsealed
@@ -23,7 +24,7 @@ LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a lin
 LOCK = "lock"
 OWN_FILES = ("run.json", "results.csv", "steps.csv")
 OWN_FOLDERS = ("checkpoints", "inference_model", "figures", "answers", "tensorboard", "visualdl")
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = project.FOLDER
 
 # With how many threads and which instructions the libraries and the fused operator compute, and so in which order.
 ARITHMETIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS", "CONV_POOL_ISA")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
+from common.project import model_folder
 from common.ranges import Range, check_ranges
 from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from training.run import RunFolder
@@ -96,7 +97,7 @@ class Settings:
     """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
     run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
-    save_dir: Path = Path("inference_model")
+    save_dir: Path = dataclasses.field(default_factory=model_folder)
     """Where the chosen model is published when the run ends."""
     export: Annotated[Literal["onnx"] | None, arg(metavar="onnx", help_behavior_hint="")] = None
     """Save the chosen model as ONNX too, proven to answer like Paddle's (docs/onnx.md)."""
