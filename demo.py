@@ -98,13 +98,16 @@ def main(stop: StopRequest) -> int:
         workers = Workers(limits)  # before Paddle is imported, which takes longer than they take to get ready
 
         from page.app import serve
+        from page.limits import bound_memory
         from page.reader import Reader
 
     with workers:
         reader = Reader(settings.model_dir, settings.runs_dir, workers, settings.trust)
         share = settings.share == "yes"
         with serve(reader, settings.runs_dir, settings.host, settings.port, share, settings.allow_host) as address:
-            print(f"open {address} (Ctrl-C ends it)", flush=True)
+            bound_memory(limits.max_bytes)
+            if not signal.sigpending() & set(STOPPING):
+                print(f"open {address} (Ctrl-C ends it)", flush=True)
             raise Stopped(signal.sigwait(STOPPING))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.types import Receive
 
@@ -16,6 +18,8 @@ from common.errors import one_line
 BODY_SECONDS = 60.0  # a body must be whole by then: 16 MiB need 3 Mbit/s
 MOST_ARRIVING = 64  # bodies; a further one takes the place of the one that has been silent for longest
 HELD_BODIES = 4  # bodies of the largest size that fit into memory at once, whole or in part
+MORE_MEMORY = 2 << 30  # bytes that the process may grow by, besides the bodies of calls and their copies
+COPIES = 4  # of each body: as it arrives, as JSON, as text, as a picture's bytes
 RETRY_SECONDS = 5
 BUSY = f"The page is busy: try again in {RETRY_SECONDS} s. 网页正忙，请 {RETRY_SECONDS} 秒后再试。"
 _REPEAT_SECONDS = 60.0  # the same line is printed once in this time
@@ -106,6 +110,22 @@ class Intake:
             assert silent.task is not None
             silent.task.cancel()
             silent.task, silent.size = None, 0
+
+
+def bound_memory(max_bytes: int) -> None:
+    """Bound the memory that this process takes from now on; beyond it, a call fails, and the machine has its memory.
+
+    Only what is written to counts (RLIMIT_DATA): of addresses alone (RLIMIT_AS), each thread's heap reserves 64 MiB.
+
+    Args:
+        max_bytes: largest picture that is taken.
+    """
+    status = Path("/proc/self/status").read_text()
+    taken = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = taken + MORE_MEMORY + COPIES * HELD_BODIES * max_bytes
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
 def report(error: object) -> None:

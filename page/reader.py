@@ -23,6 +23,7 @@ from model.inference import Predictor, SavedModel, load_model
 from recognition.workers import Workers
 
 MAX_MODELS = 12  # that answer at once
+KEPT_MODELS = 2 * MAX_MODELS  # in memory, the latest used ones
 SHOWN_INSIDE = 16  # digits of a picture whose layers are shown: a page of a hundred would be megabytes
 
 
@@ -212,19 +213,22 @@ class Reader:
         if folder is None:
             raise UserError(f"{one_line(name, 100)}: this model is not there any more")
         model = load_model(folder, self._trust and folder == self._first)
-        known = self._loaded.get(name)
+        known = self._loaded.pop(name, None)
         if known is None or known.checksum != model.card["sha256"]:  # a run that goes on replaces its model
             try:
                 feature_maps = FeatureMaps.of_model(model)
             except UserError:  # it reads digits all the same
                 feature_maps = None
-            known = self._loaded[name] = _Loaded(
+            known = _Loaded(
                 checksum=model.card["sha256"],
                 model=model,
                 predictor=Predictor(model),
                 feature_maps=feature_maps,
                 novelty=NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None,
             )
+        self._loaded[name] = known  # as the last one
+        if len(self._loaded) > KEPT_MODELS:
+            del self._loaded[next(iter(self._loaded))]
         return known
 
     def _bytes(self, picture: object) -> bytes:
