@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mnist.dataset import Mnist, Subset
-from mnist.kind import Images, PictureKind
+from mnist.kind import NARROW, Images, PictureKind
 
 MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
 RARE = 20  # times fewer images than the most frequent class has: said to be rare
@@ -20,8 +20,11 @@ def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
     yield from _classes(data, training, validation)
     yield from _duplicates(data)
     kind = PictureKind.measure(training.images)
-    if kind is None:
-        yield "training images: their digits have no usual size; pictures are read as MNIST's, which may be wrong"
+    if kind is None or kind.sizes_vary:
+        yield (
+            f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
+            "when they are read, which may be wrong"
+        )
     elif not kind.is_mnist:
         yield f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
 
@@ -29,7 +32,7 @@ def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
 def _values(data: Mnist) -> Iterator[str]:
     for name, images in (("training", data.train_images), ("test", data.test_images)):
         lowest, highest = (int(images.min()), int(images.max())) if images.size else (0, 255)
-        if highest - lowest < 64:
+        if highest - lowest < NARROW:
             yield (
                 f"{name} images: expected pixels of 0 to 255, got {lowest} to {highest}; "
                 "scale them to bytes, 255 for full ink"

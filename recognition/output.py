@@ -31,6 +31,7 @@ from typing import Any
 
 from common.cells import csv_cell
 from common.errors import one_line
+from mnist.kind import PictureKind
 from recognition.lines import Page
 from recognition.reader import Answer, Failure
 
@@ -49,6 +50,8 @@ def model_line(folder: Path, card: Mapping[str, Any]) -> str:
     test = scores.get("test") if isinstance(scores, dict) else None
     if isinstance(test, dict) and "correct" in test and "total" in test:
         parts.append(f"{test['correct']} of {test['total']} test images right")
+    if PictureKind.of_card(card).sizes_vary:
+        parts.append("trained on digits of no usual size, so that its answers may be wrong")
     return one_line(f"model: {', '.join(str(part) for part in parts if part)}", 1000)
 
 

@@ -15,9 +15,10 @@ from mnist.dataset import Mnist, split
 from mnist.kind import Images, PictureKind
 from mnist.plausible import doubts
 from model.inference import load_model
+from recognition.output import model_line
 from recognition.reader import Answer, Network, recognise
 from recognition.workers import Workers
-from training.calibration import TEMPERATURES, fit_temperature
+from training.calibration import TEMPERATURES, card_entries, fit_temperature
 from training.loop import train
 from training.run import RunFolder
 from training.settings import Settings
@@ -42,6 +43,10 @@ KINDS: dict[str, tuple[Callable[[Images], Images], PictureKind]] = {
     "inverted": (lambda images: 255 - images, PictureKind(inverted=True)),
     "filled": (filled, PictureKind(box=28, placed="box")),
     "filled and inverted": (lambda images: 255 - filled(images), PictureKind(inverted=True, box=28, placed="box")),
+    "faint and inverted": (
+        lambda images: np.rint((255 - images) * np.float32(1 / 85)).astype(np.uint8),
+        PictureKind(inverted=True, values=(0, 3)),
+    ),
     "stretched": (lambda images: filled(images, stretched=True), PictureKind(box=28, placed="box", stretched=True)),
 }
 
@@ -75,11 +80,24 @@ def test_digits_of_many_sizes_have_no_kind(mnist: Mnist) -> None:
     images = np.zeros((200, 28, 28), np.uint8)
     for image, size in zip(images, sizes, strict=True):
         image[:size, :size] = 255
-    assert PictureKind.measure(images) is None
+    assert PictureKind.measure(images) == PictureKind(sizes_vary=True)
+    assert PictureKind.measure(3 - images // 85) == PictureKind(inverted=True, sizes_vary=True, values=(0, 3))
     assert PictureKind.measure(np.zeros((5, 28, 28), np.uint8)) is None
 
 
-@pytest.mark.parametrize("recorded", [None, 3, {}, {"box": "20"}, {"box": 99}, {"placed": "left"}, {"other": 1}])
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        None,
+        3,
+        {},
+        {"box": "20"},
+        {"box": 99},
+        {"placed": "left"},
+        {"other": 1},
+        *({"values": bad} for bad in (None, 3, [], [0], [0, 1, 2], [5, 5], [-1, 9], ["0", "1"], [0, 256])),
+    ],
+)
 def test_cards_without_a_sound_kind_mean_mnist(recorded: object) -> None:
     assert PictureKind.of_card({"pictures": recorded}) == PictureKind()
 
@@ -160,10 +178,25 @@ def test_a_run_reports_doubts(mnist: Mnist, tmp_path: Path) -> None:
             said.append(line)
 
     data = part_of(mnist, 300)
-    data = replace(data, train_images=data.train_images // 255)
+    data = replace(data, train_images=(data.train_images > 127).astype(np.uint8))
     settings = Settings(passes=1, validation_size=50, figures="none", save_dir=tmp_path / "model")
     train(settings, RunFolder(tmp_path / "run"), [Messages()], StopRequest(), data)
     assert any("expected pixels of 0 to 255, got 0 to 1" in line for line in said)
+    assert load_model(tmp_path / "model").card["pictures"]["values"] == [0, 1]
+
+
+def test_pictures_of_no_usual_size_are_recorded_and_said_above_the_answers(mnist: Mnist, tmp_path: Path) -> None:
+    data = part_of(mnist, 300)
+    images = data.train_images.copy()
+    for number, image in enumerate(images):
+        image[:, number % 25 + 3 :] = 0
+        image[number % 25 + 3 :] = 0
+    settings = Settings(passes=1, validation_size=50, figures="none", save_dir=tmp_path / "model")
+    train(settings, RunFolder(tmp_path / "run"), data=replace(data, train_images=images))
+    card = load_model(tmp_path / "model").card
+    assert card["pictures"] == PictureKind(sizes_vary=True).to_json()
+    assert "trained on digits of no usual size" in model_line(tmp_path, card)
+    assert "usual size" not in model_line(tmp_path, {**card, "pictures": PictureKind().to_json()})
 
 
 def logits(right: float, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -193,3 +226,27 @@ def test_a_temperature_that_does_not_lower_the_loss_is_not_taken(monkeypatch: py
 
     monkeypatch.setattr("training.calibration.minimize_scalar", lambda *args, **options: Found)
     assert fit_temperature(log_probabilities, labels) == 1.0
+
+
+def test_a_temperature_that_was_set_aside_is_recorded_and_reported(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.events import Handler
+
+    assert card_entries(logits(0.05), logits(0.5))["calibration"]["set_aside"] is True
+    assert "set_aside" not in card_entries(logits(0.6), logits(0.5))["calibration"]
+    assert "set_aside" not in card_entries(logits(1.0), logits(0.5))["calibration"]  # without an error to learn from
+    assert "set_aside" not in card_entries(None, logits(0.05))["calibration"]
+    said: list[str] = []
+
+    class Messages(Handler):
+        def on_message(self, line: str) -> None:
+            said.append(line)
+
+    data = part_of(mnist, 300)
+    for name, aside in (("aside", 1.0), ("taken", 1.5)):
+        monkeypatch.setattr("training.calibration.fit_temperature", lambda *answers, found=aside: found)
+        settings = Settings(passes=1, validation_size=50, figures="none", save_dir=tmp_path / name)
+        train(settings, RunFolder(tmp_path / f"run of {name}"), [Messages()], data=data)
+        assert load_model(tmp_path / name).card["calibration"].get("set_aside", False) is (name == "aside")
+    assert sum(line.startswith("temperature: set aside") for line in said) == 1

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import infer
+from common.command_line import run
+from mnist.picture import Limits
 from model.inference import ModelError, Predictor, load_model, save_model
-from tests.test_old_folders import SAMPLES, run_main
+from recognition.workers import Workers
+from tests.test_old_folders import ROOT, SAMPLES, run_main
 
 
 @pytest.fixture
@@ -40,3 +45,32 @@ def test_infer_says_it_once(
     printed = capsys.readouterr().out
     assert "nan" not in printed.lower()
     assert json.dumps(printed).count("two_from_mnist") == 0
+
+
+def test_infer_ends_with_one_line_and_status_1(
+    broken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    picture = str(SAMPLES / "pictures" / "two_from_mnist.png")
+    monkeypatch.setattr(sys, "argv", ["infer.py", "--model-dir", str(broken), picture])
+    with pytest.raises(SystemExit) as left:
+        run(infer.main)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert left.value.code == 1
+    assert line.startswith(f"error: {broken}: expected probabilities, got an answer that is not finite")
+
+
+def test_the_page_says_it_of_a_run_and_reads_on_with_other_models(broken: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    from page.reader import Reader
+
+    shutil.copytree(broken, tmp_path / "runs" / "broken" / "inference_model")
+    image = np.zeros((28, 28), np.uint8)
+    with Workers(Limits(), 1) as workers:
+        with pytest.raises(ModelError, match="not finite"):
+            Reader(broken, tmp_path / "runs", workers)
+        reader = Reader(SAMPLES / "run" / "inference_model", tmp_path / "runs", workers)
+        sound, of_the_run = reader.models()
+        with pytest.raises(ModelError, match="not finite"):
+            reader.answer([image], [sound, of_the_run])
+        assert np.isfinite(reader.answer([image], [sound])[0].answers[0].probabilities).all()

@@ -170,7 +170,8 @@ def card_entries(
         test: the same of the test images.
 
     Returns:
-        "temperature"; "calibration": expected calibration errors, fractions, before and after it; "rejection": for
+        "temperature"; "calibration": expected calibration errors, fractions, before and after it, and "set_aside",
+        true, if the validation images have errors but do not determine a temperature; "rejection": for
         answers whose probability after it is below each of "reject_below", how many of the validation images are
         rejected and how many errors are among the rest, and of the test images when 1 % of them are rejected.
     """
@@ -184,6 +185,8 @@ def card_entries(
         "errors": int(measured.errors[place]),
     }
     calibration: dict[str, Any] = {"bins": BINS}
+    if validation and temperature == 1 and (validation[0].argmax(axis=1) != validation[1]).any():
+        calibration["set_aside"] = True
     rejection: dict[str, Any] = {"test": stated}
     for name, answers in (("validation", validation), ("test", test)):
         if answers:

@@ -548,6 +548,11 @@ class _Run:
             )
         if not holds_only_a_model(save_dir):
             raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
+        if progress.best_confidence.get("calibration", {}).get("set_aside"):
+            self._tell(
+                "temperature: set aside, for the validation images do not determine one; probabilities are told as the "
+                "network gives them, and may be too sure"
+            )
         self.stop.check()
         remove_leftovers(real_path(save_dir).parent)
         replaced = _what_is_in(save_dir)
