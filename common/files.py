@@ -187,14 +187,26 @@ def expect_replaceable(path: Path) -> None:
     """Find out before the work whether `new_folder` could make or replace a folder after it.
 
     Raises:
-        OSError: it could not: a mount point, too long a name, a folder above it that cannot be written.
+        OSError: it could not: a mount point, another user's in a sticky folder, too long a name, a folder above it
+            that cannot be written.
     """
     with _errors_name(path):
         if os.path.ismount(path):
             raise OSError(errno.EBUSY, "a mount point, which cannot be replaced")
+        if _is_anothers(path):
+            raise OSError(errno.EPERM, "another user's, in a folder where only its owner can replace it")
         temporary = _temporary_name(path.absolute())
         temporary.mkdir()
         temporary.rmdir()
+
+
+def _is_anothers(path: Path) -> bool:
+    """Whether a folder is another user's in a folder with the sticky bit, such as /tmp, of another user too."""
+    user = os.geteuid()
+    above = path.absolute().parent.stat()
+    if not user or not os.path.lexists(path) or not above.st_mode & stat.S_ISVTX:
+        return False
+    return user not in (above.st_uid, path.lstat().st_uid)
 
 
 def remove_folder(path: Path, names: Collection[str]) -> None:

@@ -99,6 +99,27 @@ def test_another_users_folder_is_not_loaded_from(
     assert "it belongs to another user" in lines[0]
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_the_projects_own_folder_gets_its_mode_back_and_is_compiled_in_once(
+    loaded: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """As releases before 0.2 left it with umask 002; one that the user named is the user's to change."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "lenet5-paddle" / "conv_pool"
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(folder) if named else "")
+    lines: list[str] = []
+    build._load(build._cache_folder(), lines.append)
+    (library,) = folder.glob("*.so")
+    library.chmod(0o664)
+    folder.chmod(0o775)
+    for _ in range(3):
+        build._load(build._cache_folder(), lines.append)
+    assert mode(folder) == (0o775 if named else 0o700)
+    assert [path == library for path in loaded] == ([True, False, False, False] if named else [True] * 4)
+    assert sum("for this process alone" in line for line in lines) == (3 if named else 0)
+    assert sum("not this user's alone" in line for line in lines) == (0 if named else 1)
+
+
 @pytest.mark.parametrize("change", ["mode", "link"])
 def test_a_library_that_others_can_write_is_compiled_again(loaded: list[Path], tmp_path: Path, change: str) -> None:
     folder = tmp_path / "cache"

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +336,18 @@ def test_where_a_model_cannot_be_published_is_found_before_the_first_pass(
     with pytest.raises(UserError, match=r"--save-dir .*lie in each other"):
         begin(tiny, tmp_path / "outer" / "run", tmp_path / "outer")
     assert not (tmp_path / "run").exists()
+
+
+def test_another_users_model_in_a_sticky_folder_is_found_before_the_first_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sticky" / "model").mkdir(parents=True)
+    mine = tmp_path.stat().st_uid
+    for sticky, user, refused in ((True, mine + 1, True), (False, mine + 1, False), (True, mine, False)):
+        (tmp_path / "sticky").chmod(0o1777 if sticky else 0o777)
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        with pytest.raises(OSError, match="another user's") if refused else nullcontext():
+            expect_replaceable(tmp_path / "sticky" / "model")
 
 
 def test_a_link_to_a_model_folder_is_a_place_to_publish(tiny: Mnist, tmp_path: Path) -> None:

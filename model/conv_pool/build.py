@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -149,7 +149,20 @@ def _register(path: Path) -> None:
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("lenet5-paddle") / "conv_pool")
+    """The folder that the environment names, which stays as it is, or the project's own, made this user's alone."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    folder = platformdirs.user_cache_path("lenet5-paddle") / "conv_pool"
+    with suppress(OSError):  # then `_load` says why
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            # Releases before 0.2 made it as the umask said: 0775 with 002. A library there that only this user could
+            # write is sound all the same; `_is_sound` refuses any other, since its sum is in it, for anyone to forge.
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, 0o700)
+        finally:
+            os.close(descriptor)
+    return folder
 
 
 def _load(folder: Path, report: Report) -> ctypes.CDLL:
