@@ -202,3 +202,27 @@ def test_a_flipped_byte_in_an_event_file_is_one_line(
             refused += 1
             assert str(error).startswith(f"{path}: expected what --log-to wrote") and str(error).isprintable()
     assert refused
+
+
+@pytest.mark.parametrize(("kind", "flipped"), [("tensorboard", range(8)), ("visualdl", range(3, 8))])
+def test_a_damaged_length_in_an_event_file_does_not_drop_the_records_behind_it(
+    kind: str, flipped: range, tmp_path: Path
+) -> None:
+    form = tracking._TensorBoard() if kind == "tensorboard" else tracking._VisualDL()
+    with contextlib.redirect_stdout(io.StringIO()):
+        writer = form.writer(tmp_path)
+        for number in range(1, 4):
+            writer.add_histogram("parameters/x", np.arange(50.0), number)
+        writer.close()
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    places = [whole.index(record) for record, content in tracking._records(whole, form) if form.keeps(content, 3)]
+    assert len(places) >= 3
+    for place in places:
+        for byte in flipped:
+            path.write_bytes(whole[: place + byte] + bytes([whole[place + byte] ^ 0x55]) + whole[place + byte + 1 :])
+            with pytest.raises(UserError, match="expected what --log-to wrote, got a damaged record"):
+                tracking._cut_back(path, form, passes=3)
+    path.write_bytes(whole[:-3])
+    tracking._cut_back(path, form, passes=3)  # one that a crash cut short is no damage
+    assert len(list(tracking._records(path.read_bytes(), form))) == len(places) - 1

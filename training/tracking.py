@@ -30,6 +30,7 @@ Kind = Literal["visualdl", "tensorboard"]
 
 PER_BATCH = ("loss", "accuracy", "learning_rate")
 PER_PASS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+LONGEST_RECORD = 1 << 24  # bytes; a picture of the wrong answers has less than a million
 MOST_PICTURES, COLUMNS, ENLARGED = 64, 16, 4  # pictures in an image, in a row of it; side of a pixel there
 
 
@@ -123,6 +124,9 @@ class _VisualDL:
         # Of several files in a folder VisualDL shows one; one that is there it appends to.
         return self._module.LogWriter(logdir=str(path), file_name="vdlrecords.run.log")
 
+    def is_length(self, head: bytes) -> bool:
+        return int.from_bytes(head, "little") <= LONGEST_RECORD  # no sum protects it
+
     def keeps(self, content: bytes, passes: int) -> bool:
         values = self._record.FromString(content).values
         return all((value.HasField("image") or value.HasField("histogram")) and value.id <= passes for value in values)
@@ -135,10 +139,14 @@ class _TensorBoard:
     def __init__(self) -> None:
         self._module = extra("tensorboardX", "tensorboardX==2.6.5", "--log-to tensorboard")
         self._event = extra("tensorboardX.proto.event_pb2", "tensorboardX==2.6.5", "--log-to tensorboard").Event
+        self._sum = extra("tensorboardX.record_writer", "tensorboardX==2.6.5", "--log-to tensorboard").masked_crc32c
 
     def writer(self, path: Path) -> Any:
         # TensorBoard shows all files of a folder together. A number keeps two of one second apart.
         return self._module.SummaryWriter(str(path), filename_suffix=f".{len(list(path.iterdir()))}")
+
+    def is_length(self, head: bytes) -> bool:
+        return bool(head[8:] == struct.pack("<I", self._sum(head[:8])))
 
     def keeps(self, content: bytes, passes: int) -> bool:
         event = self._event.FromString(content)
@@ -154,7 +162,7 @@ def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
     """
     if path.is_symlink() or not path.is_file():
         raise UserError(f"{path}: expected a file of --log-to, got a link or something else; move it away")
-    found = _records(path.read_bytes(), *form.around)
+    found = _records(path.read_bytes(), form)
     try:
         records = [record for record, content in found if form.keeps(content, passes)]
     except Exception as error:  # protobuf's, of which there are several makes
@@ -168,10 +176,16 @@ def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
         path.unlink()
 
 
-def _records(data: bytes, before: int, after: int) -> Iterator[tuple[bytes, bytes]]:
-    """Each record of a file and what is in it; the last one may have been cut short by a crash."""
-    start = 0
+def _records(data: bytes, form: _VisualDL | _TensorBoard) -> Iterator[tuple[bytes, bytes]]:
+    """Each record of a file and what is in it; the last one may have been cut short by a crash.
+
+    Raises:
+        ValueError: a record's length is damaged: the ones behind it would be taken for cut off.
+    """
+    start, (before, after) = 0, form.around
     while start + before <= len(data):
+        if not form.is_length(data[start : start + before]):
+            raise ValueError(f"at byte {start}, its length is none")
         (length,) = struct.unpack_from("<Q", data, start)
         end = start + before + length + after
         if end > len(data):
