@@ -226,3 +226,6 @@ def test_a_damaged_length_in_an_event_file_does_not_drop_the_records_behind_it(
     path.write_bytes(whole[:-3])
     tracking._cut_back(path, form, passes=3)  # one that a crash cut short is no damage
     assert len(list(tracking._records(path.read_bytes(), form))) == len(places) - 1
+    path.write_bytes(whole + bytes(50))  # nor are zeros, as a power cut leaves them
+    tracking._cut_back(path, form, passes=3)
+    assert sum(bool(content) for _, content in tracking._records(path.read_bytes(), form)) == len(places)

@@ -62,6 +62,8 @@ READERS: dict[str, Callable[[Path], Points]] = {"visualdl": visualdl_points, "te
 def tracked(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two passes that was resumed for a third, its files damaged in between as by a crash."""
     folder = tmp_path_factory.mktemp("tracked")
+    from tensorboardX.record_writer import masked_crc32c
+
     common = ("--figures", "none", "--log-to", "visualdl", "tensorboard")
     options = ("--data-dir", small_data, "--validation-size", 560, "--passes", 2, "--log-every", 4)
     places = ("--run-dir", folder / "run", "--save-dir", folder / "model")
@@ -71,7 +73,8 @@ def tracked(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathF
     for kind in READERS:
         for file in (folder / "run" / kind).iterdir():
             with file.open("ab") as cut_short:
-                cut_short.write(struct.pack("<Q", 1000) + b"half a record")
+                length = struct.pack("<Q", 1000)
+                cut_short.write(length + struct.pack("<I", masked_crc32c(length)) + b"half a record")
     result = script("train.py", "--resume", folder / "run", "--passes", 3)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     return folder / "run"

@@ -185,6 +185,8 @@ def _records(data: bytes, form: _VisualDL | _TensorBoard) -> Iterator[tuple[byte
     start, (before, after) = 0, form.around
     while start + before <= len(data):
         if not form.is_length(data[start : start + before]):
+            if not any(data[start:]):  # what a power cut can leave of a record
+                return
             raise ValueError(f"at byte {start}, its length is none")
         (length,) = struct.unpack_from("<Q", data, start)
         end = start + before + length + after
