@@ -16,7 +16,12 @@ from __future__ import annotations
 FORMULA = tuple("=+-@＝＋－＠")  # the wide ones: spreadsheets in Chinese and Japanese
 
 
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet takes a text for a formula."""
+    return text.lstrip().startswith(FORMULA)
+
+
 def csv_cell(name: str) -> str:
     """`name` as the rule above has it, before the commas and quotation marks of CSV itself."""
-    safe = f"./{name}" if name.lstrip().startswith(FORMULA) and name != "-" else name
+    safe = f"./{name}" if is_formula(name) and name != "-" else name
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in safe)

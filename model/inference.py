@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from paddle import inference
 
+from common.cells import is_formula
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256
 from common.project import __version__
@@ -237,7 +238,7 @@ def _card_problem(card: Mapping[str, Any]) -> str:
         return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
     labels = card.get("labels")
     if not isinstance(labels, list) or len(labels) != 10 or not all(map(_is_name, labels)):
-        return "expected labels, a list of 10 printable names"
+        return "expected labels, a list of 10 printable names that are no formulas to a spreadsheet"
     temperature = card.get("temperature", 1)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
         return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
@@ -249,7 +250,7 @@ def _names(files: Mapping[str, Any]) -> list[str]:
 
 
 def _is_name(label: Any) -> bool:
-    return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100
+    return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100 and not is_formula(label)
 
 
 class Predictor:

@@ -15,9 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.cells import csv_cell
+from model.inference import ModelError, read_model, save_model
 from recognition.lines import Line, Page, PlacedDigit
 from recognition.output import as_csv, as_json, lines_as_csv
 from recognition.reader import Answer, Failure
+from tests.test_old_folders import SAMPLES
 from training.comparison_report import print_records
 
 names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name).map(os.fsdecode)
@@ -77,3 +79,13 @@ def test_compare_names_runs_so_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_is_put_before_standard_input() -> None:
     assert csv_cell("-") == "-" and csv_cell("--") == "./--"
+
+
+@pytest.mark.parametrize("label", FORMULAS)
+def test_a_strangers_labels_are_no_formulas(label: str, tmp_path: Path) -> None:
+    """infer.py puts them into the cells of the digit and of the likeliest ones."""
+    model = read_model(SAMPLES / "run" / "inference_model")
+    card = {**model.card, "labels": [label, *model.card["labels"][1:]]}
+    save_model(tmp_path / "model", model.program, model.parameters, card)
+    with pytest.raises(ModelError, match="expected labels"):
+        read_model(tmp_path / "model")
