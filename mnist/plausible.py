@@ -25,8 +25,14 @@ def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
             f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
             "when they are read, which may be wrong"
         )
-    elif not kind.is_mnist:
-        yield f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
+
+
+def kind_note(training: Subset) -> str:
+    """A line for training images that are not like MNIST's, which is no fault; empty if they are."""
+    kind = PictureKind.measure(training.images)
+    if kind is None or kind.is_mnist or kind.sizes_vary:
+        return ""
+    return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
 
 
 def _values(data: Mnist) -> Iterator[str]:

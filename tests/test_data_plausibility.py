@@ -19,7 +19,7 @@ from recognition.output import model_line
 from recognition.reader import Answer, Network, recognise
 from recognition.workers import Workers
 from training.calibration import TEMPERATURES, card_entries, fit_temperature
-from training.loop import train
+from training.loop import Outcome, train
 from training.run import RunFolder
 from training.settings import Settings
 
@@ -177,11 +177,20 @@ def test_a_run_reports_doubts(mnist: Mnist, tmp_path: Path) -> None:
         def on_message(self, line: str) -> None:
             said.append(line)
 
+        def on_published(self, outcome: Outcome) -> None:
+            said.append("published")
+
     data = part_of(mnist, 300)
     data = replace(data, train_images=(data.train_images > 127).astype(np.uint8))
     settings = Settings(passes=1, validation_size=50, figures="none", save_dir=tmp_path / "model")
     train(settings, RunFolder(tmp_path / "run"), [Messages()], StopRequest(), data)
-    assert any("expected pixels of 0 to 255, got 0 to 1" in line for line in said)
+    published = said.index("published")
+    for part in (said[:published], said[published:]):
+        assert any(
+            line.startswith("warning: training images: expected pixels of 0 to 255, got 0 to 1") for line in part
+        )
+    assert sum("recorded in card.json" in line for line in said[:published]) == 1
+    assert not any("recorded in card.json" in line for line in said[published:])
     assert load_model(tmp_path / "model").card["pictures"]["values"] == [0, 1]
 
 

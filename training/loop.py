@@ -30,7 +30,7 @@ from common.signals import Stopped, StopRequest
 from mnist import novelty
 from mnist.dataset import Mnist, Subset, load_mnist, split
 from mnist.kind import PictureKind
-from mnist.plausible import doubts
+from mnist.plausible import doubts, kind_note
 from model.conv_pool import resolve_kernel
 from model.device import choose_device
 from model.engine import Exporter
@@ -177,7 +177,8 @@ class _Run:
         self.image = NETWORKS[self.settings.network].image
         self.training, self.validation = split(self.data, self.recipe.validation_size)
         self.test = Subset(self.data.test_images, self.data.test_labels)
-        for line in doubts(self.data, self.training, self.validation):
+        self.doubts = [f"warning: {line}" for line in doubts(self.data, self.training, self.validation)]
+        for line in (*self.doubts, *filter(None, [kind_note(self.training)])):
             self._tell(line)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
@@ -230,6 +231,8 @@ class _Run:
             self.stop.check()  # no longer deferred: the handlers may take seconds, and --resume calls them again
             for handler in self.handlers:
                 handler.on_published(outcome)
+            for line in self.doubts:  # again, beneath the scores that they are about
+                self._tell(line)
             self.folder.write_record({**self.record, "outcome": self._finished(outcome)})
             return outcome
         except Stopped as stopped:
