@@ -63,16 +63,30 @@ def _expect_no_empty(arguments: list[str]) -> None:
 
 
 def _first_box_text(box: str) -> str:
-    """What tyro says above the first rule inside its frame, as one line."""
+    """What tyro says above the first rule inside its frame, as one line; without frame, between title and rule."""
     lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    if "╭" not in box and len(lines) > 2 and re.fullmatch(r"-+", lines[1]):  # a terminal that is not UTF-8
+        lines = lines[2:]
     said: list[str] = []
     for line in lines:
-        if re.fullmatch(r"─+", line):
+        if re.fullmatch(r"─+|-+", line):
             break
         said.append(line)
     text = " ".join(said) or box
     # Of an option that takes this or that, tyro goes on with what Python said of each.
-    return one_line(text.partition("Got errors:")[0].replace("{None}|", ""))
+    return _of_numbers(one_line(text.partition("Got errors:")[0].replace("{None}|", "")))
+
+
+def _of_numbers(said: str) -> str:
+    """What tyro says of an option that takes numbers, in the project's words; all else as it is."""
+    kinds = (
+        r"invalid literal for int.*?: (.+)|could not convert .*?: (.+)|no type matching \S*(?:INT|FLOAT).* from (.+)\."
+    )
+    if not (found := re.fullmatch(rf"Error parsing (--[\w-]+): (?:{kinds})", said)):
+        return said
+    got = next(filter(None, found.groups()[1:])).strip("[]").replace("'", "").replace(",", "")
+    whole = "FLOAT" not in said and "float" not in said
+    return f"{found[1]}: expected {'whole numbers' if whole else 'numbers'}, got {got}"
 
 
 def run(main: Callable[[StopRequest], int]) -> None:

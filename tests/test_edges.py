@@ -229,3 +229,21 @@ def test_a_damaged_length_in_an_event_file_does_not_drop_the_records_behind_it(
     path.write_bytes(whole + bytes(50))  # nor are zeros, as a power cut leaves them
     tracking._cut_back(path, form, passes=3)
     assert sum(bool(content) for _, content in tracking._records(path.read_bytes(), form)) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed", "x"], "--seed: expected whole numbers, got x"),
+        (["--passes", "1.5"], "--passes: expected whole numbers, got 1.5"),
+        (["--maps", "1", "x"], "--maps: expected whole numbers, got 1 x"),
+        (["--learning-rate", "x"], "--learning-rate: expected numbers, got x"),
+        (["--checkpoint-seconds", "x"], "--checkpoint-seconds: expected numbers, got x"),
+    ],
+)
+def test_what_is_no_number_is_named_in_the_projects_words(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(Settings, arguments)
+    assert (left.value.code, capsys.readouterr().err) == (2, f"error: {said} (see --help)\n")
