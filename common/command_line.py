@@ -80,13 +80,15 @@ def _first_box_text(box: str) -> str:
 def _of_numbers(said: str) -> str:
     """What tyro says of an option that takes numbers, in the project's words; all else as it is."""
     kinds = (
-        r"invalid literal for int.*?: (.+)|could not convert .*?: (.+)|no type matching \S*(?:INT|FLOAT).* from (.+)\."
+        r"invalid literal for int.*?: (.+)|could not convert .*?: (.+)|no type matching .*(?:INT|FLOAT).* from (.+)\."
     )
     if not (found := re.fullmatch(rf"Error parsing (--[\w-]+): (?:{kinds})", said)):
         return said
     got = next(filter(None, found.groups()[1:])).strip("[]").replace("'", "").replace(",", "")
     whole = "FLOAT" not in said and "float" not in said
-    return f"{found[1]}: expected {'whole numbers' if whole else 'numbers'}, got {got}"
+    words = re.findall(r"[a-z]+", said.partition("matching")[2].partition("could be")[0])  # taken in place of a number
+    expected = " or ".join(["whole numbers" if whole else "numbers", *words])
+    return f"{found[1]}: expected {expected}, got {got}"
 
 
 def run(main: Callable[[StopRequest], int]) -> None:

@@ -167,7 +167,7 @@ def test_training_that_diverges_later_keeps_the_best_model(
         (("--validation-size", 60000), "validation"),
         (("--kernel-size", 12), "--kernel-size 12"),
         (("--shuffle-buffer", 0), "--shuffle-buffer"),
-        (("--shuffle-buffer", "x"), "--shuffle-buffer: expected whole numbers, got x (see --help)"),
+        (("--shuffle-buffer", "x"), "--shuffle-buffer: expected whole numbers or all, got x (see --help)"),
         (("--resume", "no/such/run"), "run.json"),
     ],
 )
