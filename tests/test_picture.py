@@ -234,7 +234,7 @@ def test_damaged_files_are_read_or_refused(kind: str, mnist: Mnist) -> None:
 
 @pytest.fixture(scope="module")
 def workers():
-    with Workers(Limits()) as ready:
+    with Workers(Limits(max_seconds=60)) as ready:  # none but the test of the limit is about time
         yield ready
 
 
@@ -257,7 +257,7 @@ def _worker_pids() -> set[int]:
 def test_a_crashed_worker_is_replaced(mnist: Mnist) -> None:
     data = as_file(mnist.test_images[0])
     others = _worker_pids()
-    with Workers(Limits()) as workers:
+    with Workers(Limits(max_seconds=60)) as workers:
         assert all(isinstance(answer, np.ndarray) for answer in workers.read([data] * 8))
         for pid in _worker_pids() - others:
             os.kill(pid, signal.SIGKILL)
@@ -274,13 +274,13 @@ def test_a_picture_that_takes_too_long_is_given_up(mnist: Mnist) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
-def test_strangers_handwriting() -> None:
+def test_strangers_handwriting(workers: Workers) -> None:
     saved = load_model(MODEL)
     predictor, spec = Predictor(saved), saved.input
 
     def right(folder: str) -> int:
         files = sorted(path for path in (SHARED / folder).rglob("*__*"))
-        images = np.stack([to_mnist(read_picture(path)) for path in files])
+        images = np.stack(list(workers.read(list(map(str, files)))))
         inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
         answers = predictor.probabilities(inputs).argmax(axis=1)
         return sum(str(answer) == path.name[0] for answer, path in zip(answers, files, strict=True))

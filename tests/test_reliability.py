@@ -65,9 +65,9 @@ def killed(kill_test: KillTest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calls(kill_test: KillTest) -> int:
+def calls(shared_kill_test: KillTest) -> int:
     """How many calls of an undisturbed run change files."""
-    return kill_test.calls()
+    return shared_kill_test.calls()
 
 
 @pytest.fixture
