@@ -1,0 +1,28 @@
+"""The launcher of the tests: nothing that a fork would lose, and the results of a fresh process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.conftest import Script
+
+
+def test_the_server_has_no_thread_that_a_fork_would_lose(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "look.py").write_text(
+        "import os, sys\nassert 'paddle' in sys.modules\nprint(len(os.listdir(f'/proc/{os.getppid()}/task')))\n"
+    )
+    result = script(tmp_path / "look.py")
+    assert (result.returncode, result.stdout) == (0, "1\n"), result.stderr
+
+
+def test_a_forked_run_is_bit_for_bit_that_of_a_fresh_process(
+    small_run: Path, small_data: Path, script: Script, tmp_path: Path
+) -> None:
+    result = script(
+        "train.py",
+        *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
+        *("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model"),
+    )
+    assert result.returncode == 0, result.stderr
+    weights = Path("model", "inference.pdiparams")
+    assert (tmp_path / weights).read_bytes() == (small_run / weights).read_bytes()
