@@ -37,7 +37,7 @@ train: venv   ## Train the default network; options in ARGS, as in: make train A
 	$(VENV)/bin/python train.py $(ARGS)
 
 test: lint   ## Style, types and the fast tests.
-	$(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-long: $(VENV)/installed-test   ## The tests that take minutes.
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
