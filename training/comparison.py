@@ -131,14 +131,15 @@ def _settings(folder: Path) -> dict[str, Any]:
     record = RunFolder(folder)
     if not record.record.is_file():
         return {}
-    settings = record.read_record()["settings"]
+    contents = record.read_record()
+    settings = contents["settings"]
     kinds = {"network": str, "recipe": str, "seed": int}
     found = {name: settings.get(name) for name in kinds}
     for name, value in found.items():
         if value is not None and not isinstance(value, kinds[name]):
             raise UserError(f"{record.record}: settings.{name}: expected {kinds[name].__name__}, got {one_line(value)}")
     names = {name: one_line(value) if isinstance(value, str) else value for name, value in found.items()}
-    return {**names, "setup": _setup(record.read_record())}
+    return {**names, "setup": _setup(contents)}
 
 
 def _setup(record: Mapping[str, Any]) -> dict[str, str]:
