@@ -16,6 +16,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ class Launcher:
 
     def can_run(self, environment: dict[str, str]) -> bool:
         """Whether the server has this environment: Paddle reads it when it is imported."""
-        return self._server is None or environment == self._environment
+        return self._server is None or _lasting(environment) == self._environment
 
     def run(
         self, command: list[str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = 300
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a script with arguments; raises subprocess.TimeoutExpired after `timeout` seconds."""
         if self._server is None:
-            self._environment = dict(os.environ)
+            self._environment = _lasting(os.environ)
             own = [sys.executable, str(Path(__file__).resolve())]
             self._server = subprocess.Popen(
                 own, cwd=self._root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -67,6 +68,11 @@ class Launcher:
             self._server.stdin.close()
             self._server.wait(60)
             self._server.stdout.close()
+
+
+def _lasting(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the variable that pytest sets anew for every step of every test."""
+    return {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def serve() -> dict[str, Any] | None:

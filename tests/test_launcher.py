@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.conftest import ROOT, Script
@@ -15,6 +16,8 @@ def test_the_server_has_no_thread_that_a_fork_would_lose(tmp_path: Path) -> None
     launcher = Launcher(ROOT)  # one of its own: that of `script` serves only the environment that it started in
     try:
         result = launcher.run([str(tmp_path / "look.py")])
+        assert launcher.can_run({**os.environ, "PYTEST_CURRENT_TEST": "the next test (call)"})
+        assert not launcher.can_run({**os.environ, "CONV_POOL_ISA": "generic"})
     finally:
         launcher.close()
     assert (result.returncode, result.stdout) == (0, b"1\n"), result.stderr
