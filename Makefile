@@ -54,8 +54,8 @@ lint: $(VENV)/installed-test   ## Style and types alone.
 smoke: $(VENV)/installed   ## The main job in small: train, infer, compare (VENV and REQUIREMENTS choose the Paddle).
 	tests/smoke.sh $(VENV)/bin/python
 
-tables: venv   ## Remake the tables of the README and the docs from the logs in docs/runs/ and docs/benchmarks.json.
-	$(VENV)/bin/python -m training.tables
+tables: venv   ## Remake the tables of the README and the docs from the logs in docs/experiments/published/ and docs/benchmarks.json.
+	$(VENV)/bin/python -m docs.tables
 
 $(PEERS)/installed: benchmarks/requirements.txt
 	$(call new_venv,$(PEERS))
@@ -64,7 +64,7 @@ $(PEERS)/installed: benchmarks/requirements.txt
 
 bench: $(VENV)/installed $(PEERS)/installed   ## Measure speed and memory beside PyTorch, JAX, Keras and ONNX Runtime, below 20 minutes.
 	$(VENV)/bin/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
-	$(VENV)/bin/python -m training.tables
+	$(VENV)/bin/python -m docs.tables
 
 kill-test: $(VENV)/installed-test   ## Kill training processes everywhere, fill disks, damage files: about half an hour.
 	$(VENV)/bin/python tests/reliability/kill_test.py $(ARGS)

@@ -33,19 +33,9 @@ from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
-from training.comparison import (
-    Entry,
-    Run,
-    find_runs,
-    group_runs,
-    load_runs,
-    record,
-    runs_below,
-    sort_passes,
-    sortable_columns,
-)
-from training.comparison_report import print_groups, print_passes, print_records
-from training.verdicts import judge
+from results.runs import Entry, Run, find_runs, group_runs, load_runs, record, runs_below, sort_passes, sortable_columns
+from results.significance import judge
+from results.table import print_groups, print_passes, print_records
 
 
 @dataclass(frozen=True)
@@ -112,13 +102,13 @@ def main(stop: StopRequest) -> int:
     options = parse(Options)
     if options.plot:
         with stop.importing():
-            from training.figures.curves import comparison_curves  # here: matplotlib takes half a second to import
-            from training.figures.style import check_path, save
+            from results.figures.curves import comparison_curves  # here: matplotlib takes half a second to import
+            from results.figures.style import check_path, save
 
         check_path(options.plot)
     if options.html:
         with stop.importing():
-            from training.comparison_html import check_html_path, write_report
+            from results.html import check_html_path, write_report
 
         check_html_path(options.html)
     paths = list(options.run_dirs) or find_runs()

@@ -91,7 +91,7 @@ def main(stop: StopRequest) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
     with stop.importing():
-        from mnist.picture import Limits
+        from recognition.picture import Limits
         from recognition.workers import Workers
 
         limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)

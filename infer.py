@@ -6,9 +6,9 @@
 
     python infer.py --lines number.jpg --annotate read.png   # rows of digits, found, read, and drawn around
 
-A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; mnist/digit.py makes of it
-what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the exit
-status is 1. One that holds no digit is marked. Above the first answer of a table, stderr says which model answers.
+A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; recognition/digit.py makes
+of it what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the
+exit status is 1. One that holds no digit is marked. Above the first answer of a table, stderr says which model answers.
 """
 
 from __future__ import annotations
@@ -95,19 +95,20 @@ def main(stop: StopRequest) -> int:
     settings = parse(Settings)
 
     with stop.importing():
-        from mnist.picture import Limits
+        from recognition.picture import Limits
         from recognition.workers import Workers
 
         limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
         most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
         workers = Workers(limits, most)  # before Paddle is imported, which takes longer than they take to get ready
 
-        from model.confidence import rejection_threshold
+        from model.calibration import rejection_threshold
         from model.device import choose_device
-        from model.inference import Predictor, load_model
+        from model.predictor import Predictor
+        from model.saved_model import load_model
         from recognition.lines import Page, read_lines
         from recognition.output import FORMATS, LINES_FORMATS, model_line
-        from recognition.reader import Failure, Network, find_pictures, recognise
+        from recognition.reader import DigitReader, Failure, find_pictures, recognise
 
     with workers:
         model = load_model(settings.model_dir, settings.trust)
@@ -122,8 +123,8 @@ def main(stop: StopRequest) -> int:
         failed, answer = False, None
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         read = read_lines if settings.lines else recognise
-        network = Network(model, predictor, settings.top_k, reject_below)
-        for answer in read(find_pictures(settings.pictures), network, workers):
+        reader = DigitReader(model, predictor, settings.top_k, reject_below)
+        for answer in read(find_pictures(settings.pictures), reader, workers):
             if unsaid and not isinstance(answer, Failure):
                 print(model_line(settings.model_dir, model.card), file=sys.stderr)
                 unsaid = False

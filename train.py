@@ -22,8 +22,8 @@ from common.command_line import parse, run
 from common.console import ScriptConsole, outlive_readers
 from common.errors import one_line
 from common.signals import StopRequest
-from training.resuming import restore_arithmetic, what_was_finished
-from training.run import RunFolder, new_run_folder, use_threads
+from results.run_folder import RunFolder, new_run_folder, use_threads
+from training.resume import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
 
 
@@ -61,18 +61,18 @@ def main(stop: StopRequest) -> int:
 
 def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
     with stop.importing():
-        from mnist.dataset import load_mnist
-        from training.figures.background import Figures
-        from training.live import displays
+        from data.dataset import load_mnist
+        from training.callbacks.figures import Figures
+        from training.callbacks.live import displays
+        from training.callbacks.trackers import Tracking
         from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
-        from training.tracking import Tracking
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console = ScriptConsole()
     data = load_mnist(settings.data_dir, console)
-    handlers = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
-    handlers += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
-    outcome = train(settings, folder, handlers, stop, data)
+    callbacks = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
+    callbacks += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
+    outcome = train(settings, folder, callbacks, stop, data)
     print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
 

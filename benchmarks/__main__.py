@@ -26,16 +26,17 @@ from tyro.conf import arg
 
 from benchmarks import cold
 from benchmarks.commands import Command, torch_script, train_py, write_data
-from benchmarks.contest import ContenderError, Contest, compete
-from benchmarks.contests import CONTESTS, QUICK
 from benchmarks.report import write_report
+from benchmarks.suite import CompetitorError, Suite, compete
+from benchmarks.suites import QUICK, SUITES
 from common.command_line import parse, run
 from common.errors import UsageError
 from common.files import write_file
 from common.signals import StopRequest
-from mnist.dataset import Mnist, load_mnist, network_input
+from data.dataset import Mnist, load_mnist
+from model.image import network_input
 from model.networks import NETWORKS
-from training.run import environment
+from results.run_folder import environment
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Settings:
     """Passes from the command to the saved model."""
 
     def __post_init__(self) -> None:
-        parts = {*(contest.name.split("/")[0] for contest in CONTESTS), "commands", "images", "cold"}
+        parts = {*(suite.name.split("/")[0] for suite in SUITES), "commands", "images", "cold"}
         if unknown := set(self.only) - parts:
             raise UsageError(f"--only {' '.join(sorted(unknown))}: expected some of {', '.join(sorted(parts))}")
         if self.peers and not self.peers.exists():
@@ -76,10 +77,10 @@ def main(stop: StopRequest) -> int:
     record: dict[str, Any] = {"environment": environment(), "processor": _processor(), "load": os.getloadavg()}
     record |= {"contests": [], "problems": []}
     with tempfile.TemporaryDirectory(prefix="lenet5-bench-") as folder:
-        for contest in QUICK if settings.quick else CONTESTS:
-            if settings.wants(contest.name):
-                with _part(contest.title, begun, record):
-                    _hold(contest, settings.peers, data, Path(folder), record)
+        for suite in QUICK if settings.quick else SUITES:
+            if settings.wants(suite.name):
+                with _part(suite.title, begun, record):
+                    _hold(suite, settings.peers, data, Path(folder), record)
         if settings.wants("commands"):
             with _part("From the command to the saved model", begun, record):
                 record["commands"] = _commands(settings, data, Path(folder))
@@ -105,26 +106,26 @@ def _part(title: str, begun: float, record: dict[str, Any]) -> Iterator[None]:
     print(f"[{time.monotonic() - begun:4.0f} s] {title}", file=sys.stderr, flush=True)
     try:
         yield
-    except ContenderError as error:
+    except CompetitorError as error:
         record["problems"].append(f"{title}: {error}")
 
 
-def _hold(contest: Contest, peers: Path | None, data: Mnist, folder: Path, record: dict[str, Any]) -> None:
-    """Let a contest take place, and add it to the record."""
-    image = NETWORKS[contest.network].image
-    images, labels = folder / f"images-{contest.network}", folder / "labels"
+def _hold(suite: Suite, peers: Path | None, data: Mnist, folder: Path, record: dict[str, Any]) -> None:
+    """Let a suite take place, and add it to the record."""
+    image = NETWORKS[suite.network].image
+    images, labels = folder / f"images-{suite.network}", folder / "labels"
     if not images.exists():
         made = network_input(data.train_images, size=image.size, low=image.low, high=image.high, fit=image.fit)
         made.tofile(images)
         data.train_labels.astype(np.int64).tofile(labels)
-    common = {"images": str(images), "labels": str(labels), "size": image.size, "network": contest.network}
-    threads = 1 if contest.one_thread else len(os.sched_getaffinity(0))
-    results, problems = compete(contest, threads=threads, common=common, peers=peers)
+    common = {"images": str(images), "labels": str(labels), "size": image.size, "network": suite.network}
+    threads = 1 if suite.one_thread else len(os.sched_getaffinity(0))
+    results, problems = compete(suite, threads=threads, common=common, peers=peers)
     record["contests"].append(
-        {"name": contest.name, "title": contest.title, "results": [result.to_json() for result in results]}
+        {"name": suite.name, "title": suite.title, "results": [result.to_json() for result in results]}
     )
-    record["problems"] += [f"{contest.title}: {problem}" for problem in problems]
-    if contest.network != "conv_pool_bn":
+    record["problems"] += [f"{suite.title}: {problem}" for problem in problems]
+    if suite.network != "conv_pool_bn":
         images.unlink()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.commands import POLL_SECONDS
-from benchmarks.contest import ROOT, ContenderError, environment, peak_bytes
+from benchmarks.suite import ROOT, CompetitorError, environment, peak_bytes
 from common.errors import one_line
 
 
@@ -94,4 +94,4 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 def _expect_success(process: subprocess.Popen[str]) -> None:
     if process.returncode:
-        raise ContenderError(f"{one_line(process.args, 200)}: status {process.returncode}; it said why")
+        raise CompetitorError(f"{one_line(process.args, 200)}: status {process.returncode}; it said why")

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import ROOT, ContenderError, environment, peak_bytes
+from benchmarks.suite import ROOT, CompetitorError, environment, peak_bytes
 from common.errors import one_line
-from mnist.dataset import Mnist
+from data.dataset import Mnist
 
 # No page of a step's buffers is given back to the system, to be faulted in again in the next step.
 MALLOC = {
@@ -103,7 +103,7 @@ def _run(label: str, command: Sequence[object], extra: dict[str, str], model: Pa
         text = said.read()
     if process.returncode:
         lines = text.strip().splitlines() or [f"status {process.returncode}"]
-        raise ContenderError(f"{label}: {one_line(lines[-1], 200)}")
+        raise CompetitorError(f"{label}: {one_line(lines[-1], 200)}")
     return seconds, peak, text
 
 

@@ -60,10 +60,10 @@ def models_qualify(record: Record) -> bool:
 
 def goals(record: Record) -> Iterator[Goal]:
     """Those that were measured."""
-    for contest in record["contests"]:
-        part, _, network = contest["name"].partition("/")
+    for suite in record["contests"]:
+        part, _, network = suite["name"].partition("/")
         if part in ("training", "networks", "threads"):
-            yield from _training(part, network or "conv_pool_bn", contest["results"])
+            yield from _training(part, network or "conv_pool_bn", suite["results"])
     for found in by_batch(results(record, "inference")):
         if onnx := best(found, "ONNX"):
             batch = found[0]["batch"]
@@ -107,12 +107,12 @@ def readme_table(record: Record) -> str:
 def weaker(record: Record) -> list[str]:
     """Where a peer is faster or needs less memory, in words, as measured."""
     found, more_memory, compared = [], [], 0
-    for contest in record["contests"]:
-        for at in by_batch(contest["results"]):
+    for suite in record["contests"]:
+        for at in by_batch(suite["results"]):
             ours, peers = at[0], [result for result in at if not is_ours(result)]
-            if contest["name"].startswith("matmul") or not peers:
+            if suite["name"].startswith("matmul") or not peers:
                 continue
-            where = f"{contest['title']}, batch {ours['batch']:,}"
+            where = f"{suite['title']}, batch {ours['batch']:,}"
             for peer in peers:
                 if (slower := median(rates_over(peer, ours))) > 1:
                     found.append(f"{where}: {peer['label']} is {slower:.2f} × as fast.")

@@ -1,9 +1,9 @@
-"""The contenders' half of the conversation with the driver: one JSON object a line, each way.
+"""The competitors' half of the conversation with the driver: one JSON object a line, each way.
 
 Requests come on standard input, answers go to a pipe of their own, so that what a library prints is no answer. The
-contender first states facts about itself. Then, for each request {"batch": 128, "steps": 40}, it does so many steps
+competitor first states facts about itself. Then, for each request {"batch": 128, "steps": 40}, it does so many steps
 on as many images each and answers {"seconds": …, "value": …}. Only the steps are timed; the images are made before.
-`value` (a loss, a probability) is how the driver sees that all contenders compute the same.
+`value` (a loss, a probability) is how the driver sees that all competitors compute the same.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def pieces(images: Floats) -> list[Floats]:
 
 
 def initial(name: str, shape: tuple[int, ...]) -> Floats:
-    """The initial value of a parameter, the same in every contender: around 1 for scales and variances, else around 0.
+    """The initial value of a parameter, the same in every competitor: around 1 for scales and variances, else around 0.
 
     Args:
         name: as in the project's network ("conv1.weight", "norm._mean").

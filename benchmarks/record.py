@@ -33,17 +33,17 @@ def rates_over(result: Result, other: Result) -> list[float]:
 
 
 def results(record: Record, name: str) -> list[Result]:
-    """Those of a contest; none if it did not take place."""
-    return next((contest["results"] for contest in record["contests"] if contest["name"] == name), [])
+    """Those of a suite; none if it did not take place."""
+    return next((suite["results"] for suite in record["contests"] if suite["name"] == name), [])
 
 
 def all_results(record: Record) -> Iterable[Result]:
-    """Those of all contests."""
-    return (result for contest in record["contests"] for result in contest["results"])
+    """Those of all suites."""
+    return (result for suite in record["contests"] for result in suite["results"])
 
 
 def by_batch(of: Sequence[Result]) -> list[list[Result]]:
-    """A contest's results, those of one batch size together."""
+    """A suite's results, those of one batch size together."""
     return [[one for one in of if one["batch"] == batch] for batch in dict.fromkeys(one["batch"] for one in of)]
 
 
@@ -64,7 +64,7 @@ def ours_and_theirs(commands: Sequence[Record], key: str) -> tuple[list[float], 
 
 
 def versions(record: Record) -> str:
-    """Python's, and those that the contenders said, in one line."""
+    """Python's, and those that the competitors said, in one line."""
     found: dict[str, str] = {}
     for result in all_results(record):
         found.update(result["facts"].get("versions", {}))

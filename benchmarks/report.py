@@ -37,7 +37,7 @@ BUSY = 0.25  # load average per core before the start, above which the figures d
 def write_report(record: Record, folder: Path) -> None:
     """Write benchmarks.md and benchmarks.png into a folder."""
     sections = [_head(record), _goals(record), _weaker(record)]
-    sections += [_contest(contest) for contest in record["contests"]]
+    sections += [_suite(suite) for suite in record["contests"]]
     sections += [_commands(record["commands"])] if record.get("commands") else []
     sections += [_images(record["images"])] if record.get("images") else []
     sections += [_starts(record["starts"])] if record.get("starts") else []
@@ -117,10 +117,10 @@ def _fraction(record: Record) -> str:
     return "\n".join(sentences)
 
 
-def _contest(contest: Record) -> str:
+def _suite(suite: Record) -> str:
     """A table per batch size; products per second become GFLOP/s."""
-    blocks = [f"## {contest['title']}"]
-    for at in by_batch(contest["results"]):
+    blocks = [f"## {suite['title']}"]
+    for at in by_batch(suite["results"]):
         scale, unit = 1.0, "images/s"
         if "flop" in at[0]["facts"]:
             scale, unit = at[0]["facts"]["flop"] / 1e9, "GFLOP/s"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from benchmarks.contenders.torch_networks import ConvPoolBN
+from benchmarks.competitors.torch_networks import ConvPoolBN
 
 BATCH, EVALUATION_BATCH = 128, 1000
 

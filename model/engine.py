@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import paddle
+from paddle import static
 
 from common.errors import UserError
 from model.device import Device
+from model.ops.optimizer import LEARNING_RATE
 from model.program import (
     AVERAGE,
     RECENT,
     REMEMBERED_STEPS,
-    NetworkChoice,
+    NetworkConfig,
     Program,
     evaluation_program,
     inference_program,
@@ -21,8 +23,6 @@ from model.program import (
     training_program,
 )
 from model.recipes import Recipe
-from model.repeated_run import repeated_run
-from model.step.update import LEARNING_RATE
 
 
 class PaddleEngine:
@@ -35,19 +35,19 @@ class PaddleEngine:
     Where the recipe averages the weights, the averages are what is scored, returned as parameters, and saved.
     """
 
-    def __init__(self, choice: NetworkChoice, recipe: Recipe, device: Device, seed: int) -> None:
-        self.training = training_program(choice, recipe)
-        self._values = Values(self.training, device.place)
+    def __init__(self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int) -> None:
+        self.training = training_program(config, recipe)
+        self._session = Session(self.training, device.place)
         self._learning_rate = recipe.learning_rate
         paddle.seed(seed)
-        self._values.initialise()
+        self._session.initialise()
         # Parameter by its name in the network -> the variable that is scored.
         suffix = AVERAGE if recipe.ema else ""
         self._scored = {inner: name + suffix for inner, name in self.training.parameters.items()}
         if recipe.ema:
-            self.load_parameters({i: self._values.get(name) for i, name in self.training.parameters.items()})
+            self.load_parameters({i: self._session.get(name) for i, name in self.training.parameters.items()})
 
-        self._evaluation = Values(evaluation_program(choice), device.place)
+        self._evaluation = Session(evaluation_program(config), device.place)
         self._evaluation.initialise()
         self._evaluation_is_current = False
 
@@ -59,9 +59,9 @@ class PaddleEngine:
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         """Take one step on images [N, 1, S, S] float32 and labels [N] int64; `recent` tells how it went."""
         if learning_rate != self._learning_rate:
-            self._values.set(LEARNING_RATE, np.float32(learning_rate))
+            self._session.set(LEARNING_RATE, np.float32(learning_rate))
             self._learning_rate = learning_rate
-        self._values.run({"image": images, "label": labels})
+        self._session.run({"image": images, "label": labels})
         self._evaluation_is_current = False
 
     def recent(self, steps: int) -> np.ndarray:
@@ -69,7 +69,7 @@ class PaddleEngine:
 
         It waits for the device; at most `REMEMBERED_STEPS` are remembered.
         """
-        return self._values.get(RECENT)[REMEMBERED_STEPS - steps :]
+        return self._session.get(RECENT)[REMEMBERED_STEPS - steps :]
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Natural logarithm of each digit's probability, [N, 10] float32, of images [N, 1, S, S] float32."""
@@ -80,7 +80,7 @@ class PaddleEngine:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by the names of Paddle's variables, sorted; copies."""
-        return self._values.state()
+        return self._session.state()
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned.
@@ -90,13 +90,13 @@ class PaddleEngine:
         """
         _expect_alike("state", self.state(), state)
         for name, value in state.items():
-            self._values.set(name, value)
+            self._session.set(name, value)
         self._learning_rate = float(state[LEARNING_RATE].item())
         self._evaluation_is_current = False
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Parameters and running statistics that are scored, by their names in the network ("conv1.weight"); copies."""
-        return {inner: self._values.get(name) for inner, name in self._scored.items()}
+        return {inner: self._session.get(name) for inner, name in self._scored.items()}
 
     def load_parameters(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Replace all parameters and running statistics, and their averages; the optimizer's state stays.
@@ -106,18 +106,18 @@ class PaddleEngine:
         """
         _expect_alike("parameters", self.parameters(), parameters)
         for inner, value in parameters.items():
-            self._values.set(self.training.parameters[inner], value)
-            self._values.set(self._scored[inner], value)
+            self._session.set(self.training.parameters[inner], value)
+            self._session.set(self._scored[inner], value)
         self._evaluation_is_current = False
 
 
 class Exporter:
     """Makes the files of an inference model out of a network's parameters, whichever engine trained them."""
 
-    def __init__(self, choice: NetworkChoice) -> None:
-        self._values = Values(inference_program(choice), paddle.CPUPlace())
+    def __init__(self, config: NetworkConfig) -> None:
+        self._session = Session(inference_program(config), paddle.CPUPlace())
         with old_representation():
-            self._values.initialise()
+            self._session.initialise()
 
     def files(self, parameters: Mapping[str, np.ndarray]) -> tuple[bytes, bytes]:
         """The inference program and its parameters, in the format that Paddle 2.6 and 3 both read.
@@ -125,21 +125,21 @@ class Exporter:
         Args:
             parameters: by their names in the network, from an engine's `parameters`.
         """
-        self._values.set_parameters(parameters)
-        program = self._values.program
+        self._session.set_parameters(parameters)
+        program = self._session.program
         feeds, fetches = list(program.feeds.values()), list(program.fetches.values())
-        with old_representation(), paddle.static.scope_guard(self._values.scope):
+        with old_representation(), paddle.static.scope_guard(self._session.scope):
             normal = paddle.static.normalize_program(program.main, feeds, fetches)
             for operator in normal.global_block().ops:
                 # Where it was built, line by line: paths of this machine, and four fifths of the file.
                 operator.desc.remove_attr("op_callstack")
             parameters_file = paddle.static.serialize_persistables(
-                feeds, fetches, self._values.executor, program=program.main
+                feeds, fetches, self._session.executor, program=program.main
             )
             return normal.desc.serialize_to_string(), parameters_file
 
 
-class Values:
+class Session:
     """A program, a scope with the values of its variables, and the executor that runs it there.
 
     Attributes:
@@ -183,3 +183,33 @@ def _expect_alike(what: str, own: Mapping[str, np.ndarray], given: Mapping[str, 
         got = f"{given[name].dtype}{list(np.shape(given[name]))}" if name in given else "no such array"
         if expected != got:
             raise UserError(f"{what} of another network or optimizer: {name}: expected {expected}, got {got}")
+
+
+Feed = dict[str, np.ndarray]
+
+
+Run = Callable[[Feed], list[np.ndarray]]
+
+
+def repeated_run(executor: static.Executor, main: static.Program, fetches: list[paddle.Tensor], scope: object) -> Run:
+    """A function that runs `main` as `executor.run` does; it takes the feed and returns the fetches.
+
+    Paddle 3.3 prints the whole program at every call of `Executor.run`, to find it in a cache: half a millisecond of a
+    step of six. Here the cache is asked once. That uses Paddle's own inner calls; where they are not as in 3.3, it is
+    `Executor.run` itself.
+    """
+    inner: tuple | None = None
+
+    def run(feed: Feed) -> list[np.ndarray]:
+        nonlocal inner
+        if not paddle.__version__.startswith("3.3."):
+            return executor.run(main, feed=feed, fetch_list=fetches, scope=scope)
+        if inner is None:
+            inner = executor._executor_cache.get_pir_program_and_executor(
+                main, feed, fetches, "feed", "fetch", executor.place, scope, None
+            )
+        program, standalone, inputs = inner
+        executor._pir_feed_data(program, feed, scope, inputs)
+        return standalone.run(list(feed), True)
+
+    return run

@@ -9,23 +9,23 @@ import paddle
 from paddle import static
 
 from common.errors import one_line
-from model.engine import Values
-from model.inference import ModelError, SavedModel
+from model.engine import Session
 from model.networks import NETWORKS, check_options
-from model.program import NetworkChoice, layers_program, old_representation
+from model.program import NetworkConfig, layers_program, old_representation
+from model.saved_model import ModelError, SavedModel
 
 
 class FeatureMaps:
     """A network whose layers tell what they put out; built from a run's parameters, or from a saved model."""
 
-    def __init__(self, choice: NetworkChoice, parameters: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -> None:
         """Create it.
 
         Args:
-            choice: the network.
+            config: the network.
             parameters: by their names in the network, from an engine's `parameters`.
         """
-        self._create(choice, lambda: self._values.set_parameters(parameters))
+        self._create(config, lambda: self._session.set_parameters(parameters))
 
     @classmethod
     def of_model(cls, model: SavedModel) -> FeatureMaps:
@@ -43,26 +43,26 @@ class FeatureMaps:
         maps = cls.__new__(cls)
         try:
             check_options(name, {key: value for key, value in options.items() if value is not None})
-            maps._create(NetworkChoice(name, options), lambda: maps._deserialise(model.parameters))
+            maps._create(NetworkConfig(name, options), lambda: maps._deserialise(model.parameters))
         except Exception as error:  # a card that does not fit its parameters makes Paddle raise whatever it finds first
             raise ModelError(
                 f"{model.folder}: expected the parameters of {name}, got others: {one_line(error, 120)}"
             ) from error
         return maps
 
-    def _create(self, choice: NetworkChoice, fill: Callable[[], None]) -> None:
-        self._values = Values(layers_program(choice), paddle.CPUPlace())
+    def _create(self, config: NetworkConfig, fill: Callable[[], None]) -> None:
+        self._session = Session(layers_program(config), paddle.CPUPlace())
         with old_representation():
-            self._values.initialise()
+            self._session.initialise()
             fill()
 
     def _deserialise(self, parameters: bytes) -> None:
-        with static.scope_guard(self._values.scope):
-            static.deserialize_persistables(self._values.program.main, parameters, self._values.executor)
+        with static.scope_guard(self._session.scope):
+            static.deserialize_persistables(self._session.program.main, parameters, self._session.executor)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Parameters and running statistics by their names in the network ("conv1.weight"); copies."""
-        return {inner: self._values.get(name) for inner, name in self._values.program.parameters.items()}
+        return {inner: self._session.get(name) for inner, name in self._session.program.parameters.items()}
 
     def of(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Output of each layer by its name in the network, in the order in which an image goes through them.
@@ -73,12 +73,12 @@ class FeatureMaps:
         Returns:
             [N, maps, H, W] float32 of a layer of maps, [N, units] of another.
         """
-        program = self._values.program
+        program = self._session.program
         with old_representation():
-            outputs = self._values.executor.run(
+            outputs = self._session.executor.run(
                 program.main,
                 feed={"image": images},
                 fetch_list=list(program.fetches.values()),
-                scope=self._values.scope,
+                scope=self._session.scope,
             )
         return dict(zip(program.fetches, outputs, strict=True))

@@ -18,8 +18,9 @@ import paddle
 from paddle import static
 
 from common.errors import UserError, one_line
-from model.inference import PARAMETERS, PROGRAM, Predictor, SavedModel
+from model.predictor import Predictor
 from model.program import old_representation
+from model.saved_model import PARAMETERS, PROGRAM, SavedModel
 
 PACKAGES = {"paddle2onnx": "paddle2onnx==1.3.1", "onnxruntime": "onnxruntime"}  # module: what pip is asked for
 OPSET = 13  # the newest that 1.3.1 was tried with here; every ONNX Runtime since 1.8 (2021) reads it

@@ -19,13 +19,13 @@ import paddle
 from paddle import static
 
 from model.networks import Kernel, Network, build_network
+from model.ops.loss import append_to_recent, softmax_loss
+from model.ops.optimizer import minimize, move_averages, variable
 from model.recipes import Recipe
-from model.step import append_to_recent, minimize, move_averages, softmax_loss
-from model.step.update import variable
 
 
 @dataclass(frozen=True)
-class NetworkChoice:
+class NetworkConfig:
     """Which network, and how it is built.
 
     Attributes:
@@ -61,51 +61,51 @@ class Program:
     trainable: int
 
 
-def training_program(choice: NetworkChoice, recipe: Recipe) -> Program:
+def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     """Build the program that takes one step: feeds `image` [N, 1, S, S] float32 and `label` [N] int64.
 
     It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats,
     labels not smoothed, and the fraction that was right, both before the step's update, are appended to the scope's
     variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
-    with _program_of(choice, choice.kernel) as (programs, network, image):
+    with _program_of(config, config.kernel) as (programs, network, image):
         label = static.data("label", [None], "int64")
         scores = network(image)
-        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, choice.kernel)
-        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, choice.kernel)
-        minimize(loss, network.decayed(), recipe, choice.kernel)
+        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, config.kernel)
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, config.kernel)
+        minimize(loss, network.decayed(), recipe, config.kernel)
         if recipe.ema:
             # Of the running statistics of batch normalisation too, which are parameters that no gradient changes.
             values = network.parameters()
             averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
-            move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, choice.kernel)
+            move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, config.kernel)
         return _value(programs, network, [image, label], {})
 
 
-def evaluation_program(choice: NetworkChoice) -> Program:
+def evaluation_program(config: NetworkConfig) -> Program:
     """Build the program that scores images: feeds `image`, fetches `log_probability` [N, 10]; it changes nothing."""
-    with _program_of(choice, choice.kernel) as (programs, network, image):
+    with _program_of(config, config.kernel) as (programs, network, image):
         network.eval()
         return _value(programs, network, [image], {"log_probability": network.log_probability(network(image))})
 
 
-def inference_program(choice: NetworkChoice) -> Program:
+def inference_program(config: NetworkConfig) -> Program:
     """Build the program that is saved: feeds `image`, fetches `probability` [N, 10]; stock operators only.
 
     It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
     2.6 and 3 alike.
     """
-    with old_representation(), _program_of(choice, "stock") as (programs, network, image):
+    with old_representation(), _program_of(config, "stock") as (programs, network, image):
         network.eval()
         return _value(programs, network, [image], {"probability": network.probability(network(image))})
 
 
-def layers_program(choice: NetworkChoice) -> Program:
+def layers_program(config: NetworkConfig) -> Program:
     """Build the program that shows a network's inside: feeds `image`, fetches the output of every layer by its name.
 
     It is built under the old intermediate representation, as saved models are, whose parameters it can read.
     """
-    with old_representation(), _program_of(choice, "stock") as (programs, network, image):
+    with old_representation(), _program_of(config, "stock") as (programs, network, image):
         network.eval()
         outputs: dict[str, paddle.Tensor] = {}
         for inner, layer in network.named_sublayers():
@@ -130,12 +130,12 @@ AVERAGED = "averaged"  # [1]: how many steps have moved them
 
 @contextmanager
 def _program_of(
-    choice: NetworkChoice, kernel: Kernel
+    config: NetworkConfig, kernel: Kernel
 ) -> Iterator[tuple[tuple[static.Program, static.Program], Network, paddle.Tensor]]:
     """Two new programs, and in them a network and the picture it takes."""
     programs = static.Program(), static.Program()
     with static.program_guard(*programs), paddle.utils.unique_name.guard():
-        network = build_network(choice.name, choice.options, kernel)
+        network = build_network(config.name, config.options, kernel)
         image = static.data("image", [None, 1, network.image.size, network.image.size], "float32")
         yield programs, network, image
 

@@ -31,7 +31,7 @@ class EarlyStopping:
 
 @dataclass(frozen=True)
 class Distortions:
-    """How far training images are distorted: ranges by the names and units of `mnist.augment.Distortions`; 0 is off."""
+    """How far training images are distorted: ranges by the names and units of `data.augment.Distortions`; 0 is off."""
 
     rotation: float = 0.0
     scale: float = 0.0

@@ -1,7 +1,4 @@
-"""A trial of a model's program in a process of its own, where a crash or an endless loop is one line.
-
-python -m model.trial FOLDER   # load the program and answer for one blank picture
-"""
+"""A trial of a model's program in a process of its own, where a crash or an endless loop is one line."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def survive_trial(folder: Path) -> None:
     Raises:
         TrialError: that process crashed, failed, or did not end in `TRIAL_SECONDS`.
     """
-    command = [sys.executable, "-m", "model.trial", str(folder.resolve())]
+    command = [sys.executable, "-m", "model.predictor", str(folder.resolve())]
     try:
         ended = subprocess.run(
             command,
@@ -47,12 +44,3 @@ def survive_trial(folder: Path) -> None:
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or ["no reason given"]
         raise TrialError(f"{folder}: its program fails: {one_line(lines[-1].removeprefix('error: '), 300)}")
-
-
-if __name__ == "__main__":
-    from model.inference import Predictor, read_model
-
-    try:
-        Predictor(read_model(Path(sys.argv[1])))
-    except UserError as error:
-        sys.exit(f"error: {one_line(error, 1000)}")

@@ -23,9 +23,9 @@ from page.reader import Found, Reader
 from page.server import listen, public_address, serving
 from page.texts import CHINESE, ENGLISH, Texts
 from page.views import board_view, comparison_view, head_view, heading_view, message_view, reading_view
-from training.comparison import find_runs, group_runs, load_runs, sort_passes
-from training.figures.curves import comparison_curves
-from training.verdicts import judge
+from results.figures.curves import comparison_curves
+from results.runs import find_runs, group_runs, load_runs, sort_passes
+from results.significance import judge
 
 FOLDER = Path(__file__).parent
 OVERHEAD = 64 << 10  # bytes of a call besides the picture

@@ -14,12 +14,13 @@ import numpy as np
 import paddle
 
 from common.errors import UserError, one_line
-from mnist.dataset import network_input
-from mnist.kind import PictureKind
-from mnist.lines import MOST_PIECES
-from mnist.novelty import NoveltyDetector
 from model.feature_maps import FeatureMaps
-from model.inference import Predictor, SavedModel, load_model
+from model.image import network_input
+from model.predictor import Predictor
+from model.saved_model import SavedModel, load_model
+from recognition.kind import PictureKind
+from recognition.novelty import NoveltyDetector
+from recognition.rows import MOST_PIECES
 from recognition.workers import Workers
 
 MAX_MODELS = 12  # that answer at once
@@ -91,7 +92,7 @@ class ReadDigit:
 
     Attributes:
         image: [28, 28] uint8, as MNIST would have made it.
-        no_digit: it is unlike every digit (`mnist.novelty`), says the first model that can tell.
+        no_digit: it is unlike every digit (`recognition.novelty`), says the first model that can tell.
         answers: of the chosen models, in their order.
         layers: of the first model; none if its card does not tell which network it is, and from the `SHOWN_INSIDE`th
             digit of a picture on.

@@ -16,9 +16,9 @@ from PIL import Image
 from common.errors import one_line
 from page.reader import Layer, ReadDigit
 from page.texts import Texts, translated
-from training.comparison import Group, Run, test_interval
-from training.results import Row
-from training.verdicts import Verdict
+from results.log import Row
+from results.runs import Group, Run, test_interval
+from results.significance import Verdict
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recognition.reader import Answer, Failure, Network, source
+from recognition.reader import Answer, DigitReader, Failure, source
 from recognition.workers import Rows, Workers
 
 REJECTED = "?"  # stands for a rejected digit in a line's text
@@ -18,7 +18,7 @@ Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the pic
 
 @dataclass(frozen=True)
 class PlacedDigit:
-    """One digit of a line: what the network says, and where it is, in the picture itself and in `Page.grey`."""
+    """One digit of a line: what the reader says, and where it is, in the picture itself and in `Page.grey`."""
 
     answer: Answer
     box: Box
@@ -79,17 +79,17 @@ class Page:
     grey: np.ndarray
 
 
-def read_lines(paths: Iterable[str], network: Network, workers: Workers) -> Iterator[Page | Failure]:
+def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Page | Failure]:
     """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`."""
     for path in paths:
         found = workers.read_rows(
-            source(path, workers.limits.max_bytes), lambda images: network.probabilities(images).max(axis=1)
+            source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)
         )
-        yield _page(path, found, network) if isinstance(found, Rows) else Failure.told(path, found)
+        yield _page(path, found, reader) if isinstance(found, Rows) else Failure.told(path, found)
 
 
-def _page(path: str, found: Rows, network: Network) -> Page:
-    answers = iter(network.answers([path] * len(found.digits), [digit.image for digit in found.digits]))
+def _page(path: str, found: Rows, reader: DigitReader) -> Page:
+    answers = iter(reader.answers([path] * len(found.digits), [digit.image for digit in found.digits]))
     scales = [own / read for own, read in zip(found.own_size, found.size, strict=True)]
     lines = [
         Line([PlacedDigit(next(answers), _scaled(digit.box, scales), _scaled(digit.box, [1, 1])) for digit in row])

@@ -31,7 +31,7 @@ from typing import Any
 
 from common.cells import csv_cell
 from common.errors import one_line
-from mnist.kind import PictureKind
+from recognition.kind import PictureKind
 from recognition.lines import Page
 from recognition.reader import Answer, Failure
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist.dataset import network_input
-from mnist.kind import PictureKind
-from mnist.novelty import NoveltyDetector
-from model.inference import Predictor, SavedModel
+from model.image import network_input
+from model.predictor import Predictor
+from model.saved_model import SavedModel
+from recognition.kind import PictureKind
+from recognition.novelty import NoveltyDetector
 from recognition.workers import Blank, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -29,7 +30,7 @@ class Answer:
         path: as it was given.
         digits: the labels, likeliest first, with their probabilities.
         rejected: the likeliest is less probable than was asked for.
-        no_digit: the picture is unlike every digit (`mnist.novelty`); it may show something else.
+        no_digit: the picture is unlike every digit (`recognition.novelty`); it may show something else.
     """
 
     path: str
@@ -91,12 +92,12 @@ def _files_under(top: str) -> Iterator[str]:
         folders += sorted(inner, reverse=True)
 
 
-def recognise(paths: Iterable[str], network: Network, workers: Workers) -> Iterator[Answer | Failure]:
+def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Answer | Failure]:
     """Read each picture and say which digit it shows; in the order of `paths`, a chunk at a time.
 
     Args:
         paths: files, or "-" for standard input.
-        network: says what they show.
+        reader: says what they show.
         workers: read the pictures.
     """
     remaining = iter(paths)
@@ -106,20 +107,22 @@ def recognise(paths: Iterable[str], network: Network, workers: Workers) -> Itera
         # The workers begin with the next chunk before the network answers for this one.
         begun = (chunk, workers.read([source(path, workers.limits.max_bytes) for path in chunk]))
         if in_hand:
-            yield from _answered(in_hand[0], list(in_hand[1]), network)
+            yield from _answered(in_hand[0], list(in_hand[1]), reader)
         if not chunk:
             return
         in_hand = begun
 
 
-def _answered(paths: Sequence[str], read: Sequence[np.ndarray | str], network: Network) -> Iterator[Answer | Failure]:
+def _answered(
+    paths: Sequence[str], read: Sequence[np.ndarray | str], reader: DigitReader
+) -> Iterator[Answer | Failure]:
     named = [(path, image) for path, image in zip(paths, read, strict=True) if isinstance(image, np.ndarray)]
-    answers = iter(network.answers([path for path, _ in named], [image for _, image in named]))
+    answers = iter(reader.answers([path for path, _ in named], [image for _, image in named]))
     for path, image in zip(paths, read, strict=True):
         yield Failure.told(path, image) if isinstance(image, str) else next(answers)
 
 
-class Network:
+class DigitReader:
     """What a saved model says of images that are made like MNIST's."""
 
     def __init__(self, model: SavedModel, predictor: Predictor, top_k: int = 3, reject_below: float = 0.0) -> None:

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, one_line
-from mnist.lines import Certainty, FoundDigit
-from mnist.picture import Limits
+from recognition.picture import Limits
+from recognition.rows import Certainty, FoundDigit
 
 LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
 LONGEST_WAIT = (
@@ -86,7 +86,7 @@ class Workers:
         """
         _shorten_temporary_folder()
         _start_tracker()
-        _context.set_forkserver_preload(["mnist.lines", "PIL.Image", "scipy.ndimage"])
+        _context.set_forkserver_preload(["recognition.rows", "PIL.Image", "scipy.ndimage"])
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
         self.limits = limits
@@ -118,7 +118,7 @@ class Workers:
 
         Args:
             source: a file's path, or the bytes of a picture.
-            certainty: see `mnist.lines.find_rows`; called here, in the thread of the caller.
+            certainty: see `recognition.rows.find_rows`; called here, in the thread of the caller.
         """
         return self._ask(source, certainty)
 
@@ -239,9 +239,9 @@ def _serve(pipe: Connection, limits: Limits) -> None:
 
     Where rows are wanted, images [N, 28, 28] may come before the answer: how sure is the network of each?
     """
-    from mnist.digit import to_mnist
-    from mnist.lines import find_rows
-    from mnist.picture import BlankError, read_sized
+    from recognition.digit import to_mnist
+    from recognition.picture import BlankError, read_sized
+    from recognition.rows import find_rows
 
     def certainty(images: np.ndarray) -> np.ndarray:
         pipe.send(images)

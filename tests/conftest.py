@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import model  # noqa: F401  prepares the process for Paddle; before anything imports it
-from mnist.dataset import Mnist, load_mnist
+from data.dataset import Mnist, load_mnist
 from tests.launcher import Launcher
 
 ROOT = Path(__file__).resolve().parent.parent

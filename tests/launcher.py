@@ -105,10 +105,10 @@ if __name__ == "__main__":
     import model  # noqa: F401, I001  before Paddle
     import paddle  # noqa: F401
     import recognition.workers  # noqa: F401
-    import training.figures.background
-    import training.live
+    import training.callbacks.figures
+    import training.callbacks.live
     import training.loop
-    import training.tracking  # noqa: F401
+    import training.callbacks.trackers  # noqa: F401
 
     if request := serve():
         become(**request)

@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 "$python" - "$work/7.png" <<'PYTHON'
 import sys
 from PIL import Image
-from mnist.dataset import load_mnist
+from data.dataset import load_mnist
 Image.fromarray(load_mnist().test_images[0]).save(sys.argv[1])
 PYTHON
 "$python" infer.py --model-dir "$work/model" "$work/7.png"

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from common.checksummed import dump_checksummed, load_checksummed, parse_object
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, remove_folder, sha256
 from common.project import __version__
-from common.sealed import parsed, sealed, unsealed
 
 STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
 FILES = (STATE, PROGRESS, LOG, MANIFEST)
@@ -37,7 +37,7 @@ class Checkpoint:
         arrays: by name; dtype and shape as saved.
         progress: counters and the like, plain JSON.
         log: bytes of the results log.
-        run: which run it is of (training.resuming.run_id); empty in those of older releases.
+        run: which run it is of (training.resume.run_id); empty in those of older releases.
     """
 
     name: str
@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
     manifest["version"] = __version__
     if checkpoint.run:
         manifest["run"] = checkpoint.run
-    contents[MANIFEST] = sealed(manifest)
+    contents[MANIFEST] = dump_checksummed(manifest)
     with new_folder(folder / checkpoint.name, FILES) as new:
         for name, data in contents.items():
             (new / name).write_bytes(data)
@@ -117,14 +117,14 @@ def _age(name: str) -> tuple[int, int]:
 
 
 def _load(folder: Path) -> Checkpoint:
-    manifest = unsealed(read_file(folder / MANIFEST, MAX_FILE_BYTES))
+    manifest = load_checksummed(read_file(folder / MANIFEST, MAX_FILE_BYTES))
     contents = {}
     for name in (STATE, PROGRESS, LOG):
         data = read_file(folder / name, MAX_FILE_BYTES)
         if manifest.get(name) != _manifest_entry(data):
             raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
         contents[name] = data
-    progress = parsed(contents[PROGRESS])
+    progress = parse_object(contents[PROGRESS])
     if folder.name != checkpoint_name(progress["passes"], progress["steps"]):
         raise ValueError(f"it is that of pass {progress['passes']} and step {progress['steps']}, under another's name")
     return Checkpoint(

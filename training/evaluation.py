@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mnist.dataset import Subset, network_input
-from model.networks import ImageSpec
+from data.dataset import Subset
+from model.image import ImageSpec, network_input
 
 EVALUATION_BATCH = 128  # images at a time; bounds the memory, whatever the size of the data set
 

@@ -20,10 +20,11 @@ from tyro.conf import Positional, arg
 from common import command_line
 from common.errors import UsageError, one_line
 from common.signals import StopRequest
-from mnist.dataset import Subset, load_mnist, network_input
-from model.inference import ONNX, SavedModel, holds_only_a_model, load_model, save_model
+from data.dataset import Subset, load_mnist
+from model.image import network_input
 from model.onnx import agreement_in, expect_packages, with_onnx
-from training.run import RunFolder
+from model.saved_model import ONNX, SavedModel, holds_only_a_model, load_model, save_model
+from results.run_folder import RunFolder
 
 CHECKED_IMAGES = 1000
 

@@ -27,37 +27,28 @@ from common.files import (
 )
 from common.project import __version__
 from common.signals import Stopped, StopRequest
-from mnist import novelty
-from mnist.dataset import Mnist, Subset, load_mnist, split
-from mnist.kind import PictureKind
-from mnist.plausible import doubts, kind_note
-from model.conv_pool import resolve_kernel
+from data.dataset import Mnist, Subset, load_mnist, split
+from model.calibration import card_entries
 from model.device import choose_device
 from model.engine import Exporter
-from model.inference import (
+from model.networks import NETWORKS
+from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
+from model.ops.backend import resolve_kernel
+from model.predictor import Predictor
+from model.program import REMEMBERED_STEPS, NetworkConfig
+from model.recipes import learning_rate
+from model.saved_model import (
     MODEL_FILES,
     ModelError,
-    Predictor,
     SavedModel,
     holds_only_a_model,
     load_model,
     read_model,
     save_model,
 )
-from model.networks import NETWORKS
-from model.onnx import ExportError, agreement_in, expect_packages, to_onnx
-from model.program import REMEMBERED_STEPS, NetworkChoice
-from model.recipes import learning_rate
-from training.answers import answers_path, write_answers
-from training.calibration import card_entries
-from training.checkpoint import LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
-from training.engines import BEST, make_engine, start_from, under
-from training.evaluation import Scores, evaluate
-from training.events import Handler, Started
-from training.export import exported
-from training.feeding import made_ahead, pass_batches
-from training.patience import Patience
-from training.results import (
+from recognition import novelty
+from recognition.kind import PictureKind
+from results.log import (
     LARGEST_RESULTS,
     ResultsLog,
     Row,
@@ -68,8 +59,17 @@ from training.results import (
     parse_results,
     read_results,
 )
-from training.resuming import continued, differences, expect_same_run, run_id
-from training.run import RunFolder, environment
+from results.predictions import predictions_path, write_predictions
+from results.run_folder import RunFolder, environment
+from training.batches import pass_batches, prefetch
+from training.callbacks.callback import Callback, Started
+from training.checkpoint import LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint
+from training.early_stopping import Patience
+from training.engine import BEST, make_engine, start_from, under
+from training.evaluation import Scores, evaluate
+from training.export import exported
+from training.plausibility import doubts, kind_note
+from training.resume import continued, differences, expect_same_run, run_id
 from training.settings import Settings, to_json
 from training.state import Progress, expect_progress
 
@@ -108,7 +108,7 @@ class Outcome:
 def train(
     settings: Settings,
     folder: RunFolder,
-    handlers: Sequence[Handler] = (),
+    callbacks: Sequence[Callback] = (),
     stop: StopRequest | None = None,
     data: Mnist | None = None,
 ) -> Outcome:
@@ -117,7 +117,7 @@ def train(
     Args:
         settings: as the user gave them.
         folder: the run's folder; with `settings.resume`, the run in it goes on from its newest checkpoint.
-        handlers: hear of every step and pass, in this order.
+        callbacks: hear of every step and pass, in this order.
         stop: where signals are noted; the run then saves a checkpoint and raises `Stopped`.
         data: the images, if they are loaded already.
 
@@ -134,10 +134,10 @@ def train(
     with folder.locked():
         if settings.resume is None:
             folder.expect_no_run()
-        begun = folder.read_record(whole=True) if settings.resume else {}
+        recorded = folder.read_record(whole=True) if settings.resume else {}
         data = data or load_mnist(settings.data_dir)
         try:
-            return _Run(settings, folder, handlers, stop or StopRequest(), data, begun).to_the_end()
+            return _Run(settings, folder, callbacks, stop or StopRequest(), data, recorded).run()
         except OSError as error:
             rest = "nothing was trained"
             if folder.record.exists():
@@ -163,10 +163,10 @@ def _expect_publishable(save_dir: Path, run: Path) -> None:
 class _Run:
     settings: Settings
     folder: RunFolder
-    handlers: Sequence[Handler]
+    callbacks: Sequence[Callback]
     stop: StopRequest
     data: Mnist
-    begun: Mapping[str, Any]  # run.json as it was when a run that goes on began; empty for a new run
+    recorded: Mapping[str, Any]  # run.json as it was when a run that goes on began; empty for a new run
     progress: Progress = field(default_factory=Progress)
     best_parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
     log: bytes = b""  # the results log as the last checkpoint knows it
@@ -179,37 +179,37 @@ class _Run:
         self.test = Subset(self.data.test_images, self.data.test_labels)
         self.doubts = [f"warning: {line}" for line in doubts(self.data, self.training, self.validation)]
         for line in (*self.doubts, *filter(None, [kind_note(self.training)])):
-            self._tell(line)
+            self._report(line)
         self.steps = math.ceil(len(self.training.labels) / self.recipe.batch_size)
         self.device = choose_device(self.settings.device)
-        without_fused = self.begun.get("kernel") == "stock" or self.settings.engine == "numpy"
+        without_fused = self.recorded.get("kernel") == "stock" or self.settings.engine == "numpy"
         kernel = "stock" if without_fused else self.settings.kernel
-        self.kernel, why_stock = resolve_kernel(kernel, self.device.name, self._tell)
+        self.kernel, why_stock = resolve_kernel(kernel, self.device.name, self._report)
         for reason in (self.device.reason and f"computing on the CPU: {self.device.reason}", why_stock):
             if reason:
-                self._tell(reason)
-        choice = NetworkChoice(self.settings.network, self.settings.network_options(), self.kernel)
-        self.engine = make_engine(self.settings.engine, choice, self.recipe, self.device, self.settings.seed)
-        self.exporter = Exporter(choice)
-        if self.settings.init_from and not self.begun:
+                self._report(reason)
+        config = NetworkConfig(self.settings.network, self.settings.network_options(), self.kernel)
+        self.engine = make_engine(self.settings.engine, config, self.recipe, self.device, self.settings.seed)
+        self.exporter = Exporter(config)
+        if self.settings.init_from and not self.recorded:
             for line in start_from(self.engine, self.settings.init_from):
-                self._tell(line)
+                self._report(line)
         if self.settings.export:
             to_onnx(*self.exporter.files(self.engine.parameters()))  # what cannot be converted is told now
         self.last_checkpoint = time.monotonic()
 
-    def _tell(self, line: str) -> None:
-        for handler in self.handlers:
-            handler.on_message(line)
+    def _report(self, line: str) -> None:
+        for callback in self.callbacks:
+            callback.on_message(line)
 
-    def to_the_end(self) -> Outcome:
+    def run(self) -> Outcome:
         self.record = self._record()
-        if self.begun:
-            expect_same_run(self.folder, self.begun, self.record)
-            differing = list(differences(self.begun, self.record))
+        if self.recorded:
+            expect_same_run(self.folder, self.recorded, self.record)
+            differing = list(differences(self.recorded, self.record))
             for line in differing:
-                self._tell(line)
-            self.record = continued(self.begun, self.record, differing)
+                self._report(line)
+            self.record = continued(self.recorded, self.record, differing)
         expect_readable(self.folder.name, self.recipe.passes, self.steps, self.settings.log_every)
         self._load_checkpoint()
         self.folder.write_record(self.record)
@@ -219,8 +219,8 @@ class _Run:
         started = Started(
             self.folder.path, self.recipe.passes, self.steps, self.recipe.batch_size, done.passes + 1, done.steps
         )
-        for handler in self.handlers:
-            handler.on_start(started)
+        for callback in self.callbacks:
+            callback.on_start(started)
         try:
             with self.stop.deferred():
                 while done.passes < self.recipe.passes and not self._out_of_patience():
@@ -228,26 +228,26 @@ class _Run:
                     validation = self._evaluate(self.validation) if len(self.validation.labels) else None
                     self._finish_pass(validation, self._evaluate(self.test))
                 outcome = self._publish()
-            self.stop.check()  # no longer deferred: the handlers may take seconds, and --resume calls them again
-            for handler in self.handlers:
-                handler.on_published(outcome)
+            self.stop.check()  # no longer deferred: the callbacks may take seconds, and --resume calls them again
+            for callback in self.callbacks:
+                callback.on_published(outcome)
             for line in self.doubts:  # again, beneath the scores that they are about
-                self._tell(line)
+                self._report(line)
             self.folder.write_record({**self.record, "outcome": self._finished(outcome)})
             return outcome
         except Stopped as stopped:
             self._save_checkpoint()
-            self._tell(f"stopped by {stopped}, everything is saved; continue with --resume {self.folder.path}")
+            self._report(f"stopped by {stopped}, everything is saved; continue with --resume {self.folder.path}")
             raise
         finally:
-            for handler in self.handlers:
-                handler.on_end()
+            for callback in self.callbacks:
+                callback.on_end()
 
     def _load_checkpoint(self) -> None:
         """Go back to the newest checkpoint in memory; without one, this is the beginning."""
         checkpoint, refused = load_checkpoint(self.folder.checkpoints, self._expect_own)
         for line in refused:
-            self._tell(line)
+            self._report(line)
         if checkpoint is None:
             return
         self.progress = Progress(**checkpoint.progress)
@@ -278,13 +278,13 @@ class _Run:
         if not self.saved:
             if self.folder.results.exists():
                 raise UserError(
-                    f"{self.folder.checkpoints}: expected a checkpoint, since results.csv was begun, found none; "
+                    f"{self.folder.checkpoints}: expected a checkpoint, since results.csv was recorded, found none; "
                     "restore one from a copy, or start a new run"
                 )
             self._save_checkpoint()
         found = read_file(self.folder.results, LARGEST_RESULTS) if self.folder.results.exists() else b""
         if not found.startswith(self.log):
-            self._tell(f"{self.folder.results}: altered or lost; restored as checkpoint {self.saved} knows it")
+            self._report(f"{self.folder.results}: altered or lost; restored as checkpoint {self.saved} knows it")
         write_file(self.folder.results, self.log)
         cut_back_steps(self.folder.steps, self.progress.passes, self.progress.steps)
         self._restore_best_model()
@@ -300,7 +300,7 @@ class _Run:
     def _train_pass(self) -> None:
         progress, pass_number = self.progress, self.progress.passes + 1
         wanted = pass_batches(self.training, self.image, self.recipe, self.settings.seed, pass_number, progress.steps)
-        with made_ahead(wanted) as ready:
+        with prefetch(wanted) as ready:
             unread: list[int] = []  # sizes of the batches whose losses have not been looked at
             mark = time.perf_counter()
             for images, labels in ready:
@@ -308,20 +308,20 @@ class _Run:
                 unread.append(len(labels))
                 late = time.monotonic() - self.last_checkpoint > self.settings.checkpoint_seconds
                 if len(unread) == FETCH_EVERY or late or self.stop.requested:
-                    mark = self._look(unread, mark)
+                    mark = self._read_losses(unread, mark)
                     self.stop.check()
                     if late:
                         self._save_checkpoint()
                         mark = time.perf_counter()
-            self._look(unread, mark)
+            self._read_losses(unread, mark)
 
     def _learning_rate(self, ahead: int = 0) -> float:
         """Learning rate of the step that follows the next `ahead` ones."""
         step = self.progress.passes * self.steps + self.progress.steps + ahead
         return learning_rate(self.recipe, step, self.recipe.passes * self.steps)
 
-    def _look(self, unread: list[int], mark: float) -> float:
-        """Take the latest steps into the sums and tell the handlers; returns the time from which the next steps count.
+    def _read_losses(self, unread: list[int], mark: float) -> float:
+        """Take the latest steps into the sums and tell the callbacks; returns the time from which the next steps count.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -333,7 +333,7 @@ class _Run:
             rate = self._learning_rate()
             progress.steps += 1
             if not math.isfinite(loss):
-                raise self._ran_away(f"the loss is {loss}")
+                raise self._diverged(f"the loss is {loss}")
             correct = round(accuracy * size)
             progress.loss += loss * size
             progress.correct += correct
@@ -348,8 +348,8 @@ class _Run:
             )
             if step.step % self.settings.log_every == 0:
                 self.steps_log.append(step)
-            for handler in self.handlers:
-                handler.on_step(step)
+            for callback in self.callbacks:
+                callback.on_step(step)
         unread.clear()
         return time.perf_counter()
 
@@ -362,17 +362,17 @@ class _Run:
         parameters = self.engine.parameters()
         for name, value in parameters.items():
             if not np.isfinite(value).all():
-                raise self._ran_away(f"{name} holds a number that is not finite")
+                raise self._diverged(f"{name} holds a number that is not finite")
         chosen_on = validation if self.settings.select_on == "validation" else test
         assert chosen_on is not None  # Settings refuses a run with nothing to choose on
         if not math.isfinite(chosen_on.loss):
-            raise self._ran_away(f"the {self.settings.select_on} loss is {chosen_on.loss}")
+            raise self._diverged(f"the {self.settings.select_on} loss is {chosen_on.loss}")
         measure = chosen_on.loss if self.recipe.select_by == "loss" else chosen_on.error
         best = progress.best_measure is None or measure < progress.best_measure or self.settings.select_on == "last"
         self._look_at_patience(validation)
         row = self._row(validation, test, best)
         progress.begin_pass()
-        write_answers(answers_path(self.folder.path, progress.passes), test.answers, self.test.labels)
+        write_predictions(predictions_path(self.folder.path, progress.passes), test.answers, self.test.labels)
         self.results.append(row)
         if best:
             progress.best_pass, progress.best_measure = progress.passes, measure
@@ -384,9 +384,9 @@ class _Run:
             self.best_parameters = parameters
             self._save_best_model(row)
         self._save_checkpoint()
-        for handler in self.handlers:
-            handler.on_parameters(row.pass_number, parameters)
-            handler.on_pass(row)
+        for callback in self.callbacks:
+            callback.on_parameters(row.pass_number, parameters)
+            callback.on_pass(row)
 
     def _patience(self) -> Patience | None:
         """Document 003's rule as it stands; None if the recipe has none, or nothing is held out to measure it on."""
@@ -408,7 +408,7 @@ class _Run:
         patience = self._patience()
         if patience is None or patience.reaches((self.progress.passes + 1) * self.steps - 1):
             return False
-        self._tell(
+        self._report(
             f"stopped early after pass {self.progress.passes}: the validation error has ceased to fall by enough"
         )
         return True
@@ -434,7 +434,7 @@ class _Run:
             best=best,
         )
 
-    def _ran_away(self, what: str) -> TrainingError:
+    def _diverged(self, what: str) -> TrainingError:
         progress = self.progress
         kept = "no pass was completed"
         if progress.best_pass:
@@ -471,7 +471,7 @@ class _Run:
             try:
                 model = exported(model, self.test)
             except ExportError as error:
-                self._tell(f"pass {row.pass_number}: {error}; saved without it")
+                self._report(f"pass {row.pass_number}: {error}; saved without it")
         save_model(self.folder.model, model.program, model.parameters, model.card, model.onnx, model.novelty)
 
     @cached_property
@@ -552,13 +552,13 @@ class _Run:
         if not holds_only_a_model(save_dir):
             raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
         if progress.best_confidence.get("calibration", {}).get("set_aside"):
-            self._tell(
+            self._report(
                 "temperature: set aside, for the validation images do not determine one; probabilities are told as the "
                 "network gives them, and may be too sure"
             )
         self.stop.check()
         remove_leftovers(real_path(save_dir).parent)
-        replaced = _what_is_in(save_dir)
+        replaced = describe_model(save_dir)
         # A link that the user put there is followed, to a folder that holds a model and no more.
         save_model(real_path(save_dir), saved.program, saved.parameters, saved.card, saved.onnx, saved.novelty)
         onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
@@ -581,7 +581,7 @@ def _digest(answers: np.ndarray) -> str:
     return hashlib.sha256(answers.astype(np.uint8).tobytes()).hexdigest()
 
 
-def _what_is_in(folder: Path) -> str:
+def describe_model(folder: Path) -> str:
     """The model that a folder holds, in words; empty if there is none."""
     if not folder.exists() or not any(folder.iterdir()):
         return ""

@@ -13,17 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UsageError, UserError, one_line
-from mnist.dataset import load_mnist, split
-from model.conv_pool import resolve_kernel, threads
+from data.dataset import load_mnist, split
 from model.device import choose_device
 from model.engine import PaddleEngine
+from model.kernels.build import threads
 from model.networks import NETWORKS
-from model.program import NetworkChoice
-from training.feeding import made_ahead, pass_batches
+from model.ops.backend import resolve_kernel
+from model.program import NetworkConfig
+from training.batches import pass_batches, prefetch
 from training.settings import Settings
 
 WARM_UP, STEPS = 30, 200
-LEAST_SHARE = 0.01  # of a step; what takes less is summed up
+MINIMUM_SHARE = 0.01  # of a step; what takes less is summed up
 
 
 def print_profile(settings: Settings, console: Console) -> None:
@@ -45,12 +46,12 @@ def print_profile(settings: Settings, console: Console) -> None:
     kernel, reason = resolve_kernel(settings.kernel, device.name, tell)
     if reason:
         tell(reason)
-    choice = NetworkChoice(settings.network, settings.network_options(), kernel)
-    engine = PaddleEngine(choice, recipe, device, settings.seed)
+    config = NetworkConfig(settings.network, settings.network_options(), kernel)
+    engine = PaddleEngine(config, recipe, device, settings.seed)
     image = NETWORKS[settings.network].image
 
     passes = (pass_batches(training, image, recipe, settings.seed, number) for number in itertools.count(1))
-    with made_ahead(itertools.islice(itertools.chain.from_iterable(passes), WARM_UP + STEPS)) as ready:
+    with prefetch(itertools.islice(itertools.chain.from_iterable(passes), WARM_UP + STEPS)) as ready:
         for images, labels in itertools.islice(ready, WARM_UP):
             engine.train_step(images, labels, recipe.learning_rate)
         profiler = paddle.profiler.Profiler(
@@ -103,7 +104,7 @@ def _table(parts: dict[str, float], total: float) -> Table:
     table.add_column("what")
     table.add_column("ms a step", justify="right")
     table.add_column("share", justify="right")
-    small = {name: seconds for name, seconds in parts.items() if seconds < LEAST_SHARE * total}
+    small = {name: seconds for name, seconds in parts.items() if seconds < MINIMUM_SHARE * total}
     large = {name: seconds for name, seconds in parts.items() if name not in small}
     for name, seconds in sorted(large.items(), key=lambda part: -part[1]):
         table.add_row(name, f"{1e3 * seconds / STEPS:.3f}", f"{100 * seconds / total:.1f} %")

@@ -14,7 +14,7 @@ from common.errors import UsageError, UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
-from training.run import RunFolder
+from results.run_folder import RunFolder
 
 RECIPES_OWN = "(default: the recipe's)"
 RANGES = {
@@ -175,7 +175,7 @@ class Settings:
         recipe = recipe_for(self.network, self.recipe)
         given = self._given(dataclasses.fields(Recipe))
         if distortions := self._given(dataclasses.fields(Distortions)):
-            from mnist import augment  # here, so that --help does not wait for NumPy
+            from data import augment  # here, so that --help does not wait for NumPy
 
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
             augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense

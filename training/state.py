@@ -27,7 +27,7 @@ class Progress:
         best_pass: the best so far; 0 before there is one.
         best_measure: what it was chosen by: loss, nats per image, or error, a fraction.
         best_answers: SHA-256 of its answers to the test images, one byte each.
-        best_confidence: what its card says of its probabilities (training.calibration.card_entries).
+        best_confidence: what its card says of its probabilities (model.calibration.card_entries).
         patience: early stopping's step to stop at, as things stand; None before the first pass.
         lowest_error: of the validation images so far, for early stopping.
     """
@@ -99,7 +99,7 @@ def _is_number(value: Any, least: float = -1e300, most: float = 1e300) -> bool:
 
 
 def _is_confidence(entries: Any) -> bool:
-    """Whether these are entries as `training.calibration.card_entries` makes them; there may be more."""
+    """Whether these are entries as `model.calibration.card_entries` makes them; there may be more."""
     try:
         calibration, rejection = entries["calibration"], entries["rejection"]
         measured = [calibration["test"], *([calibration["validation"]] if "validation" in calibration else [])]

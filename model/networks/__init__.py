@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import UsageError
-from model.conv_pool import Kernel
+from model.image import ImageSpec
 from model.networks.conv_pool_bn import ConvPoolBN
 from model.networks.layers import KernelSize, pooled_twice, two_sizes
 from model.networks.lenet5_1998 import LeNet51998
 from model.networks.lenet5_numpy import LeNet5NumPy
 from model.networks.lenet5_relu import LeNet5ReLU
 from model.networks.lenet_tanh import LeNetTanh
-from model.networks.network import ImageSpec, Network
+from model.networks.network import Network
 from model.networks.two_branch import TwoBranch
+from model.ops.backend import Kernel
 
 NETWORKS: dict[str, type[Network]] = {
     "conv_pool_bn": ConvPoolBN,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import paddle
 
-from model.conv_pool import Kernel, Pooling
+from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, torch_default, two_sizes
-from model.networks.network import ImageSpec, Network
-from model.step.batch_norm import BatchNorm
+from model.networks.network import Network
+from model.ops.backend import Kernel
+from model.ops.batch_norm import BatchNorm
+from model.ops.conv_pool import Pooling
 
 
 class ConvPoolBN(Network):

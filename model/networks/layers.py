@@ -6,8 +6,9 @@ import paddle
 from paddle import nn
 from paddle.nn.initializer import Initializer
 
-from model.conv_pool import Activation, Kernel, Pooling, conv_pool
-from model.step.linear import linear
+from model.ops.backend import Kernel
+from model.ops.conv_pool import Activation, Pooling, conv_pool
+from model.ops.linear import linear
 
 KernelSize = int | tuple[int, int]
 

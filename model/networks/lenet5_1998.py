@@ -14,13 +14,15 @@ import paddle
 from paddle import nn
 from paddle.nn.initializer import Initializer
 
-from model.activations import tanh
-from model.conv_pool import Kernel, conv_pool
-from model.fused_op import fused_op
+from model.image import ImageSpec
 from model.networks.bitmaps import HEIGHT, WIDTH, digit_bitmaps
 from model.networks.layers import FullyConnected, WholeMapConv, uniform
-from model.networks.network import ImageSpec, Network
-from model.step.linear import linear
+from model.networks.network import Network
+from model.ops.activations import tanh
+from model.ops.backend import Kernel
+from model.ops.conv_pool import conv_pool
+from model.ops.custom_op import fused_op
+from model.ops.linear import linear
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from paddle import nn
 from paddle.nn import functional
 from paddle.nn.initializer import Initializer
 
-from model.conv_pool import Kernel, Pooling
+from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes
-from model.networks.network import ImageSpec, Network
+from model.networks.network import Network
+from model.ops.backend import Kernel
+from model.ops.conv_pool import Pooling
 
 # Mean of byte / 255 over MNIST's 60,000 training images: their bytes add up to 1,567,298,545. The document subtracts
 # it from the training images, but from the test images their own mean; a network in use knows the former only.

@@ -6,10 +6,12 @@ import paddle
 from paddle import nn
 from paddle.nn.initializer import Initializer
 
-from model.activations import tanh
-from model.conv_pool import Kernel, Pooling
+from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes, uniform
-from model.networks.network import ImageSpec, Network
+from model.networks.network import Network
+from model.ops.activations import tanh
+from model.ops.backend import Kernel
+from model.ops.conv_pool import Pooling
 
 
 class LeNetTanh(Network):

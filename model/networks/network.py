@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import paddle
 from paddle import nn
 
-from model.step.loss import first, log_softmax
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The picture that a network takes: 1 × size × size, float32.
-
-    Attributes:
-        size: pixels a side; MNIST has 28.
-        low: value of the background (byte 0).
-        high: value of full ink (byte 255).
-        fit: how 28×28 becomes size×size: not at all, with background around it, or resized bilinearly.
-    """
-
-    size: int = 28
-    low: float = -1.0
-    high: float = 1.0
-    fit: Literal["none", "pad", "resize"] = "none"
+from model.image import ImageSpec
+from model.ops.loss import first, log_softmax
 
 
 class Network(nn.Layer):

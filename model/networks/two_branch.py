@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-from model.conv_pool import Kernel, Pooling
+from model.image import ImageSpec
 from model.networks.layers import (
     ConvPool,
     FullyConnected,
@@ -15,7 +15,9 @@ from model.networks.layers import (
     torch_default,
     two_sizes,
 )
-from model.networks.network import ImageSpec, Network
+from model.networks.network import Network
+from model.ops.backend import Kernel
+from model.ops.conv_pool import Pooling
 
 
 class TwoBranch(Network):

@@ -21,18 +21,18 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
+from common.checksummed import dump_checksummed, parse_object
 from common.errors import UserError
 from common.files import sha256
-from common.sealed import parsed, sealed
-from mnist.digit import to_mnist
-from mnist.idx import encode, read_images, read_labels, read_pickle
-from mnist.picture import Limits, read_picture
-from model.inference import CARD, read_model, save_model
+from data.formats.idx import encode, read_images, read_labels, read_pickle
 from model.program_check import check_program
+from model.saved_model import CARD, read_model, save_model
+from recognition.digit import to_mnist
+from recognition.picture import Limits, read_picture
+from results.log import ResultsLog, Row, Step, StepsLog, read_results, read_steps
+from results.predictions import read_predictions, write_predictions
+from results.run_folder import RunFolder
 from training import checkpoint
-from training.answers import read_answers, write_answers
-from training.results import ResultsLog, Row, Step, StepsLog, read_results, read_steps
-from training.run import RunFolder
 from training.settings import Settings, resumed, to_json
 
 
@@ -60,7 +60,7 @@ def _file(data: bytes, folder: Path) -> Path:
     return path
 
 
-# mnist.idx: raw and gzip, images and labels; the pickle behind a sum that fits, as itself and compressed.
+# data.formats.idx: raw and gzip, images and labels; the pickle behind a sum that fits, as itself and compressed.
 
 
 def _read_idx(data: bytes, folder: Path) -> None:
@@ -86,7 +86,7 @@ def _pickle_seeds(folder: Path) -> list[bytes]:
     return [pickle.dumps((pair, pair, pair), protocol=protocol) for protocol in (1, 2)]
 
 
-# mnist.picture, and what makes a digit of it.
+# recognition.picture, and what makes a digit of it.
 
 
 def _read_picture(data: bytes, folder: Path) -> None:
@@ -109,7 +109,7 @@ def _picture_seeds(folder: Path) -> list[bytes]:
     return found
 
 
-# training.results
+# results.log
 
 
 def _read_results(data: bytes, folder: Path) -> None:
@@ -159,7 +159,7 @@ _CHECKPOINT = {
 
 
 def _manifest(contents: dict[str, bytes]) -> bytes:
-    return sealed({name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()})
+    return dump_checksummed({name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()})
 
 
 def _checkpoint_seeds(folder: Path) -> list[bytes]:
@@ -170,12 +170,12 @@ def _checkpoint_seeds(folder: Path) -> list[bytes]:
 def _resealed(data: bytes) -> bytes:
     """JSON with a seal that fits, if `data` is any; else `data`."""
     try:
-        return sealed(parsed(data))
+        return dump_checksummed(parse_object(data))
     except (ValueError, RecursionError):
         return data
 
 
-# model.inference: the card.
+# model.saved_model: the card.
 
 
 def _read_card(data: bytes, folder: Path) -> None:
@@ -219,7 +219,7 @@ def _parameter_seeds(folder: Path) -> list[bytes]:
     return [read_model(_SAMPLE).parameters]
 
 
-# training.run and training.settings: run.json; training.answers.
+# results.run_folder and training.settings: run.json; results.predictions.
 
 
 def _read_record(data: bytes, folder: Path) -> None:
@@ -234,11 +234,11 @@ def _record_seeds(folder: Path) -> list[bytes]:
 
 
 def _read_answers(data: bytes, folder: Path) -> None:
-    read_answers(_file(data, folder))
+    read_predictions(_file(data, folder))
 
 
 def _answers_seeds(folder: Path) -> list[bytes]:
-    write_answers(folder / "answers", np.arange(5), np.arange(5))
+    write_predictions(folder / "answers", np.arange(5), np.arange(5))
     return [(folder / "answers").read_bytes()]
 
 

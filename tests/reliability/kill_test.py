@@ -34,8 +34,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError  # noqa: E402
-from mnist.dataset import load_mnist  # noqa: E402
-from model.inference import load_model  # noqa: E402
+from data.dataset import load_mnist  # noqa: E402
+from model.saved_model import load_model  # noqa: E402
+from results.predictions import read_predictions  # noqa: E402
+from results.run_folder import RunFolder  # noqa: E402
 from tests.conftest import write_idx  # noqa: E402
 from tests.reliability.processes import (  # noqa: E402
     DENIALS,
@@ -51,10 +53,8 @@ from tests.reliability.processes import (  # noqa: E402
     steps_logged,
     steps_saved,
 )
-from training.answers import read_answers  # noqa: E402
 from training.checkpoint import checkpoint_names, load_checkpoint  # noqa: E402
-from training.resuming import what_was_finished  # noqa: E402
-from training.run import RunFolder  # noqa: E402
+from training.resume import what_was_finished  # noqa: E402
 
 
 def write_data(folder: Path) -> None:
@@ -178,7 +178,7 @@ class KillTest:
             path: lambda: load_model(folder / "model") for path in (folder / "model").iterdir()
         }
         readers |= {path: lambda: load_model(run.model) for path in run.model.iterdir()}
-        readers |= {path: lambda path=path: read_answers(path) for path in (folder / "run" / "answers").iterdir()}
+        readers |= {path: lambda path=path: read_predictions(path) for path in (folder / "run" / "answers").iterdir()}
         readers[run.record] = lambda: run.read_record(whole=True)
         for name in checkpoint_names(run.checkpoints)[1:]:
             shutil.rmtree(run.checkpoints / name)

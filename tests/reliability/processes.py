@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.inference import load_model
+from model.saved_model import load_model
 
 HERE = Path(__file__).resolve().parent
 DENIALS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)

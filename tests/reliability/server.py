@@ -23,11 +23,12 @@ import tyro  # noqa: E402
 
 import model  # noqa: E402  before Paddle
 import train  # noqa: E402
-import training.figures.background  # noqa: E402  what train.py imports, and Paddle with it
-import training.figures.model  # noqa: E402, F401
+import training.callbacks.figures  # noqa: E402  what train.py imports, and Paddle with it
+import training.figures  # noqa: E402, F401
 from common.command_line import run  # noqa: E402
-from model.conv_pool import resolve_kernel  # noqa: E402
-from training import loop, progress  # noqa: E402, F401
+from model.ops.backend import resolve_kernel  # noqa: E402
+from training import loop  # noqa: E402, F401
+from training.callbacks import console as progress  # noqa: E402, F401
 
 assert model and tyro
 resolve_kernel("auto", "cpu", lambda line: None)

@@ -1,0 +1,25 @@
+"""The project's engine as its competitors use it."""
+
+from __future__ import annotations
+
+from benchmarks.protocol import initial, options
+from model.device import choose_device
+from model.engine import PaddleEngine
+from model.ops.backend import resolve_kernel
+from model.program import NetworkConfig
+from model.recipes import Recipe
+
+LEARNING_RATE = 1e-3
+
+
+def build() -> PaddleEngine:
+    """The engine that the options tell of, Adam in it, with the competitors' common initial values."""
+    import paddle  # not before the package model has prepared the process
+
+    paddle.enable_static()
+    kernel = options.get("kernel", "stock")
+    resolve_kernel(kernel, "cpu")
+    config, recipe = NetworkConfig(options["network"], {}, kernel), Recipe("adam", LEARNING_RATE)
+    engine = PaddleEngine(config, recipe, choose_device("cpu"), seed=1)
+    engine.load_parameters({name: initial(name, value.shape) for name, value in engine.parameters().items()})
+    return engine

@@ -1,1 +1,0 @@
-"""One file per contender, so that a reader can judge it alone; each is a process that answers the driver."""

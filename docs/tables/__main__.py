@@ -1,0 +1,108 @@
+"""The tables of the README and the docs: `python -m docs.tables`.
+
+A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
+typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in
+`docs/experiments/published/`, from the networks as built, from their recipes, from steps that both engines take, from
+the scripts' help, and from what `make bench` has measured.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+from benchmarks.goals import readme_table
+from common import command_line
+from common.checksummed import load_checksummed
+from common.errors import UserError
+from common.files import write_file
+from common.signals import StopRequest
+from data.dataset import Subset, load_mnist
+from docs.tables.networks import settings_table, summary_block
+from docs.tables.options import SCRIPTS, options_table
+from docs.tables.oracle import oracle_table
+from docs.tables.released import confidence_table, rejection_table
+from docs.tables.results import ablation_table, headline, results_table
+from docs.tables.search import search_table
+from model.recipes import NetworkName
+from results.run_folder import REPOSITORY
+from results.runs import Run, find_runs, load_runs
+
+EXPERIMENTS = REPOSITORY / "docs" / "experiments"
+RUNS = EXPERIMENTS / "published"
+ABLATION = EXPERIMENTS / "ablation"  # runs of `--recipe best` with one ingredient changed
+SEARCH = EXPERIMENTS / "search"  # runs that led to it
+RELEASED_CARD = RUNS / "conv_pool_bn-best-seed2" / "card.json"  # inference_model/ itself is replaced by each training
+BENCHMARKS = REPOSITORY / "docs" / "benchmarks.json"
+READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
+NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "zh/networks.md"))
+OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "zh/options.md"))
+READING_PAGES = tuple(REPOSITORY / "docs" / name for name in ("reading.md", "zh/reading.md"))
+PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES, *READING_PAGES)
+
+
+def _load(folder: Path) -> list[Run]:
+    runs, problems = load_runs(find_runs(folder))
+    if problems:
+        raise UserError("; ".join(problems))
+    return runs
+
+
+def generated() -> dict[Path, dict[str, str]]:
+    """All generated text: by page, and there by the name of the comments that it stands between.
+
+    Raises:
+        UserError: a run cannot be read.
+    """
+    runs, ablation, search = (_load(folder) for folder in (RUNS, ABLATION, SEARCH))
+    first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
+    results = {"results": results_table(runs)}
+    benchmarks = {"benchmarks": readme_table(json.loads(BENCHMARKS.read_bytes()))}
+    networks = get_args(NetworkName)
+    mnist = load_mnist()
+    for_networks = {
+        **results,
+        "ablation": ablation_table(ablation),
+        "oracle": oracle_table(Subset(mnist.train_images, mnist.train_labels)),
+        "search": search_table(search),
+        **{f"summary {network}": summary_block(network) for network in networks},
+        **{f"settings {network}": settings_table(network) for network in networks},
+    }
+    card = load_checksummed(RELEASED_CARD.read_bytes())
+    reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
+    options = {f"options {script}": options_table(script) for script in SCRIPTS}
+    return {
+        **{page: {**results, **benchmarks, "headline": headline(first)} for page in READMES},
+        **dict.fromkeys(NETWORKS_PAGES, for_networks),
+        **dict.fromkeys(OPTIONS_PAGES, options),
+        **dict.fromkeys(READING_PAGES, reading),
+    }
+
+
+def between(page: Path, name: str) -> tuple[str, str, str]:
+    """A page's text before, between and after the comments `name` and `/name`; they themselves go with the outer two.
+
+    Raises:
+        UserError: the page does not have both, once.
+    """
+    text = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if (text.count(begin), text.count(end)) != (1, 1) or text.index(end) < text.index(begin):
+        raise UserError(f"{page}: expected the line {begin.strip()} and after it the line {end.strip()}, each once")
+    before, _, rest = text.partition(begin)
+    inside, _, after = rest.partition(end)
+    return before + begin, inside, end + after
+
+
+def main(stop: StopRequest) -> int:
+    """Remake every table; what cannot be read is an error."""
+    for page, blocks in generated().items():
+        for name, text in blocks.items():
+            before, _, after = between(page, name)
+            write_file(page, f"{before}{text}\n{after}".encode())
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,1 @@
+"""The C++ of the fused operators, and its compilation."""

@@ -1,0 +1,245 @@
+"""The saved model: write it, verify it, load it, predict with it.
+
+A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
+parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
+its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
+that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
+were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
+bounds what a tampered program can do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.cells import is_formula
+from common.checksummed import dump_checksummed, load_checksummed, parse_object
+from common.errors import UserError, one_line
+from common.files import holds_only, new_folder, read_file, real_path, sha256
+from common.project import __version__
+from model.program_check import ProgramError, check_program
+from model.trial import survive_trial
+
+PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
+ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
+MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD)
+CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
+
+MAX_CARD_BYTES = 1 << 20
+MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
+
+
+class ModelError(UserError):
+    """A model folder cannot be used."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model folder, read and verified.
+
+    Attributes:
+        folder: where it was read.
+        card: card.json.
+        program: the program's bytes.
+        parameters: the parameters' bytes.
+        onnx: the same network as ONNX; None if the folder has none.
+        novelty: what tells pictures that hold no digit; None if the folder has none.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    program: bytes
+    parameters: bytes
+    onnx: bytes | None = None
+    novelty: bytes | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What makes the probabilities worth what they say (`model.calibration.tempered`); 1 in cards without it."""
+        return float(self.card.get("temperature", 1))
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """The picture that the network takes: name, shape, low, high, fit (see model.image.ImageSpec)."""
+        return self.card["input"]
+
+
+def save_model(
+    folder: Path,
+    program: bytes,
+    parameters: bytes,
+    card: Mapping[str, Any],
+    onnx: bytes | None = None,
+    novelty: bytes | None = None,
+) -> None:
+    """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
+
+    Args:
+        folder: created, or replaced if it holds a model and no more; a link to one is not followed.
+        program: bytes of the inference program.
+        parameters: bytes of its parameters.
+        card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
+        onnx: the network as ONNX, if it shall be there too.
+        novelty: what tells pictures that hold no digit, if it shall be there too.
+
+    Raises:
+        OSError: it cannot be written; an old folder is untouched.
+    """
+    contents = {PROGRAM: program, PARAMETERS: parameters}
+    contents |= {name: data for name, data in ((ONNX, onnx), (NOVELTY, novelty)) if data is not None}
+    files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
+    contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **card, "files": files})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder, MODEL_FILES) as new:
+        for name, data in contents.items():
+            (new / name).write_bytes(data)
+
+
+def holds_only_a_model(folder: Path) -> bool:
+    """Whether a folder may be replaced by a model: there is none, or it is empty, or it holds a model and no more."""
+    folder = real_path(folder)
+    return holds_only(folder, MODEL_FILES) and (
+        not folder.exists() or not any(folder.iterdir()) or (folder / CARD).exists()
+    )
+
+
+def load_model(folder: Path, trust: bool = False) -> SavedModel:
+    """Read a model folder, and make sure that its program is like those that this project exports.
+
+    Args:
+        folder: of the model.
+        trust: take any program, if Paddle survives it in a process of its own (`model.trial`).
+
+    Raises:
+        ModelError: as `read_model`; or the program is none of ours, or failed on trial.
+    """
+    model = read_model(folder)
+    if trust:
+        survive_trial(folder)
+        return model
+    try:
+        check_program(model.program, model.parameters, model.input.get("name", "image"), model.input["shape"])
+    except ProgramError as error:
+        raise ModelError(
+            f"{folder}: expected a program as train.py exports it: {error}; if you trust its maker, take --trust"
+        ) from error
+    return model
+
+
+def read_model(folder: Path) -> SavedModel:
+    """Read a model folder and verify every byte of it; its program is not looked at.
+
+    All files are opened relative to one descriptor of the folder, so that a folder replaced meanwhile cannot mix; if
+    its files went with it, the new folder is read.
+
+    Raises:
+        ModelError: the folder or a file is missing, not a regular file, too large, altered, or of another form.
+    """
+    while True:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ModelError(
+                f"{folder}: expected a model folder, got: {error.strerror}; train one with train.py, or name another "
+                "with --model-dir"
+            ) from error
+        try:
+            return _load(folder, descriptor)
+        except ModelError:
+            if not _was_replaced(folder, descriptor):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _load(folder: Path, descriptor: int) -> SavedModel:
+    card = _read_card(folder, _read(folder, descriptor, CARD, MAX_CARD_BYTES))
+    contents = {}
+    for name in _names(card["files"]):
+        data = _read(folder, descriptor, name, MAX_FILE_BYTES)
+        expected = card["files"][name]["sha256"]
+        if sha256(data) != expected:
+            raise ModelError(
+                f"{folder / name}: altered or damaged: card.json expects SHA-256 {expected[:12]}…, "
+                f"got {sha256(data)[:12]}… ({len(data)} bytes); restore the folder or train again"
+            )
+        contents[name] = data
+    return SavedModel(folder, card, contents[PROGRAM], contents[PARAMETERS], contents.get(ONNX), contents.get(NOVELTY))
+
+
+def _was_replaced(folder: Path, descriptor: int) -> bool:
+    """Whether another folder has the name by now: then the files of the opened one may be gone already."""
+    try:
+        return not os.path.samestat(os.stat(folder), os.fstat(descriptor))  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _read(folder: Path, descriptor: int, name: str, limit: int) -> bytes:
+    """Bytes of a regular file in an opened folder; links are refused, so that nothing outside the folder is read."""
+    try:
+        return read_file(folder / name, limit, descriptor)
+    except OSError as error:
+        what = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise ModelError(f"{folder / name}: expected a file of the model, got: {what}") from error
+
+
+def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
+    where = folder / CARD
+    try:
+        card = parse_object(data)
+        problem = _card_problem(card)
+        if not problem:
+            load_checksummed(data)
+    except ValueError as error:
+        raise ModelError(f"{where}: expected the card of a model, got: {one_line(error, 120)}") from error
+    if problem:
+        raise ModelError(f"{where}: {problem}")
+    return card
+
+
+def _card_problem(card: Mapping[str, Any]) -> str:
+    """What makes a card unusable, in words; empty if nothing does."""
+    if card.get("format") != CARD_FORMAT:
+        got = one_line(card.get("format"), 40)
+        release = one_line(card.get("version"), 20)
+        return f"expected format {CARD_FORMAT}, got {got}: made by release {release}, this is {__version__}"
+    files = card["files"] if isinstance(card.get("files"), dict) else {}
+    for name in _names(files):
+        entry = files.get(name)
+        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            return f"expected files.{name}.sha256, got none"
+    picture = card.get("input")
+    if not isinstance(picture, dict):
+        return "expected the object input, got none"
+    size = picture.get("shape", [])[-1:] if isinstance(picture.get("shape"), list) else []
+    if size not in ([28], [32]) or picture["shape"] != [-1, 1, *size, *size]:
+        return f"expected input.shape [-1, 1, 28, 28] or [-1, 1, 32, 32], got {one_line(picture.get('shape'), 60)}"
+    for bound in ("low", "high"):
+        value = picture.get(bound)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e6:
+            return f"expected a number as input.{bound}, got {one_line(value, 60)}"
+    if picture.get("fit") not in ("none", "pad", "resize"):
+        return f"expected input.fit none, pad or resize, got {one_line(picture.get('fit'), 60)}"
+    if (picture["fit"] == "none") != (size == [28]):
+        return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
+    labels = card.get("labels")
+    if not isinstance(labels, list) or len(labels) != 10 or not all(map(_is_name, labels)):
+        return "expected labels, a list of 10 printable names that are no formulas to a spreadsheet"
+    temperature = card.get("temperature", 1)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
+        return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
+    return ""
+
+
+def _names(files: Mapping[str, Any]) -> list[str]:
+    return [PROGRAM, PARAMETERS, *(name for name in (ONNX, NOVELTY) if name in files)]
+
+
+def _is_name(label: Any) -> bool:
+    return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100 and not is_formula(label)

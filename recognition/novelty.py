@@ -1,0 +1,211 @@
+"""Does a 28×28 picture hold a digit at all? A network names one for any picture; this tells what is unlike all of them.
+
+A picture is described by the widths of its strokes and gaps: how much ink is left after openings with squares and
+lines of growing size, and how much is added by closings (granulometry: Matheron, "Random Sets and Integral Geometry",
+1975; Maragos, "Pattern Spectrum and Multiscale Shape Representation", IEEE PAMI 11(7), 1989). The description of each
+digit's training images is taken for normally distributed, as in quadratic discriminant analysis, and so is that of
+random blobs, which stand for everything else. No network is asked, and no picture of anything real is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import safetensors.numpy
+
+from common.errors import UserError
+from data.formats.idx import Bytes
+
+SQUARES = {"opened": (2, 3, 4, 5, 6, 8, 10), "closed": (2, 3, 4, 5, 7, 9)}  # sides, pixels
+LINES = {"opened": (3, 5, 8, 12, 16), "closed": (3, 5, 8, 12)}  # lengths, across and down
+PAPER, INK = 0.3, 0.8  # grey levels up to which a pixel counts as paper, from which as ink: a blurred digit is one too
+FEATURES = 5 + sum(map(len, SQUARES.values())) + 2 * sum(map(len, LINES.values()))
+
+# Measured on shapes, textures, scribbles and letters made for it, never on pictures of another data set.
+BLOB_WEIGHT = 0.2  # of the likelihood as a blob; 0 lets more solid shapes pass, 0.5 more letters and textures
+ACCEPTED = 0.985  # share of the validation images that count as digits
+
+MOST_FITTED = 3_000  # training images, and validation images; more change nothing, and take seconds
+BLOBS = 500
+SHRINKAGE = 0.02  # part of all images' variance that is added to each digit's, so that few images are enough
+FLOOR = 1e-4  # variance of a feature that never varies
+
+CHUNK = 1000  # images at a time; bounds the memory
+
+
+class NoveltyError(UserError):
+    """A file does not hold what tells digits from other pictures."""
+
+
+@dataclass(frozen=True)
+class NoveltyDetector:
+    """Normal distributions of descriptions: one for each digit, and a last one for blobs.
+
+    Attributes:
+        means: [K, FEATURES] float32.
+        precisions: [K, FEATURES, FEATURES] float32, inverse covariances.
+        spreads: [K] float32, logarithms of the covariances' determinants.
+        threshold: [1] float32, score from which on a picture holds no digit.
+    """
+
+    means: np.ndarray
+    precisions: np.ndarray
+    spreads: np.ndarray
+    threshold: np.ndarray
+
+    def scores(self, images: Bytes) -> np.ndarray:
+        """How unlike a digit each of [N, 28, 28] uint8 is, [N].
+
+        -2 log of the likelihood as the likeliest digit, less `BLOB_WEIGHT` times the same of that as a blob.
+        """
+        described = _described(images)
+        unlikely = np.stack(
+            [
+                np.einsum("nf,fg,ng->n", described - mean, precision, described - mean, optimize=True) + spread
+                for mean, precision, spread in zip(self.means, self.precisions, self.spreads, strict=True)
+            ]
+        )
+        return np.asarray(unlikely[:-1].min(axis=0) - BLOB_WEIGHT * unlikely[-1])
+
+    def holds_no_digit(self, images: Bytes) -> np.ndarray:
+        """Which of [N, 28, 28] uint8, made by `recognition.digit.to_mnist`, are no digits, [N] bool."""
+        return self.scores(images) > self.threshold
+
+    def to_bytes(self) -> bytes:
+        """The detector as a safetensors file."""
+        return safetensors.numpy.save(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> NoveltyDetector:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            NoveltyError: it is something else.
+        """
+        try:
+            detector = cls(**safetensors.numpy.load(data))
+        except Exception as error:  # safetensors raises its own class, the dataclass TypeError
+            raise NoveltyError("expected a novelty detector, got a file of another form; train again") from error
+        count = len(detector.spreads)
+        shapes = (count, FEATURES), (count, FEATURES, FEATURES), (count,), (1,)
+        arrays = detector.means, detector.precisions, detector.spreads, detector.threshold
+        if count < 2 or any(a.shape != shape or a.dtype != np.float32 for a, shape in zip(arrays, shapes, strict=True)):
+            raise NoveltyError("expected a novelty detector, got arrays of another release; train again")
+        return detector
+
+
+def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
+    """Learn what digits look like.
+
+    Args:
+        images: [N, 28, 28] uint8, of which up to `MOST_FITTED` are looked at.
+        labels: [N], which digit each one is.
+        validation: [M, 28, 28] uint8, other images of digits, from which the threshold comes; if there are none, it
+            comes from the first ones.
+    """
+    some = slice(None, None, -(-len(labels) // MOST_FITTED))
+    described, digits = _described(images[some]), labels[some]
+    usual = described.var(axis=0)
+    groups = [described[digits == digit] for digit in np.unique(digits)]
+    fitted = [_normal(group, usual) for group in [*groups, _described(blobs(BLOBS))]]
+    means, precisions, spreads = (np.stack(part).astype(np.float32) for part in zip(*fitted, strict=True))
+    detector = NoveltyDetector(means, precisions, spreads, np.zeros(1, np.float32))
+    digits_held_out = validation[:MOST_FITTED] if len(validation) else images[some]
+    threshold = np.quantile(detector.scores(digits_held_out), ACCEPTED)
+    return NoveltyDetector(means, precisions, spreads, np.array([threshold], np.float32))
+
+
+def _normal(described: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, inverse covariance, and logarithm of the covariance's determinant."""
+    away = described - described.mean(axis=0)
+    covariance = away.T @ away / len(away) + np.diag(SHRINKAGE * usual + FLOOR)
+    return described.mean(axis=0), np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
+
+
+def blobs(count: int) -> Bytes:
+    """Parts of smooth random fields above a level, every other one with a texture, sized as digits are.
+
+    Returns:
+        [count, 28, 28] uint8, the same for each call.
+    """
+    from scipy import ndimage
+
+    from recognition.digit import centred
+
+    random = np.random.default_rng(1998)
+
+    def field(smoothness: float) -> np.ndarray:
+        smooth = ndimage.gaussian_filter(random.normal(size=(40, 40)), smoothness, mode="wrap")
+        return np.asarray(smooth / smooth.std())
+
+    made: list[np.ndarray] = []
+    while len(made) < count:
+        labels, pieces = ndimage.label(field(random.uniform(1.5, 5)) > random.uniform(-0.5, 1))
+        if pieces:
+            largest = 1 + int(np.bincount(labels.ravel())[1:].argmax())
+            texture = random.uniform(0.1, 0.5) * field(random.uniform(0.5, 2)) if len(made) % 2 else 0
+            blob = (labels == largest) * np.clip(1 + texture, 0, 1)
+            made.append(centred(blob[ndimage.find_objects(labels)[largest - 1]]))
+    return np.stack(made)
+
+
+def _described(images: Bytes) -> np.ndarray:
+    """Descriptions [N, FEATURES] float32 of [N, 28, 28] uint8."""
+    chunks = [_describe(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
+    return np.concatenate([np.empty((0, FEATURES), np.float32), *chunks])
+
+
+def _describe(images: Bytes) -> np.ndarray:
+    levels = np.clip((images / np.float32(255) - PAPER) / (INK - PAPER), 0, 1)
+    sharp = (255 * levels).astype(np.uint8)  # of bytes, minima and maxima are found fastest
+    ink = levels.sum(axis=(1, 2)) + 1e-6
+
+    def of_ink(changed: np.ndarray) -> np.ndarray:
+        return np.asarray(changed.sum(axis=(1, 2), dtype=np.float32) / 255 / ink)
+
+    features = [of_ink(_opened(sharp, height, width)) for height, width in _sizes("opened")]
+    features += [of_ink(_closed(sharp, height, width)) - 1 for height, width in _sizes("closed")]
+    inked = sharp > 64
+    features += [np.log1p(inked.any(axis=other).sum(axis=1)) for other in (1, 2)]  # width and height
+    features.append(((sharp > 40) & (sharp < 215)).sum(axis=(1, 2)) / ink)  # neither ink nor paper
+    features.append(sum(np.abs(np.diff(levels, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2)) / ink)  # outline
+    features.append(np.log(ink))
+    # Shares near 0 differ more than their numbers do: the root makes their distribution more like a normal one.
+    return np.sqrt(np.maximum(np.stack(features, axis=1), 0)).astype(np.float32)
+
+
+def _sizes(change: str) -> list[tuple[int, int]]:
+    """Height and width of the squares and lines."""
+    squares = [(side, side) for side in SQUARES[change]]
+    return squares + [size for length in LINES[change] for size in ((1, length), (length, 1))]
+
+
+def _opened(images: Bytes, height: int, width: int) -> np.ndarray:
+    """What of the ink holds a rectangle of that size."""
+    eroded = _extreme(np.minimum, images, height, width)
+    return _extreme(np.maximum, _framed(eroded, height, width), height, width)
+
+
+def _closed(images: Bytes, height: int, width: int) -> np.ndarray:
+    """The ink, and what of the paper, beyond the picture too, holds no rectangle of that size."""
+    dilated = _extreme(np.maximum, _framed(images, height, width), height, width)
+    return _extreme(np.minimum, dilated, height, width)
+
+
+def _framed(images: Bytes, height: int, width: int) -> Bytes:
+    return np.pad(images, ((0, 0), (height - 1, height - 1), (width - 1, width - 1)))
+
+
+def _extreme(choose: Callable[..., np.ndarray], images: Bytes, height: int, width: int) -> np.ndarray:
+    """Least or largest value of each rectangle that lies in the picture: the result is smaller by its size less 1."""
+    for axis, length in ((1, height), (2, width)):
+        lines = np.moveaxis(images, axis, 1)
+        reached = 1  # pixels that each value stands for; doubled, and then what is missing
+        while reached < length:
+            step = min(reached, length - reached)
+            lines = choose(lines[:, :-step], lines[:, step:])
+            reached += step
+        images = np.moveaxis(lines, 1, axis)
+    return images

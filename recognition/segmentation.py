@@ -1,0 +1,260 @@
+"""Which pixels of a picture are ink: of a photograph, a scan, a drawing, whatever its light and paper.
+
+What is known of ink: it is narrow against the picture, it differs from the paper around it, dark on light or light on
+dark, and it ends abruptly. What is not ink is told apart by lacking one of the three: shadows and uneven light are
+wide, grain and ruled lines are fainter, and the gaps between strokes, if they are taken for strokes, have outlines that
+follow no edge of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recognition.picture import BlankError, PictureError
+
+Grey = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+MINIMUM_SIDE = 112  # pixels; smaller pictures are enlarged first, so that a stroke is some pixels wide
+TINY = 4  # enlargement from which on a stroke is no wider than a pixel or two of the picture, and light has no room
+WINDOWS = (32, 22, 16, 11, 8, 5, 3, 2, 1)  # parts of the longest side in which the paper's brightness is looked for
+THRESHOLDS = (0.4, 0.55, 0.7)  # parts of the ink's contrast from which on a pixel counts as ink; mostly the first
+FLAT = 0.5  # of the steepest edges: an outline that follows nothing steeper is not one of ink
+DIMMEST = 2.5  # how many times darker than most of the paper its shaded parts are taken to be at most
+MINIMUM_CONTRAST = 12  # grey levels between ink and paper under which there is nothing to read
+MINIMUM_EXTENT = 0.025  # of the picture's longest side; what is smaller is no digit
+MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
+MINIMUM_PIECE = 0.02  # of the digit's ink: a smaller piece is a speck
+REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
+JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
+
+
+@dataclass(frozen=True)
+class Ink:
+    """The ink of a picture.
+
+    Attributes:
+        depth: [H, W] how far each pixel stands out from the paper around it, in grey levels.
+        own: [H, W] which pixels are the writing's.
+        threshold: part of the ink's contrast from which on a pixel counted as ink.
+        enlargement: how many times larger H and W are than the picture's.
+    """
+
+    depth: Grey
+    own: Mask
+    threshold: float
+    enlargement: int
+
+
+def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
+    """Find the ink, dark or light, whichever has its outline where the picture has edges.
+
+    Args:
+        grey: [height, width] uint8, 0 black to 255 white.
+        pick: which of the pieces of ink are the writing's; `one_digit`, for example.
+
+    Raises:
+        PictureError: there is nothing to read.
+    """
+    from scipy import ndimage  # here, so that reading MNIST's own images does not wait for SciPy
+
+    enlargement = -(-MINIMUM_SIDE // max(grey.shape))
+    smooth = grey.astype(np.float32)
+    if enlargement > 1:
+        smooth = np.clip(ndimage.zoom(smooth, enlargement, order=3, mode="nearest", grid_mode=True), 0, 255)
+    grain = max(smooth.shape) / 400
+    smooth = ndimage.gaussian_filter(smooth, grain)
+    edges = ndimage.gaussian_gradient_magnitude(smooth, grain)
+    if (
+        enlargement < TINY
+    ):  # along the rim sheets end, which would speak for the sheet as ink; a tiny picture is all rim
+        edges = np.pad(_inner(edges), [(side // 12,) for side in edges.shape])
+    found: list[tuple[np.ndarray, Ink]] = []
+    failures = []
+    for candidate in (smooth, 255 - smooth):
+        try:
+            ink = _dark_ink(candidate, enlargement, pick)
+        except PictureError as failure:
+            failures.append(failure)
+        else:
+            found.append((edges[ink.own & ~ndimage.binary_erosion(ink.own)], ink))
+    if not found:
+        raise failures[0]
+    steepest = max(float(np.percentile(outline, 75)) for outline, _ in found) + 1e-6
+    return max(found, key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()))[1]
+
+
+def cut_out(ink: Ink, own: Mask | None = None) -> Grey:
+    """Ink in the box around it, [h, w], 0 paper to 1 ink, everything else taken for paper.
+
+    Args:
+        ink: what `find_ink` found.
+        own: which of its pixels; all by default.
+    """
+    from scipy import ndimage
+
+    own = ink.own if own is None else own
+    rows, columns = _box(own)
+    # A margin around the digit keeps the grey edges of its strokes.
+    margin = ndimage.binary_dilation(own, iterations=max(2, ink.enlargement))
+    if ink.enlargement >= TINY:  # a pixel that is part ink and part paper tells how much of it is ink
+        levels = np.clip(1.2 * ink.depth / np.percentile(ink.depth[own], 95), 0, 1) ** 1.5
+    else:
+        low = ink.threshold / 2
+        levels = np.clip((ink.depth / np.percentile(ink.depth[own], 60) - low) / (0.9 - low), 0, 1)
+    return np.pad((levels * margin)[rows, columns], 1)
+
+
+def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> Ink:
+    tiny = enlargement >= TINY
+    depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny else _under_paper(grey)
+    if depth.max() < MINIMUM_CONTRAST:
+        raise BlankError(
+            f"nothing to read: expected ink that stands out from the paper by {MINIMUM_CONTRAST} of 255 grey levels, "
+            f"got {depth.max():.0f}"
+        )
+    first = None
+    for threshold in THRESHOLDS[:1] if tiny else THRESHOLDS:
+        own = pick(Pieces(depth, threshold))
+        # What goes from one side of the picture to the other is ruled paper, if a higher threshold leaves it out.
+        if not (own[0].any() and own[-1].any()) and not (own[:, 0].any() and own[:, -1].any()):
+            return Ink(depth, own, threshold, enlargement)
+        first = first or Ink(depth, own, threshold, enlargement)
+    assert first
+    return first
+
+
+def _under_paper(grey: Grey) -> Grey:
+    """How much darker than the paper around it each pixel is; the paper comes from a closing no stroke fills.
+
+    A window too small loses fat strokes, one too large takes shadows for ink. Between the two is the smallest that
+    shows ink as strong as any, and of which the next larger ones show little more.
+    """
+    from scipy import ndimage
+
+    depths = []
+    for part in WINDOWS:
+        window = max(grey.shape) // part | 1
+        depth = ndimage.grey_closing(grey, size=(window, window)) - grey
+        depths.append(np.maximum(depth - np.median(depth), 0))
+    peaks = [float(np.percentile(_inner(depth), 99.8)) for depth in depths]
+    areas = [np.count_nonzero(depth > THRESHOLDS[0] * peak) for depth, peak in zip(depths, peaks, strict=True)]
+    for k in range(len(WINDOWS) - 2):
+        if peaks[k] > 0.6 * max(peaks[:-1]) and max(areas[k + 1 : k + 3]) < 1.25 * areas[k]:
+            best = k + 2  # twice the smallest: where strokes cross they are wider
+            break
+    else:
+        best = len(WINDOWS) - 2
+    # In the shade ink is darker than paper by the same part, not by as many grey levels.
+    paper = grey + depths[best]
+    return depths[best] * np.clip(np.median(paper) / np.maximum(paper, 1), 0.5, DIMMEST)
+
+
+def _inner(image: np.ndarray) -> np.ndarray:
+    """The picture without its outer twelfth on each side, where shadows, frames and the sheet's edges are."""
+    rows, columns = (side // 12 for side in image.shape)
+    return image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+class Pieces:
+    """The connected pieces of what may be ink, measured; arrays have one value a piece.
+
+    Attributes:
+        depth: [H, W] as in `Ink`.
+        labels: [H, W] 0 where there is no ink, else the piece's number, counted from 1.
+        boxes: rows and columns of each piece.
+        extents: longest side of the box, pixels.
+        weights: sum of depth.
+        likely: weight, less for what lies along the picture's rim, 0 for frames.
+        whole: which pieces may be writing by their place alone.
+    """
+
+    def __init__(self, depth: Grey, threshold: float) -> None:
+        from scipy import ndimage
+
+        self.depth = depth
+        level = np.percentile(depth[depth > 0.5 * depth.max()], 50)
+        self.labels, self.count = ndimage.label(depth > threshold * level, np.ones((3, 3)))
+        self.boxes = ndimage.find_objects(self.labels)
+        self.extents = np.array([max(side.stop - side.start for side in box) for box in self.boxes])
+        self.weights = ndimage.sum_labels(depth, self.labels, self.numbers)
+        # Shadows, frames and the sheet's edges lie along the rim; a digit, though it may touch it, does not.
+        inner = np.zeros_like(depth)
+        _inner(inner)[:] = 1
+        inside = ndimage.sum_labels(depth * inner, self.labels, self.numbers) / self.weights
+        rim = np.concatenate([self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]])
+        along_rim = np.bincount(rim, minlength=self.count + 1)[1:] / (2 * self.extents)
+        self.likely = self.weights * (inside**2 * np.clip(1 - 2 * along_rim, 0, 1) + 1e-9)
+        self.whole = (inside > 0.5) & (along_rim < 0.2)
+        for piece in np.flatnonzero(self.likely > 0.1 * self.likely.max()):
+            if self._is_frame(int(piece)):
+                self.likely[piece], self.whole[piece] = 0, False
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of the pieces in `labels`."""
+        return np.arange(1, self.count + 1)
+
+    def pixels(self, pieces: Mask) -> Mask:
+        """Which pixels are of these pieces, [H, W]."""
+        return np.concatenate([[False], pieces])[self.labels]
+
+    def main(self) -> int:
+        """The likeliest piece.
+
+        Raises:
+            PictureError: it is no larger than a speck, or one of many like it.
+        """
+        main = int(self.likely.argmax())
+        grainy = np.count_nonzero(self.weights > self.weights[main] / 10) > MANY
+        if grainy or self.extents[main] < MINIMUM_EXTENT * max(self.depth.shape):
+            raise BlankError("nothing to read: expected a piece of ink, got specks such as paper and cameras make")
+        return main
+
+    def _is_frame(self, piece: int) -> bool:
+        """Whether a piece is large and runs along all four sides of its box."""
+        shape = self.labels[self.boxes[piece]] == piece + 1
+        if any(own < 0.5 * whole for own, whole in zip(shape.shape, self.depth.shape, strict=True)):
+            return False
+        deep = max(2, max(shape.shape) // 25)
+        sides = (shape[:deep].any(0), shape[-deep:].any(0), shape[:, :deep].any(1), shape[:, -deep:].any(1))
+        return bool(min(side.mean() for side in sides) > 0.8)
+
+
+def one_digit(pieces: Pieces) -> Mask:
+    """The main piece of ink and what is near it, as the bar of a 5 is, and the parts of a broken stroke.
+
+    Returns:
+        [H, W] which pixels are the digit's.
+
+    Raises:
+        PictureError: there is nothing but specks.
+    """
+    from scipy import ndimage
+
+    main = pieces.main()
+    kept = np.arange(pieces.count) == main
+    may_join = pieces.whole & (pieces.weights > MINIMUM_PIECE * pieces.weights[main])
+    may_join &= pieces.extents < 2 * pieces.extents[main]
+    for _ in range(JOININGS):
+        may_join &= ~kept
+        if not may_join.any():
+            break
+        own = pieces.pixels(kept)
+        reach = REACH * max(side.stop - side.start for side in _box(own))
+        joining = may_join & (
+            ndimage.minimum(ndimage.distance_transform_edt(~own), pieces.labels, pieces.numbers) < reach
+        )
+        if not joining.any():
+            break
+        kept |= joining
+    return pieces.pixels(kept)

@@ -1,0 +1,112 @@
+"""What a pass answered: which digits it takes for which, which pictures it read wrong, and how sure it was."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from model.calibration import Confidences, expected_calibration_error, reliability
+from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, tiled
+
+COLUMNS, MOST_ROWS = 8, 5  # of wrong answers: as many as can be read at the width of a README
+SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below it
+
+
+def confusion_matrix(labels: np.ndarray, answers: np.ndarray) -> Figure:
+    """How often each digit was read as each; labels and answers [images], 0 to 9."""
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (labels, answers), 1)
+    wrong = np.where(np.eye(10, dtype=bool), 0, counts)
+    figure = new_figure(6.4, 7.2)
+    axes = figure.subplots()
+    most = max(wrong.max(), 10)
+    shown = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", norm=LogNorm(1, most))
+    figure.colorbar(shown, ax=axes, label="images read wrong", shrink=0.85, format="{x:g}")
+    for true, row in enumerate(counts):
+        for read, count in enumerate(row):
+            if count:
+                # Grey on the diagonal, which is not what is looked for; white where the colour is dark.
+                colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
+                axes.text(read, true, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(10))
+    axes.set_yticks(range(10))
+    axes.set_xlabel("digit read")
+    axes.set_ylabel("true digit")
+    axes.set_title(f"{_count(wrong.sum(), 'wrong answer')} of {counts.sum():,}")
+    return figure
+
+
+def wrong_answers(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """The pictures that were read wrong, the surest mistakes first, as many as can be read.
+
+    Args:
+        images: [N, 28, 28] uint8.
+        labels: [N], the right digits.
+        probabilities: [N, 10].
+    """
+    answers = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong, answers[wrong]], kind="stable")]
+    shown = wrong[: COLUMNS * MOST_ROWS]
+    rows = max(1, -(-len(shown) // COLUMNS))
+    figure = new_figure(0.5 + 1.75 * rows)
+    axes = figure.subplots()
+    bare(axes)
+    title = f"{_count(len(wrong), 'wrong answer')} of {len(labels):,}"
+    axes.set_title(title if len(shown) == len(wrong) else f"{title}: the {len(shown)} surest")
+    if not len(shown):
+        return figure
+    gap = 4
+    axes.imshow(255.0 - tiled(images[shown], COLUMNS, gap, below=WORDS), cmap="gray", vmin=0, vmax=255)
+    for place, index in enumerate(shown):
+        row, column = divmod(place, COLUMNS)
+        x, y = column * (SIDE + gap) + SIDE / 2, row * (SIDE + gap + WORDS) + SIDE + 1
+        true, read = labels[index], answers[index]
+        axes.text(x, y, f"{true} read as {read}", ha="center", va="top", fontsize=9.5, color=VERMILION)
+        both = f"{read}: {probabilities[index, read]:.2f}  {true}: {probabilities[index, true]:.2f}"
+        axes.text(x, y + 6, both, ha="center", va="top", fontsize=8.5, color="0.3")
+    axes.set_xlabel("below each picture: true digit, digit read, and the probabilities of both")
+    return figure
+
+
+def calibration(log_probabilities: np.ndarray, labels: np.ndarray, temperature: float | None = None) -> Figure:
+    """Reliability diagram: of the answers given with a confidence, how many are right, and how many there are.
+
+    Args:
+        log_probabilities: [N, 10], natural logarithm.
+        labels: [N], the right digits.
+        temperature: that was fitted on other images; the diagram then shows the network before and after it.
+    """
+    figure = new_figure(6.6, 7.2)
+    accuracy, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    accuracy.plot([0, 100], [0, 100], color="0.6", linestyle="--", label="calibrated")
+    curves = [("as trained", 1.0, BLUE, "o")]
+    if temperature is not None:
+        curves.append((f"temperature {temperature:.2f}", temperature, ORANGE, "s"))
+    for name, each, colour, marker in curves:
+        answers = Confidences.of(log_probabilities, labels, each)
+        bins = reliability(answers)
+        held = bins.counts > 0
+        error = 100 * expected_calibration_error(answers)
+        accuracy.plot(
+            100 * bins.confidence[held],
+            100 * bins.accuracy[held],
+            color=colour,
+            marker=marker,
+            label=f"{name}: calibration error {error:.2f} %",
+        )
+        counts.stairs(bins.counts, 100 * bins.edges, color=colour)
+    counts.set_yscale("symlog", linthresh=1)
+    counts.set_ylim(bottom=0)
+    accuracy.set_ylabel("right answers (%)")
+    counts.set_ylabel("answers")
+    counts.set_xlabel("confidence: probability of the answer (%)")
+    accuracy.legend(frameon=False, loc="lower right")
+    for axes in (accuracy, counts):
+        plain(axes)
+    return figure
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,89 @@
+"""What all scripts share: closed and broken streams, names that are no text, wrong use."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.checksummed import dump_checksummed, load_checksummed
+from tests.conftest import ROOT, Script
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_empty_ones(closed: str, small_run: Path, tmp_path: Path) -> None:
+    """What is then opened first must not get the closed stream's number either."""
+    command = f"{sys.executable} compare.py {small_run / 'run'} --plot {tmp_path / 'curves.png'} {closed}"
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_closed_standard_input_is_no_picture() -> None:
+    command = f"{sys.executable} infer.py - <&-"
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and result.stderr == "error: -: expected a picture, got an empty file\n"
+
+
+def test_a_reader_that_leaves_stops_a_table_quietly(small_run: Path) -> None:
+    assert read_lines(0, "compare.py", small_run / "run") == (0, "")
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_run_outlives_its_reader(lines: int, small_data: Path, tmp_path: Path) -> None:
+    """What was asked for is the run; its output is only watched."""
+    arguments: tuple[object, ...] = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1)
+    arguments += ("--figures", "none", "--save-dir", tmp_path / "model")
+    arguments += ("--kernel", "stock")  # else a line may tell why it is stock
+    status, errors = read_lines(lines, "train.py", *arguments, "--run-dir", tmp_path / "run")
+    note = f"note: nobody reads the output any more; training goes on, see {tmp_path / 'run' / 'results.csv'}\n"
+    assert (status, errors) == (0, note)
+    assert "outcome" in json.loads((tmp_path / "run" / "run.json").read_bytes())
+    assert (tmp_path / "model" / "card.json").is_file()
+
+
+def read_lines(count: int, name: str, *arguments: object) -> tuple[int, str]:
+    """Read so many lines of what a script prints and then leave; returns its status and what stderr holds."""
+    command = [sys.executable, name, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        for _ in range(count):
+            process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        return process.wait(), errors
+
+
+def test_folders_whose_names_are_no_utf8(small_data: Path, script: Script, tmp_path: Path) -> None:
+    run, model = (tmp_path / os.fsdecode(name) for name in (b"run\xff", b"model\xfe"))
+    arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1, "--figures", "none")
+    result = script("train.py", *arguments, "--run-dir", run, "--save-dir", model)
+    assert (result.returncode, result.stderr) == (0, "")
+    record = json.loads((run / "run.json").read_bytes())
+    assert record["settings"]["save_dir"] == str(model) and (model / "card.json").is_file()
+    assert script("train.py", "--resume", run).stdout.startswith(f"{tmp_path}/run\\udcff: this run is finished")
+
+
+@pytest.mark.parametrize("name", ["train.py", "infer.py", "compare.py", "demo.py"])
+def test_help_is_for_people(name: str, script: Script) -> None:
+    result = script(name, "--help", env={**os.environ, "COLUMNS": "100"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not re.search(r"None|STR|default: \)", result.stdout)
+
+
+def test_sealed_json_keeps_any_name() -> None:
+    for name in ("数据", "a\udcffb", "\x1b\n"):
+        assert load_checksummed(dump_checksummed({"name": name}))["name"] == name
+
+
+def test_no_home_folder_makes_no_noise(small_run: Path, script: Script, tmp_path: Path) -> None:
+    """As in a container whose user has none."""
+    nowhere = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    plot = ("--plot", tmp_path / "curves.png")
+    result = script("compare.py", small_run / "run", *plot, env={**nowhere, "HOME": "/proc/nowhere"})
+    assert (result.returncode, result.stderr) == (0, "")

@@ -1,0 +1,116 @@
+"""The pages in docs/: their commands and examples run, and what is generated on them is what would be generated now."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from common.command_line import parse
+from data.dataset import Mnist
+from docs.tables import __main__ as tables
+from tests.conftest import ROOT
+from tests.docs.pages import Project, copy_project, linked_files, steps
+from training.settings import Settings
+
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
+ALL_PAGES = [*PAGES, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "zh").glob("*.md"))]
+STEPS = [(page, language, code) for page in PAGES for language, code in steps(page)]
+TRAININGS = list(dict.fromkeys(code for *_, code in STEPS if re.match(r"python train\.py\b(?!.*--summary)", code)))
+# docs/onnx.md is run from top to bottom by test_examples.py, but for its training.
+REST = [step for step in STEPS if step[0] != "docs/onnx.md" and step[2] not in TRAININGS]
+COMMANDS = list(dict.fromkeys(code for _, language, code in REST if language == "sh"))
+EXAMPLES = [(page, code) for page, language, code in REST if language == "python"]
+PRINTED = {"docs/static_program.md": r".* (8[5-9]\d|9\d\d|1000) of 1000 right\n"}  # by the examples of a page
+
+
+@pytest.fixture(scope="module")
+def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """With some runs in runs/, as after training."""
+    project = copy_project(tmp_path_factory.mktemp("docs"), mnist, train=6000, test=100)
+    shutil.copytree(ROOT / "docs" / "experiments" / "published", project.folder / "runs")
+    return project
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command: str, project: Project) -> None:
+    if command.startswith("make "):
+        command = command.replace("make", "make -n", 1)
+    if command.startswith("pip install -r "):
+        command = f"test -f {command.split()[-1]}"  # CI installs from it on a clean machine
+    if command == "python demo.py":
+        assert project.serve(command).startswith("open http://127.0.0.1:")
+        return
+    succeeds(project.run(command))
+
+
+@pytest.mark.parametrize("command", TRAININGS)
+def test_training_is_understood(command: str) -> None:
+    """What a moment can tell: the options are there, and the network has them and the recipe."""
+    parse(Settings, shlex.split(command)[2:]).resolved_recipe()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TRAININGS)
+def test_training(command: str, project: Project) -> None:
+    """One pass of 100 images; the README's commands are run at full length."""
+    succeeds(project.run(f"{command} --passes 1 --validation-size 5900"))
+
+
+@pytest.mark.parametrize(("page", "code"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
+def test_python_example(page: str, code: str, project: Project) -> None:
+    assert re.fullmatch(PRINTED[page], succeeds(project.run_example(code)))
+
+
+def succeeds(result: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed, which must not have failed."""
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[Path, dict[str, str]]:
+    return tables.generated()
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_generated_text_is_that_of_now(page: Path, generated: dict[Path, dict[str, str]]) -> None:
+    """Where it is not: make tables. The oracle's digits are those of the machine."""
+    compared = {name: text for name, text in generated[page].items() if name != "oracle"}
+    differing = [name for name, text in compared.items() if tables.between(page, name)[1] != f"{text}\n"]
+    assert differing == []
+    assert set(re.findall(r"<!-- /(.+?) -->", page.read_text())) == set(generated[page])
+
+
+@pytest.mark.parametrize("page", tables.NETWORKS_PAGES, ids=lambda page: page.name)
+def test_the_oracle_is_right_on_the_page_and_now(page: Path, generated: dict[Path, dict[str, str]]) -> None:
+    """Each difference, as printed, is below 1e-5 of the largest value; the page has the rows of now."""
+    texts = tables.between(page, "oracle")[1], generated[page]["oracle"]
+    cells = [re.findall(r"(\S+) of (\S+)", text) for text in texts]
+    assert len(cells[0]) == len(cells[1]) > 40
+    assert [cell for found in cells for cell in found if not float(cell[0]) < 1e-5 * float(cell[1])] == []
+    rows = [re.findall(r"^\| `\w+` \| \S+", text, re.MULTILINE) for text in texts]
+    assert rows[0] == rows[1]
+
+
+def test_a_layer_table_is_what_the_command_prints(project: Project, generated: dict[Path, dict[str, str]]) -> None:
+    printed = project.run("COLUMNS=80 python train.py --network lenet5_1998 --summary")
+    lines = [line.rstrip() for line in succeeds(printed).splitlines()]
+    assert generated[tables.NETWORKS_PAGES[0]]["summary lenet5_1998"] == "\n".join(["```", *lines, "```"])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/benchmarks.md"])  # made by make bench
+def test_both_languages_have_the_same_commands(page: str) -> None:
+    chinese = page.replace("docs/", "docs/zh/")
+    assert steps(page) == steps(chinese)
+    assert {ROOT / page, ROOT / chinese} <= {*linked_files(page), *linked_files(chinese)}  # each leads to the other
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    assert [file for file in linked_files(page) if not file.exists()] == []

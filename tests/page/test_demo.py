@@ -1,0 +1,302 @@
+"""demo.py's page as a person uses it: in a headless Chromium that is told to find no other machine than this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+import demo
+from common.errors import UserError
+from data.dataset import Mnist
+from page import texts
+from page.reader import Reader
+from page.views import reading_view
+from recognition.picture import Limits
+from recognition.workers import Workers
+from tests.conftest import MODEL, ROOT, Script
+
+MAX_BYTES = 300_000
+LARGEST_CALL = MAX_BYTES * 4 // 3 + (64 << 10)  # the picture in base64, and what goes with it
+PATIENCE = 60  # seconds; a busy machine is no error
+
+# Fractions of the sheet, from its upper left corner.
+SEVEN = ((0.28, 0.2), (0.5, 0.2), (0.72, 0.2), (0.62, 0.42), (0.52, 0.62), (0.45, 0.82))
+ONE = ((0.5, 0.15), (0.5, 0.4), (0.5, 0.6), (0.5, 0.85))
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    errors: Path
+
+
+@pytest.fixture(scope="module")
+def server(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """demo.py with the tests' model and two runs."""
+    folder = tmp_path_factory.mktemp("demo")
+    for name in ("first", "second"):
+        shutil.copytree(small_run / "run", folder / "runs" / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "demo.py",
+        "--port",
+        str(port),
+        "--runs-dir",
+        str(folder / "runs"),
+        "--model-dir",
+        str(MODEL),
+    ]
+    errors = folder / "errors.txt"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--max-bytes", str(MAX_BYTES)], cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True
+        )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said == f"open http://127.0.0.1:{port}/ (Ctrl-C ends it)\n", errors.read_text()
+        yield Server(f"http://127.0.0.1:{port}", errors)
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM  # though Paddle takes it for itself
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        reason = "no chromium and chromedriver: apt-get install chromium chromium-driver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    options = ChromeOptions()
+    options.binary_location = str(programs[0])
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--lang=en"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
+        "--window-size=1280,1400",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = Chrome(options=options, service=Service(programs[1]))
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """What a person does on the page, and sees."""
+
+    def __init__(self, driver: Chrome, address: str) -> None:
+        self.driver = driver
+        driver.get(address)
+        self.shown("#models input")  # the last thing that comes
+
+    def shown(self, selector: str) -> WebElement:
+        """The first visible element, as soon as there is one."""
+        return WebDriverWait(self.driver, PATIENCE, 0.05).until(
+            lambda driver: next((e for e in driver.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None),
+            f"nothing on the page is {selector}",
+        )
+
+    def draw(self, stroke: Sequence[tuple[float, float]], pointer: str = "mouse") -> None:
+        sheet = self.shown("canvas")
+        width, height = sheet.size["width"], sheet.size["height"]
+        actions = ActionBuilder(self.driver, mouse=PointerInput(pointer, pointer), duration=10)
+        for number, (x, y) in enumerate(stroke):
+            actions.pointer_action.move_to(sheet, int((x - 0.5) * width), int((y - 0.5) * height))
+            if number == 0:
+                actions.pointer_action.pointer_down()
+        actions.pointer_action.pointer_up()
+        actions.perform()
+
+    def upload(self, path: Path) -> None:
+        self.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
+
+    def read(self) -> str:
+        """The digit, once it is there."""
+        return self.shown("output.likeliest").text
+
+    def count(self, selector: str) -> int:
+        return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+
+@pytest.fixture
+def page(browser: Chrome, server: Server) -> Page:
+    return Page(browser, server.address)
+
+
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_a_drawn_seven_is_read_as_7(page: Page, pointer: str) -> None:
+    page.draw(SEVEN, pointer)
+    assert page.read() == "7"
+    assert page.count(".bar") == 10
+    assert page.shown(".likeliest-bar").text.startswith("7")
+    assert page.shown(".seen img").size == {"width": 196, "height": 196}
+    layers = page.driver.find_elements(By.CSS_SELECTOR, ".layer")
+    assert [len(layer.find_elements(By.TAG_NAME, "img")) for layer in layers] == [20, 20, 50, 1]
+
+
+def test_the_answer_follows_each_stroke_and_undo(page: Page) -> None:
+    page.draw(ONE)
+    assert page.read() == "1"
+    page.shown(".clear").click()
+    page.shown(".message.hint")
+    page.draw(SEVEN)
+    assert page.read() == "7"
+    page.shown(".undo").click()
+    page.shown(".message.hint")
+
+
+def test_every_chosen_model_answers(page: Page) -> None:
+    page.draw(SEVEN)
+    page.read()
+    for box in page.driver.find_elements(By.CSS_SELECTOR, "#models input")[1:]:
+        box.click()
+    page.shown(".models tr:nth-child(3)")
+    names = [each.text for each in page.driver.find_elements(By.CSS_SELECTOR, ".models th")]
+    assert names == ["inference_model", "runs/first", "runs/second"]
+
+
+def test_what_is_no_digit_is_marked(small_run: Path, mnist: Mnist, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    with Workers(Limits()) as workers:
+        reader = Reader(small_run / "model", tmp_path, workers)
+        digit, no_digit = reader.answer([mnist.test_images[0], noise], reader.models())
+    assert (digit.no_digit, no_digit.no_digit) == (False, True)
+    assert texts.ENGLISH.no_digit in reading_view([no_digit], texts.ENGLISH)
+    assert texts.ENGLISH.no_digit not in reading_view([digit], texts.ENGLISH)
+
+
+def test_an_uploaded_picture_is_read(page: Page) -> None:
+    page.upload(ROOT / "docs" / "samples" / "seven_on_squared_paper.png")
+    assert page.read() == "7"
+
+
+def test_a_drawn_row_is_read_digit_by_digit(page: Page) -> None:
+    page.shown("[data-kind=row]").click()
+    for number, stroke in enumerate((SEVEN, ONE, SEVEN)):
+        page.draw([((number + x) / 3, 0.1 + 0.8 * y) for x, y in stroke])
+    WebDriverWait(page.driver, PATIENCE, 0.05).until(lambda _: page.shown("output.row").text == "717")
+    assert page.count(".boxes div") == page.count(".chip") == 3
+    assert page.read() == "7"
+    page.driver.find_elements(By.CSS_SELECTOR, ".chip")[1].click()
+    assert page.read() == "1"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + b"not a picture" * 9, "Not read: expected a picture, got one that cannot be decoded"),
+        (b"", "Not read: expected a picture, got"),
+        (b"\0" * (MAX_BYTES + 1), "This picture is too large: at most 0.3 MB."),
+    ],
+    ids=["broken", "empty", "too large"],
+)
+def test_what_is_no_picture_is_told_in_one_line(
+    page: Page, server: Server, data: bytes, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "picture.png").write_bytes(data)
+    page.upload(tmp_path / "picture.png")
+    said = page.shown(".message.problem").text
+    assert said.startswith(told) and "\n" not in said
+    assert page.count("output.likeliest") == 0
+    assert server.errors.read_text() == ""
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": str(LARGEST_CALL + 1)}, {"Transfer-Encoding": "chunked"}])
+def test_the_server_takes_no_more_than_it_says(server: Server, headers: dict[str, str]) -> None:
+    """A browser asks first whether a file is too large; who sends by other means is refused before sending it."""
+    connection = HTTPConnection(urlsplit(server.address).netloc, timeout=PATIENCE)
+    connection.putrequest("POST", "/gradio_api/run/predict")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.load(answer) == {"error": f"expected at most {LARGEST_CALL} bytes, of announced length"}
+    connection.close()
+
+
+def test_runs_are_compared(page: Page) -> None:
+    page.driver.find_elements(By.CSS_SELECTOR, "button[role=tab]")[1].click()
+    page.shown("table.comparison")
+    passes = page.driver.find_elements(By.CSS_SELECTOR, "table.comparison")[0].text.splitlines()
+    assert passes[1].startswith("first") and passes[1].endswith("reference")
+    assert passes[2].startswith("second") and "not distinguishable from first pass" in passes[2]
+    assert page.shown("img.curves").size["height"] > 100
+
+
+def test_a_chinese_browser_gets_the_chinese_page_first(browser: Chrome, server: Server) -> None:
+    browser.switch_to.new_window("tab")  # which has no session yet
+    agent = browser.execute_script("return navigator.userAgent")
+    browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "zh-CN"})
+    page = Page(browser, server.address)
+    assert browser.current_url == f"{server.address}/zh"
+    assert page.shown("h1").text == "LeNet-5 识别你的手写数字"
+    page.draw(SEVEN)
+    assert page.read() == "7"
+    assert "各数字的概率" in page.shown(".bars").text
+    page.shown(".head a").click()
+    WebDriverWait(browser, PATIENCE, 0.05).until(lambda driver: driver.current_url == f"{server.address}/")
+    assert page.shown("h1").text == "LeNet-5 reads your handwriting"
+
+
+def test_nothing_was_asked_of_another_machine(browser: Chrome, page: Page) -> None:
+    """In all that the tests before did, whatever page they showed."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {
+        urlsplit(message["params"]["request"]["url"])
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    own = ("chrome", "chrome-untrusted", "data", "blob")  # what the browser has inside itself
+    assert {url.hostname for url in asked if url.scheme not in own} == {"127.0.0.1"}
+
+
+def test_a_missing_gradio_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(UserError, match=r'^the page needs Gradio, found none: pip install "gradio>=6.31,<7.0"$'):
+        demo.check_gradio()
+
+
+def test_an_old_gradio_is_one_line(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "gradio-4.44.1.dist-info").mkdir()
+    (tmp_path / "gradio-4.44.1.dist-info" / "METADATA").write_text("Name: gradio\nVersion: 4.44.1\n")
+    result = script("demo.py", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == 'error: the page needs Gradio, found 4.44.1: pip install "gradio>=6.31,<7.0"\n'
+
+
+def test_wrong_use_is_one_line(script: Script) -> None:
+    result = script("demo.py", "--port", 99999)
+    assert (result.returncode, result.stderr) == (2, "error: --port 99999: expected 1 to 65535\n")

@@ -1,0 +1,134 @@
+"""Rows of digits: found, cut where they touch, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from data.dataset import Mnist
+from model.image import network_input
+from model.predictor import Predictor
+from model.saved_model import load_model
+from recognition.picture import PictureError, read_picture
+from recognition.rows import Certainty, FoundDigit, find_rows
+from tests.conftest import MODEL, ROOT
+
+LINES = ROOT.parent / "shared" / "pictures" / "lines"
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    saved = load_model(MODEL)
+    predictor, spec = Predictor(saved), saved.input
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        size, fit = spec["shape"][-1], spec["fit"]
+        return predictor.probabilities(network_input(images, size=size, low=spec["low"], high=spec["high"], fit=fit))
+
+    return probabilities
+
+
+def certainty(network: Network) -> Network:
+    return lambda images: network(images).max(axis=1)
+
+
+def row(mnist: Mnist, numbers: list[int], gap: int, factor: int = 4) -> np.ndarray:
+    """Test digits side by side, `gap` pixels apart, or overlapping if it is negative: [H, W], 0 paper to 1 ink."""
+    digits = []
+    for number in numbers:
+        smooth = ndimage.gaussian_filter(ndimage.zoom(mnist.test_images[number] / 255, factor, order=1), factor / 4)
+        columns = np.flatnonzero((smooth > 0.5).any(axis=0))
+        digits.append(np.clip((smooth[:, columns[0] : columns[-1] + 1] - 0.35) / 0.3, 0, 1))
+    sheet = np.zeros((28 * factor, sum(digit.shape[1] + max(gap, 0) for digit in digits)))
+    left = 0
+    for digit in digits:
+        part = sheet[:, left : left + digit.shape[1]]
+        np.maximum(part, digit, out=part)
+        left += digit.shape[1] + gap
+    return np.pad(sheet, 40)
+
+
+def find_digits(grey: np.ndarray, certainty: Certainty) -> list[FoundDigit]:
+    return [digit for row in find_rows(grey, certainty) for digit in row]
+
+
+def picture(ink: np.ndarray) -> np.ndarray:
+    return (225 - 180 * ink).astype(np.uint8)
+
+
+def text(found: list[FoundDigit], network: Network) -> str:
+    return "".join(str(digit) for digit in network(np.stack([one.image for one in found])).argmax(axis=1))
+
+
+def written(mnist: Mnist, numbers: list[int]) -> str:
+    return "".join(str(mnist.test_labels[number]) for number in numbers)
+
+
+def test_a_row_is_read_from_the_left(mnist: Mnist, network: Network) -> None:
+    for start in (0, 10, 20):
+        numbers = list(range(start, start + 5))
+        found = find_digits(picture(row(mnist, numbers, gap=25)), certainty(network))
+        assert text(found, network) == written(mnist, numbers)
+        lefts = [one.box[0] for one in found]
+        assert lefts == sorted(lefts)
+
+
+def test_boxes_hold_their_digits(mnist: Mnist, network: Network) -> None:
+    ink = row(mnist, [0, 1, 2], gap=30)
+    covered = np.zeros(ink.shape, bool)
+    for one in find_digits(picture(ink), certainty(network)):
+        left, top, right, bottom = one.box
+        covered[top:bottom, left:right] = True
+    assert ink[covered].sum() > 0.99 * ink.sum()
+    assert covered.mean() < 0.4
+
+
+def test_rows_are_read_from_the_top(mnist: Mnist, network: Network) -> None:
+    numbers = [0, 1, 2, 3]
+    page = np.vstack([row(mnist, numbers, gap=25), row(mnist, numbers[::-1], gap=25)])
+    first, second = find_rows(picture(page), certainty(network))
+    assert (text(first, network), text(second, network)) == (written(mnist, numbers), written(mnist, numbers[::-1]))
+
+
+def test_touching_digits_are_cut(mnist: Mnist, network: Network) -> None:
+    right = 0
+    for start in range(0, 60, 3):
+        numbers = list(range(start, start + 3))
+        found = find_digits(picture(row(mnist, numbers, gap=-3)), certainty(network))
+        right += text(found, network) == written(mnist, numbers)
+    assert right >= 13
+
+
+def test_a_wide_digit_is_not_cut_even_if_its_halves_look_like_digits(mnist: Mnist) -> None:
+    def sure_of_anything(images: np.ndarray) -> np.ndarray:
+        return np.full(len(images), 0.99)
+
+    whole = 0
+    for number in np.flatnonzero(mnist.test_labels == 0)[:20]:
+        ink = ndimage.zoom(row(mnist, [int(number)] * 2, gap=30), (1, 1.2), order=1)
+        whole += len(find_digits(picture(ink), sure_of_anything)) == 2
+    assert whole >= 15
+
+
+def test_pieces_above_each_other_are_one_digit(network: Network) -> None:
+    sheet = np.zeros((200, 300))
+    sheet[60:68, 60:100] = sheet[80:150, 70:80] = 1  # a bar above a stroke
+    sheet[60:150, 180:190] = 1
+    first, second = find_digits(picture(sheet), certainty(network))
+    assert first.box[1] <= 62 and first.box[2] >= 98 and second.box[0] >= 178
+
+
+def test_nothing_to_read(network: Network) -> None:
+    with pytest.raises(PictureError, match="nothing to read"):
+        find_digits(np.full((100, 300), 200, np.uint8), certainty(network))
+
+
+@pytest.mark.skipif(not LINES.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
+def test_strangers_rows(network: Network) -> None:
+    for path in sorted(LINES.iterdir()):
+        assert text(find_digits(read_picture(path), certainty(network)), network) == path.name.split("__")[0]

@@ -1,0 +1,62 @@
+"""The reading processes: rows of digits, for which they ask a network that lives here."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.dataset import Mnist
+from model.image import network_input
+from model.predictor import Predictor
+from model.saved_model import load_model
+from recognition.picture import Limits
+from recognition.workers import Rows, Workers
+from tests.conftest import MODEL
+
+
+def in_a_row(images: np.ndarray, apart: int) -> bytes:
+    """MNIST's images [N, 28, 28] side by side, dark on light, as a PNG file."""
+    sheet = np.hstack([np.pad(image, ((20, 20), (apart, apart))) for image in images])
+    file = io.BytesIO()
+    Image.fromarray(255 - sheet.astype(np.uint8)).resize((sheet.shape[1] * 3, sheet.shape[0] * 3)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_row_is_read_by_asking_the_network(mnist: Mnist) -> None:
+    predictor = Predictor(load_model(MODEL))
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        return predictor.probabilities(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))
+
+    with Workers(Limits(max_seconds=30)) as workers:
+        rows = workers.read_rows(
+            in_a_row(mnist.test_images[:4], apart=0), lambda images: probabilities(images).max(axis=1)
+        )
+    assert isinstance(rows, Rows)
+    assert rows.size == (4 * 28 * 3, 68 * 3)
+    assert probabilities(np.stack([digit.image for digit in rows.digits])).argmax(1).tolist() == [7, 2, 1, 0]
+    lefts = [digit.box[0] for digit in rows.digits]
+    assert lefts == sorted(lefts)
+
+
+def test_a_network_that_fails_leaves_the_workers_whole(mnist: Mnist) -> None:
+    touching = in_a_row(mnist.test_images[:2, :, 6:22], apart=0)
+
+    def fails(images: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError
+
+    with Workers(Limits(max_seconds=30)) as workers:
+        for _ in range(4):  # more than there are workers
+            with pytest.raises(ZeroDivisionError):
+                workers.read_rows(touching, fails)
+        (image,) = workers.read([in_a_row(mnist.test_images[:1], apart=4)])
+    assert isinstance(image, np.ndarray)
+
+
+def test_what_is_no_picture_is_told(mnist: Mnist) -> None:
+    with Workers(Limits()) as workers:
+        said = workers.read_rows(b"no picture", lambda images: np.ones(len(images)))
+    assert said == "expected a picture, got one that cannot be decoded: no known format"

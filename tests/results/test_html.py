@@ -1,0 +1,92 @@
+"""compare.py --html: one file, everything in it, nothing that runs or is loaded, whatever a run is called."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from results.log import read_results
+from results.predictions import predictions_path
+from tests.conftest import Script
+
+HOSTILE = """<img src=x onerror=alert(1)> & "q" '</td><script>"""
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each table's cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture
+def place(small_run: Path, tmp_path: Path) -> Path:
+    """Two runs, one of a hostile name; a pass's answers are damaged."""
+    parts = shutil.ignore_patterns("figures", "checkpoints", "inference_model")
+    for name in ("first", HOSTILE.replace("/", "|")):
+        shutil.copytree(small_run / "run", tmp_path / "runs" / name, ignore=parts)
+    answers = predictions_path(tmp_path / "runs" / "first", 1)
+    answers.write_bytes(answers.read_bytes()[:-1] + b"?")
+    return tmp_path
+
+
+def test_the_report_has_all_in_one_file_and_escapes_names(place: Path, script: Script) -> None:
+    result = script("compare.py", "--html", "report.html", "--best", cwd=place)
+    assert result.returncode == 0, result.stderr
+    text = (place / "report.html").read_text()
+    page = Page(text)
+    kinds = {tag for tag, _ in page.tags}
+    assert kinds.isdisjoint({"script", "link", "iframe", "object"})
+    [image] = [attributes for tag, attributes in page.tags if tag == "img"]
+    kind, _, data = (image["src"] or "").partition(",")
+    assert kind == "data:image/svg+xml;base64" and b"<svg" in base64.b64decode(data) and image["alt"]
+    assert "http" not in re.sub(r"data:[^\"]+", "", text).replace("http-equiv", "")
+    [policy] = [
+        each["content"] or ""
+        for tag, each in page.tags
+        if tag == "meta" and "content" in each and "-src" in each["content"]
+    ]
+    assert policy.startswith("default-src 'none'")
+    assert "prefers-color-scheme: dark" in text
+    hostile = HOSTILE.replace("/", "|")
+    row = read_results(place / "runs" / "first" / "results.csv")[0]
+    best = next(each for each in reversed(row) if each.best)
+    named = {cells[0]: cells for cells in page.rows}
+    assert {"first", hostile} <= named.keys()
+    assert f"{best.test_correct}/500" in named["first"]
+    assert any("not distinguishable" in cells[-1] for cells in page.rows)
+    assert ["conv_pool_bn", "published", "2"] in [cells[:3] for cells in page.rows]
+
+
+def test_what_could_not_be_used_is_said_in_the_report_too(place: Path, script: Script) -> None:
+    result = script("compare.py", "--html", "report.html", cwd=place)
+    assert result.returncode == 1 and "altered" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "altered" in Page((place / "report.html").read_text()).words
+
+
+@pytest.mark.parametrize("arguments", [("report.txt",), ("nowhere/report.html",), ("r.html", "--sort", "test_loss")])
+def test_wrong_use_is_one_line(place: Path, script: Script, arguments: tuple[str, ...]) -> None:
+    result = script("compare.py", "--html", *arguments, cwd=place)
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1 and not result.stdout

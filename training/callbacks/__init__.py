@@ -1,0 +1,1 @@
+"""The listeners of a run: console, live curves, figures, trackers, and a user's own."""

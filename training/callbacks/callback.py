@@ -1,0 +1,64 @@
+"""What happens during a run, told to whoever listens: progress bars, logs, figures, and a user's own callback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.log import Row, Step
+
+if TYPE_CHECKING:
+    from training.loop import Outcome
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run begins, or goes on after `--resume`.
+
+    Attributes:
+        run_dir: the run's folder.
+        passes: how many passes the run will have.
+        steps: batches in a pass.
+        batch_size: images in a batch; the last batch of a pass may be smaller.
+        first_pass: the pass that is trained first; above 1 when resumed.
+        first_step: steps of that pass that were done before.
+    """
+
+    run_dir: Path
+    passes: int
+    steps: int
+    batch_size: int
+    first_pass: int = 1
+    first_step: int = 0
+
+
+class Callback:
+    """Base of all listeners; override what you want to hear. An error raised in a callback ends the run.
+
+    Steps are told in order, each once, but some steps late, so that the device need not wait for the host every time.
+    """
+
+    def on_start(self, started: Started) -> None:
+        """Before the first step."""
+
+    def on_step(self, step: Step) -> None:
+        """After every batch."""
+
+    def on_parameters(self, pass_number: int, parameters: Mapping[str, np.ndarray]) -> None:
+        """What was learned in a pass, by its name in the network ("conv1.weight"); before the pass itself is told."""
+
+    def on_pass(self, row: Row) -> None:
+        """After every pass, once it is evaluated."""
+
+    def on_published(self, outcome: Outcome) -> None:
+        """When the best model is published; the run counts as finished once all callbacks have returned."""
+
+    def on_message(self, line: str) -> None:
+        """Something that the user should know; one line."""
+
+    def on_end(self) -> None:
+        """When no more steps will come: after the last pass, a signal, or an error."""

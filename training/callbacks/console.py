@@ -1,0 +1,175 @@
+"""What a person sees of a run: a live bar on a terminal; plain lines, one every few seconds, anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from common.errors import one_line
+from results.log import Row, Step
+from training.callbacks.callback import Callback, Started
+
+if TYPE_CHECKING:
+    from training.loop import Outcome
+
+LINE_SECONDS = 5.0  # between two plain lines
+
+HEADER = "pass       train loss   acc %   validation loss   acc %   test loss   acc %   correct        s   images/s"
+
+
+class _Speed(ProgressColumn):
+    """Images per second over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        speed = (task.speed or 0) * task.fields["batch_size"]
+        return Text(f"{speed:,.0f} images/s")
+
+
+class _Bar(Progress):
+    """Progress bars, and above them something else that changes."""
+
+    def __init__(self, above: Callable[[], Iterable[RenderableType]], *columns: ProgressColumn, **options: Any) -> None:
+        self._above = above
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See rich."""
+        yield from self._above()
+        yield from super().get_renderables()
+
+
+class ProgressDisplay(Callback):
+    """Shows the run on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._said = time.monotonic()
+
+    def on_start(self, started: Started) -> None:
+        """See Callback."""
+        self._started = started
+        self._rate = _Rate()
+        self._line(HEADER)
+        if self._console.is_terminal:
+            self._bar = _Bar(
+                self._above,
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %  {task.fields[state]}"),
+                _Speed(Column(no_wrap=True)),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            done = (started.first_pass - 1) * started.steps + started.first_step
+            self._task = self._bar.add_task(
+                f"pass {started.first_pass}/{started.passes}",
+                total=started.passes * started.steps,
+                completed=done,
+                state="",
+                batch_size=started.batch_size,
+            )
+            self._bar.start()
+
+    def _above(self) -> Iterable[RenderableType]:
+        """What stands above the bar; for subclasses."""
+        return ()
+
+    def on_step(self, step: Step) -> None:
+        """See Callback."""
+        started = self._started
+        done = (step.pass_number - 1) * started.steps + step.step
+        self._rate.tick()
+        if self._bar:
+            self._bar.update(
+                self._task,
+                completed=done,
+                description=f"pass {step.pass_number}/{started.passes}",
+                state=f"loss {step.loss:.4f}  {100 * step.accuracy:6.2f} %",
+            )
+        elif time.monotonic() - self._said >= LINE_SECONDS:
+            speed = self._rate.per_second()
+            left = (started.passes * started.steps - done) / speed
+            self._line(
+                f"pass {step.pass_number}/{started.passes} step {step.step}/{started.steps}  loss {step.loss:.4f}  "
+                f"{100 * step.accuracy:.2f} %  {speed * started.batch_size:,.0f} images/s  {_duration(left)} left"
+            )
+
+    def on_pass(self, row: Row) -> None:
+        """See Callback."""
+        self._line(pass_line(row, self._started.passes))
+
+    def on_published(self, outcome: Outcome) -> None:
+        """See Callback."""
+        self.on_end()
+        test = outcome.test
+        self._line(headline_line(outcome.best_pass, outcome.selected_on, test.loss, test.correct, test.total))
+        replacing = f", replacing {one_line(outcome.replaced)}" if outcome.replaced else ""
+        self._line(f"published to {one_line(outcome.save_dir)}/{replacing}")
+        if outcome.onnx:
+            self._line(f"inference.onnx: {outcome.onnx}")
+
+    def on_message(self, line: str) -> None:
+        """See Callback."""
+        self._line(line)
+
+    def on_end(self) -> None:
+        """See Callback."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._said = time.monotonic()
+
+
+class _Rate:
+    """Steps per second since the first one, without the pauses that evaluation makes."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._steps, self._seconds = 0, 0.0
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._steps += 1
+        self._seconds += now - self._last
+        self._last = now
+
+    def per_second(self) -> float:
+        return self._steps / max(self._seconds, 1e-9)
+
+
+def pass_line(row: Row, passes: int) -> str:
+    """One printed row of a pass, under `HEADER`."""
+    validation = " " * 14 + "–" + " " * 7 + "–"
+    if row.validation_total:
+        validation = f"{row.validation_loss:15.4f} {100 * (row.validation_accuracy or 0):7.2f}"
+    test = f"{row.test_loss:9.4f} {100 * (row.test_accuracy or 0):7.2f}   {f'{row.test_correct}/{row.test_total}':>11}"
+    return (
+        f"{f'{row.pass_number}/{passes}':<10} {row.train_loss:10.4f} {100 * row.train_accuracy:7.2f}   {validation}   "
+        f"{test} {row.seconds:6.1f} {row.images_per_second:10,.0f}{'  best' if row.best else ''}"
+    )
+
+
+def headline_line(best_pass: int, selected_on: str, loss: float, correct: int, total: int) -> str:
+    """The line that a run ends with: the chosen pass and what its saved model scores on the test images."""
+    return (
+        f"best pass {best_pass}, chosen on {selected_on}: test loss {loss:.4f}, "
+        f"{correct}/{total} = {100 * correct / total:.2f} % (measured on the saved model)"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

@@ -1,0 +1,150 @@
+"""`--live`: the loss while a run goes on, batch by batch; above the bar of a terminal, or in a notebook's output."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from common.errors import one_line
+from common.extras import extra
+from results.figures.curves import training_curves
+from results.figures.style import BLUE, VERMILION, drawn
+from results.log import Row, Step
+from training.callbacks.callback import Callback, Started
+from training.callbacks.console import ProgressDisplay
+
+SECONDS = 1.0  # between two drawings at least
+SHARE = 0.05  # of the time at most goes into drawing for a notebook, which training waits for
+HEIGHT, MARGIN = 10, 24  # of a terminal's curve, lines; columns beside it
+LEGEND = "loss of the batches, and o of the validation images after each pass"
+POINTS = 240  # of a terminal's curve: no more dots fit side by side
+NOTEBOOK_WIDTH = 830  # pixels
+
+
+def displays(console: Console, live: bool, figures: Path) -> list[Callback]:
+    """What shows a run to a person.
+
+    Args:
+        console: where to.
+        live: with curves, where they can be shown; where not, a line says so.
+        figures: the folder that has the curves in any case.
+
+    Raises:
+        UsageError: a package for it is missing.
+    """
+    if live and in_notebook():
+        return [ProgressDisplay(console), NotebookCurves()]
+    if live and console.is_terminal:
+        return [TerminalCurves(console)]
+    if live:
+        where = f"{one_line(figures / 'curves.png')}, drawn after each pass"
+        console.print(
+            f"--live: neither a terminal nor a notebook; see {where}", markup=False, highlight=False, soft_wrap=True
+        )
+    return [ProgressDisplay(console)]
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; only what is imported already is asked."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class TerminalCurves(ProgressDisplay):
+    """The progress display, with a curve of the loss above its bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._plotille: Any = extra("plotille", "plotille>=5", "--live")
+        self._batches: list[tuple[float, float]] = []  # pass, log10 of the loss
+        self._passes: list[tuple[float, float]] = []
+        self._shown, self._next = Text(), 0.0
+
+    def on_step(self, step: Step) -> None:
+        """See Callback."""
+        _add(self._batches, step.pass_number - 1 + step.step / self._started.steps, step.loss)
+        super().on_step(step)
+
+    def on_pass(self, row: Row) -> None:
+        """See Callback."""
+        _add(self._passes, row.pass_number, row.test_loss if row.validation_loss is None else row.validation_loss)
+        super().on_pass(row)
+
+    def _above(self) -> Iterable[RenderableType]:
+        if time.monotonic() >= self._next and len(self._batches) > 1:
+            self._shown, self._next = Text.from_ansi(f"{LEGEND}\n{self._plot()}"), time.monotonic() + SECONDS
+        return [self._shown]
+
+    def _plot(self) -> str:
+        points = np.array(self._batches[:])  # another thread adds to the list
+        parts = np.array_split(points, POINTS) if len(points) > POINTS else np.split(points, len(points))
+        means = np.array([part.mean(axis=0) for part in parts])
+        passes = np.array(self._passes[:]).reshape(-1, 2)
+        losses = np.concatenate([means[:, 1], passes[:, 1]])
+        figure = self._plotille.Figure()
+        figure.width, figure.height = max(self._console.width - MARGIN, 20), HEIGHT
+        figure.color_mode = "rgb"
+        figure.origin = False
+        figure.x_label, figure.y_label = "pass", "loss"
+        figure.x_ticks_fkt = lambda value, _: f"{value:.3g}"
+        figure.y_ticks_fkt = lambda value, _: f"{10**value:.3g}"
+        figure.set_x_limits(0, max(points[-1, 0], 1e-9))
+        figure.set_y_limits(losses.min() - 0.05, losses.max() + 0.05)
+        figure.plot(means[:, 0], means[:, 1], lc=_rgb(BLUE))
+        if len(passes):
+            figure.scatter(passes[:, 0], passes[:, 1], lc=_rgb(VERMILION), marker="o")
+        return str(figure.show(legend=False))
+
+
+class NotebookCurves(Callback):
+    """The curves of the run as one picture in the output of a notebook's cell, drawn anew as the run goes."""
+
+    def __init__(self) -> None:
+        self._display: Any = extra("IPython.display", "ipython", "--live")
+        self._rows: list[Row] = []
+        self._steps: list[Step] = []
+        self._next = 0.0
+
+    def on_start(self, started: Started) -> None:
+        """See Callback."""
+        self._started = started
+        self._handle = self._display.display(self._display.Markdown("*the curves come here*"), display_id=True)
+
+    def on_step(self, step: Step) -> None:
+        """See Callback."""
+        self._steps.append(step)
+        if time.monotonic() >= self._next:
+            self._draw()
+
+    def on_pass(self, row: Row) -> None:
+        """See Callback."""
+        self._rows.append(row)
+
+    def on_end(self) -> None:
+        """See Callback."""
+        self._draw()
+
+    def _draw(self) -> None:
+        began = time.monotonic()
+        figure = training_curves(self._rows, self._steps, self._started.steps)
+        self._handle.update(self._display.Image(data=drawn(figure, ".png"), width=NOTEBOOK_WIDTH))
+        took = time.monotonic() - began
+        self._next = began + max(SECONDS, took / SHARE)
+
+
+def _add(points: list[tuple[float, float]], place: float, loss: float | None) -> None:
+    if loss is not None and loss > 0 and math.isfinite(loss):
+        points.append((place, math.log10(loss)))
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -1,0 +1,108 @@
+"""What trains a network: Paddle's static programs, or NumPy alone; the loop drives either by the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from common.errors import UsageError, UserError, one_line
+from model.device import Device
+from model.engine import PaddleEngine
+from model.program import NetworkConfig
+from model.recipes import Recipe
+from reference.engine import NumpyEngine
+from reference.networks import NETWORKS as NUMPY_NETWORKS
+from reference.optimizers import SGD, Adam, Momentum, Optimizer
+from results.run_folder import RunFolder
+from training.checkpoint import load_checkpoint
+
+EngineName = Literal["paddle", "numpy"]
+
+BEST = "best/"  # prefix of the best model's parameters in a checkpoint
+
+
+class Engine(Protocol):
+    """See model.engine.PaddleEngine for what each method does."""
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers the optimizer may change."""
+        ...
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> object: ...  # noqa: D102
+    def recent(self, steps: int) -> np.ndarray: ...  # noqa: D102
+    def log_probabilities(self, images: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def state(self) -> dict[str, np.ndarray]: ...  # noqa: D102
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
+    def parameters(self) -> dict[str, np.ndarray]: ...  # noqa: D102
+    def load_parameters(self, parameters: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
+
+
+def make_engine(name: EngineName, config: NetworkConfig, recipe: Recipe, device: Device, seed: int) -> Engine:
+    """The engine of that name, with parameters that start from the seed.
+
+    Raises:
+        UsageError: NumPy's engine lacks the network, or something that the recipe asks for.
+    """
+    if name == "paddle":
+        return PaddleEngine(config, recipe, device, seed)
+    if config.name not in NUMPY_NETWORKS:
+        raise UsageError(f"--engine numpy: expected one of the networks {', '.join(NUMPY_NETWORKS)}, got {config.name}")
+    if recipe.ema or recipe.label_smoothing or recipe.optimizer == "adamw":
+        raise UsageError("--engine numpy: it has no weight average, label smoothing or AdamW; take another recipe")
+    network = NUMPY_NETWORKS[config.name](seed, **config.options)
+    return NumpyEngine(network, _numpy_optimizer(recipe, network.parameters))
+
+
+def _numpy_optimizer(recipe: Recipe, parameters: Mapping[str, Any]) -> Optimizer:
+    if recipe.optimizer == "adam":
+        return Adam(parameters)
+    if recipe.optimizer == "momentum":
+        return Momentum(parameters, recipe.momentum)
+    return SGD(parameters)
+
+
+def start_from(engine: Engine, run_dir: Path) -> list[str]:
+    """Give an engine the parameters of a run's best model so far, whichever engine trained it.
+
+    Returns:
+        One line for each newer checkpoint of that run that was refused.
+
+    Raises:
+        UserError: the folder is no run with a usable checkpoint, no pass of the run was completed, or its network is
+            another; the engine keeps its parameters.
+    """
+    where = f"--init-from {run_dir}"
+    try:
+        checkpoint, refused = load_checkpoint(RunFolder(run_dir).checkpoints)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    if checkpoint is None:
+        raise UserError(f"{where}: expected the folder of a run with its checkpoints, found {_found(run_dir)}")
+    parameters = under(BEST, checkpoint.arrays)
+    if not parameters:
+        raise UserError(f"{where}: expected a run with at least one completed pass, found none")
+    try:
+        engine.load_parameters(parameters)
+    except (UserError, ValueError) as error:  # NumPy's engine knows nothing of this project's errors
+        raise UserError(f"{where}: {one_line(error)}; name a run of the same network and options") from error
+    return [f"{where}: {line}" for line in refused]
+
+
+def _found(run_dir: Path) -> str:
+    """What is there instead of a run with its checkpoints."""
+    if not run_dir.exists():
+        return "nothing of that name"
+    if not run_dir.is_dir():
+        return "a file"
+    if RunFolder(run_dir).record.exists():
+        return "the record of a run without its checkpoints; train it again by the settings in its run.json"
+    return "a folder that is no run"
+
+
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, which is taken off."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,179 @@
+"""Draw the figures of runs, finished or not, again.
+
+python -m training.figures runs/NAME                  # all of them, into runs/NAME/figures/
+python -m training.figures runs/NAME --which curves   # those of the logs alone, which takes a second
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import paddle
+from tyro.conf import Positional, arg
+
+from common.command_line import parse, run
+from common.errors import UserError, one_line
+from common.files import write_file
+from common.signals import StopRequest
+from data.dataset import Mnist, load_mnist, split
+from model.calibration import Confidences, tempered
+from model.feature_maps import FeatureMaps
+from model.image import network_input
+from model.networks import NETWORKS
+from model.predictor import Predictor
+from model.recipes import Recipe
+from model.saved_model import load_model
+from results.figures.curves import learning_rate_curve, training_curves
+from results.figures.network import feature_maps, filters, seen
+from results.figures.predictions import calibration, confusion_matrix, wrong_answers
+from results.figures.rejection import rejection
+from results.figures.style import drawn_both, save_both
+from results.log import best_row, read_results, read_steps
+from results.run_folder import RunFolder
+from training.batches import pass_batches
+from training.settings import Settings, from_json
+
+Which = Literal["all", "curves", "none"]
+
+
+def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None, data_dir: Path | None = None) -> None:
+    """Draw, or draw again, the figures of a run, each as .png and .svg.
+
+    Args:
+        folder: of the run, which may still go on.
+        which: "curves" are those of the logs alone; "all" needs the best model and the data too.
+        data: the run's data, if they are loaded already.
+        data_dir: where to find them otherwise; None for where the run found them.
+
+    Raises:
+        UserError: no run is there, no pass of it has ended, or the data are others.
+        OSError: a figure cannot be written.
+    """
+    if which == "none":
+        return
+    save_curves(folder, curves(folder))
+    if which == "all":
+        if best_row(read_results(folder.results)[0]) is None:
+            raise UserError(f"{one_line(folder.path)}: expected a run with a best pass, found none; curves are drawn")
+        record = folder.read_record()
+        try:
+            settings = from_json(record["settings"])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{one_line(folder.record)}: settings of another release: {one_line(error, 160)}"
+            ) from error
+
+        draw_model(folder, settings, data or _same_data(folder, record.get("data"), settings, data_dir))
+
+
+def curves(folder: RunFolder) -> dict[str, bytes]:
+    """Draw the figures of the logs alone.
+
+    Returns:
+        The files' contents by their names.
+    """
+    rows, _ = read_results(folder.results)
+    steps, _ = read_steps(folder.steps)
+    return {
+        **drawn_both(training_curves(rows, steps), "curves"),
+        **drawn_both(learning_rate_curve(rows, steps), "learning_rate"),
+    }
+
+
+def save_curves(folder: RunFolder, pictures: Mapping[str, bytes]) -> None:
+    """Write what `curves` drew.
+
+    Raises:
+        OSError: a figure cannot be written.
+    """
+    folder.figures.mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        write_file(folder.figures / name, picture)
+
+
+def _same_data(folder: RunFolder, known: object, settings: Settings, data_dir: Path | None) -> Mnist:
+    data = load_mnist(data_dir or settings.data_dir)
+    if not isinstance(known, dict) or known.get("sha256") != data.sums:
+        raise UserError(
+            f"{one_line(data.source)}: expected the data of the run in {one_line(folder.path)} (run.json has their "
+            "SHA-256), got other data; name their folder with --data-dir"
+        )
+    return data
+
+
+def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
+    """Draw them into the run's folder.
+
+    Raises:
+        ModelError: the model cannot be used.
+        OSError: a figure cannot be written.
+    """
+    paddle.enable_static()
+    model, recipe, image = load_model(folder.model), settings.resolved_recipe(), NETWORKS[settings.network].image
+    training, validation = split(data, recipe.validation_size)
+    inputs, unseen = (
+        network_input(images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+        for images in (data.test_images, validation.images)
+    )
+    predictor = Predictor(model)
+    log_probabilities = predictor.log_probabilities(inputs)
+    answers = {"test": Confidences.of(log_probabilities, data.test_labels, model.temperature)}
+    if len(validation):
+        told = Confidences.of(predictor.log_probabilities(unseen), validation.labels, model.temperature)
+        answers = {"validation": told, **answers}
+    layers = FeatureMaps.of_model(model)
+    outputs = {name: values[0] for name, values in layers.of(inputs[:1]).items()}
+    outputs["probability"] = np.exp(log_probabilities[0])
+    images, labels = next(pass_batches(training, image, recipe, settings.seed, pass_number=1))
+    temperature = model.card.get("temperature")
+    for name, figure in {
+        "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1)),
+        "wrong_answers": wrong_answers(
+            data.test_images, data.test_labels, tempered(log_probabilities, temperature or 1.0)
+        ),
+        "calibration": calibration(log_probabilities, data.test_labels, temperature),
+        "rejection": rejection(answers),
+        "filters": filters(layers.parameters()),
+        "feature_maps": feature_maps(inputs[0, 0], outputs),
+        "batch": seen(images, labels, _what_was_seen(recipe)),
+    }.items():
+        save_both(figure, folder.figures / name)
+
+
+def _what_was_seen(recipe: Recipe) -> str:
+    distortions = asdict(recipe.distortions) if recipe.distortions else {}
+    if not distortions.get("elastic_alpha"):
+        distortions.pop("elastic_sigma", None)  # it says nothing of a field of no strength
+    ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distortions.items() if value)
+    how = f"distorted by up to: {ranges}" if ranges else "not distorted"
+    return f"the first pictures of pass 1 as the network saw them,\n{how}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Draw the figures of runs into their folders, as PNG and SVG."""
+
+    run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN_DIR [RUN_DIR ...]", help_behavior_hint="")]]
+    """Folders of runs."""
+    which: Literal["all", "curves"] = "all"
+    """Curves: what the logs alone tell; all: also what needs the best model and the data."""
+    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder with the data of the runs; otherwise where each run found them."""
+
+
+def main(stop: StopRequest) -> int:
+    """Draw."""
+    options = parse(Options)
+    for run_dir in options.run_dirs:
+        folder = RunFolder(run_dir)
+        draw_run(folder, options.which, data_dir=options.data_dir)
+        print(f"drawn: {one_line(folder.figures)}/")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

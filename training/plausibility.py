@@ -1,0 +1,88 @@
+"""Doubts about a data set: what would train in silence to a model that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from data.dataset import Mnist, Subset
+from recognition.kind import NARROW, Images, PictureKind
+
+MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
+RARE = 20  # times fewer images than the most frequent class has: said to be rare
+
+
+def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
+    """One line for each thing that is implausible in a data set and its split, with counts."""
+    yield from _values(data)
+    yield from _constant(data)
+    yield from _classes(data, training, validation)
+    yield from _duplicates(data)
+    kind = PictureKind.measure(training.images)
+    if kind is None or kind.sizes_vary:
+        yield (
+            f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
+            "when they are read, which may be wrong"
+        )
+
+
+def kind_note(training: Subset) -> str:
+    """A line for training images that are not like MNIST's, which is no fault; empty if they are."""
+    kind = PictureKind.measure(training.images)
+    if kind is None or kind.is_mnist or kind.sizes_vary:
+        return ""
+    return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
+
+
+def _values(data: Mnist) -> Iterator[str]:
+    for name, images in (("training", data.train_images), ("test", data.test_images)):
+        lowest, highest = (int(images.min()), int(images.max())) if images.size else (0, 255)
+        if highest - lowest < NARROW:
+            yield (
+                f"{name} images: expected pixels of 0 to 255, got {lowest} to {highest}; "
+                "scale them to bytes, 255 for full ink"
+            )
+
+
+def _constant(data: Mnist) -> Iterator[str]:
+    for name, images in (("training", data.train_images), ("test", data.test_images)):
+        pixels = images.reshape(len(images), -1)
+        count = int(np.count_nonzero(pixels.min(axis=1) == pixels.max(axis=1))) if pixels.size else 0
+        if count:
+            yield f"{name} images: {count} of {len(images)} are of one grey level and show nothing"
+
+
+def _classes(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
+    everywhere = np.bincount(np.concatenate([data.train_labels, data.test_labels]), minlength=10)
+    parts = [("training", training), ("validation", validation), ("test", Subset(data.test_images, data.test_labels))]
+    for name, part in parts:
+        counts = np.bincount(part.labels, minlength=10)
+        missing = [str(label) for label in np.flatnonzero((counts == 0) & (everywhere > 0))]
+        if missing and len(part):
+            elsewhere = int(everywhere[counts == 0].sum())
+            yield (
+                f"{name} images: none of the {len(part)} is of class {', '.join(missing)}, though the data set has "
+                f"{elsewhere} of these; shuffle the images, or choose another --validation-size"
+            )
+    if np.count_nonzero(everywhere) == 1:
+        yield f"labels: all {int(everywhere.sum())} are {int(everywhere.argmax())}; nothing can be learned"
+    counts = np.bincount(training.labels, minlength=10)
+    rare = [f"{label} ({count})" for label, count in enumerate(counts) if 0 < count * RARE < counts.max()]
+    if rare:
+        yield f"training images: few of class {', '.join(rare)}; the most frequent has {int(counts.max())}"
+
+
+def _duplicates(data: Mnist) -> Iterator[str]:
+    training, test = (_fingerprints(images) for images in (data.train_images, data.test_images))
+    repeated = len(training) - len(set(training))
+    if repeated > MOST_DUPLICATES * len(training):
+        yield f"training images: {repeated} of {len(training)} repeat another, byte for byte"
+    known = set(training)
+    shared = sum(each in known for each in test)
+    if shared:
+        yield f"test images: {shared} of {len(test)} are training images too; scores on them prove nothing"
+
+
+def _fingerprints(images: Images) -> list[int]:
+    return [hash(image.tobytes()) for image in images]
