@@ -23,7 +23,7 @@ from docs.tables.networks import settings_table, summary_block
 from docs.tables.options import SCRIPTS, options_table
 from docs.tables.oracle import oracle_table
 from docs.tables.released import confidence_table, rejection_table
-from docs.tables.results import ablation_table, headline, results_table
+from docs.tables.results import ablation_table, headline, results_table, summary_table
 from docs.tables.search import search_table
 from model.recipes import NetworkName
 from results.run_folder import REPOSITORY
@@ -73,7 +73,7 @@ def generated() -> dict[Path, dict[str, str]]:
     reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
     options = {f"options {script}": options_table(script) for script in SCRIPTS}
     return {
-        **{page: {**results, **benchmarks, "headline": headline(first)} for page in READMES},
+        **{page: {"summary": summary_table(runs), **benchmarks, "headline": headline(first)} for page in READMES},
         **dict.fromkeys(NETWORKS_PAGES, for_networks),
         **dict.fromkeys(OPTIONS_PAGES, options),
         **dict.fromkeys(READING_PAGES, reading),

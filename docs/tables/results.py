@@ -125,6 +125,35 @@ def _vote(runs: Sequence[Run]) -> str:
     return str((chosen == kept[0].labels).sum())
 
 
+SUMMARY_HEADER = "| network | its source claims | published | best | seeds | parameters |\n|---|---|---|---|---|---|"
+
+
+def summary_table(runs: Sequence[Run]) -> str:
+    """One row per network, in Markdown: test accuracy of the chosen passes by the recipes published and best."""
+    rows: dict[str, dict[str, tuple[str, list[Run]]]] = defaultdict(dict)
+    for (network, recipe, changed), members in grouped(runs).items():
+        if "--engine" not in changed and len(members) > len(rows[network].get(recipe, ("", []))[1]):
+            rows[network][recipe] = changed, members
+    lines = [SUMMARY_HEADER]
+    for network, by_recipe in rows.items():
+        recipes = [by_recipe.get(recipe, ("", [])) for recipe in ("published", "best")]
+        parameters = {f"{RunFolder(run.folder).read_record()['parameters']:,}" for run in recipes[-1][1]}
+        cells = (
+            f"`{network}`",
+            CLAIMS.get(network, "–"),
+            *(_accuracy(*recipe) for recipe in recipes),
+            ", ".join(str(len(members)) for _, members in recipes),
+            " / ".join(sorted(parameters)),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _accuracy(changed: str, runs: Sequence[Run]) -> str:
+    spread = _spread([100 * (run.best.test_accuracy or 0) for run in runs if run.best]) if runs else "–"
+    return f"{spread} (`{changed}`)" if changed else spread
+
+
 ABLATION_HEADER = (
     "| recipe best | errors | mean ± sd | more than by the whole recipe | loss | n |\n|---|---|---|---|---|---|"
 )
