@@ -47,7 +47,7 @@ def test_a_package_that_is_missed_later_is_told_too(capsys: pytest.CaptureFixtur
     said = capsys.readouterr().err
     assert leaving.value.code == 1 and "has no package paddle.static: run" in said and said.count("\n") == 1
     with pytest.raises(ModuleNotFoundError):
-        lacks("mnist.nothing")
+        lacks("data.nothing")
 
 
 def test_the_model_that_answers_is_named() -> None:
