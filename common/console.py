@@ -21,9 +21,9 @@ class ScriptConsole(Console):
     every state of a progress bar.
     """
 
-    def __init__(self, width: int | None = None) -> None:
+    def __init__(self, width: int | None = None, stderr: bool = False) -> None:
         in_notebook = "JPY_PARENT_PID" in os.environ  # Jupyter tells its kernels, and so what they start
-        super().__init__(width=width, force_terminal=False if in_notebook else None)
+        super().__init__(width=width, stderr=stderr, force_terminal=False if in_notebook else None)
 
     def on_broken_pipe(self) -> None:
         """See rich; called while the error is handled."""

@@ -76,6 +76,18 @@ def load_mnist(data_dir: Path | None = None, console: Console | None = None) -> 
     )
 
 
+def part(mnist: Mnist, name: Literal["train", "test", "all"]) -> Subset:
+    """The images of one part of a data set, or of both, training images first."""
+    if name == "all":
+        images = np.concatenate([mnist.train_images, mnist.test_images])
+        return Subset(images, np.concatenate([mnist.train_labels, mnist.test_labels]))
+    return (
+        Subset(mnist.train_images, mnist.train_labels)
+        if name == "train"
+        else Subset(mnist.test_images, mnist.test_labels)
+    )
+
+
 def split(mnist: Mnist, validation_size: int) -> tuple[Subset, Subset]:
     """Hold the last `validation_size` training images, in file order, out for validation, as document 003 does.
 

@@ -108,6 +108,12 @@ def holds_only_a_model(folder: Path) -> bool:
     )
 
 
+def model_in(folder: Path) -> Path:
+    """The folder of a model, or of the best model in the folder of a run."""
+    inner = folder / "inference_model"
+    return inner if (inner / CARD).exists() and not (folder / CARD).exists() else folder
+
+
 def load_model(folder: Path, trust: bool = False) -> SavedModel:
     """Read a model folder, and make sure that its program is like those that this project exports.
 

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +19,7 @@ from common.console import ScriptConsole
 from results.runs import Entry, Group, test_interval
 from results.significance import Verdict
 
-Record = Mapping[str, str | float | bool | None]
+Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Entry], str]]
 
 PASS_COLUMNS: Columns = {
@@ -82,7 +82,7 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> 
 
     Without a terminal whole lines, however long.
     """
-    console, endless = _console(), Console(width=ENDLESS, file=io.StringIO())
+    console, endless = make_console(), Console(width=ENDLESS, file=io.StringIO())
     columns = dict(PASS_COLUMNS)
     table = _pass_table(entries, verdicts, columns)
     for header in LEFT_OUT_FIRST:
@@ -102,10 +102,11 @@ def print_groups(groups: Sequence[Group]) -> None:
     for group in groups:
         texts = [text(group) for text in GROUP_COLUMNS.values()]
         table.add_row(*map(Text, (group.network or "unknown", group.recipe_in_words, *texts)))
-    _console().print(table)
+    make_console().print(table)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """A console of the terminal's width, or of endless lines without a terminal."""
     return ScriptConsole(width=None if sys.stdout.isatty() else ENDLESS)
 
 

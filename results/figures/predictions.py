@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from model.calibration import Confidences, expected_calibration_error, reliability
-from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, tiled
+from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, text, tiled
+from results.score import WrongAnswer, surest
 
-COLUMNS, MOST_ROWS = 8, 5  # of wrong answers: as many as can be read at the width of a README
+COLUMNS = 8  # of wrong answers: as many as can be read at the width of a README
 SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below it
 
 
@@ -17,22 +20,35 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray) -> Figure:
     """How often each digit was read as each; labels and answers [images], 0 to 9."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, answers), 1)
-    wrong = np.where(np.eye(10, dtype=bool), 0, counts)
-    figure = new_figure(6.4, 7.2)
+    return confusion_figure(counts, [str(digit) for digit in range(10)])
+
+
+def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """How often each class was read as each.
+
+    Args:
+        counts: [classes, classes]; row: true class, column: class read.
+        names: of the classes; up to 62 stay legible.
+    """
+    classes = len(names)
+    wrong = np.where(np.eye(classes, dtype=bool), 0, counts)
+    side = 0.72 * max(10, min(classes, 26))
+    figure = new_figure(6.4 / 7.2 * side, side)
     axes = figure.subplots()
     most = max(wrong.max(), 10)
     shown = axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", norm=LogNorm(1, most))
     figure.colorbar(shown, ax=axes, label="images read wrong", shrink=0.85, format="{x:g}")
-    for true, row in enumerate(counts):
-        for read, count in enumerate(row):
-            if count:
-                # Grey on the diagonal, which is not what is looked for; white where the colour is dark.
-                colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
-                axes.text(read, true, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
-    axes.set_xlabel("digit read")
-    axes.set_ylabel("true digit")
+    size = 10 if classes <= 10 else 130 / classes
+    for true, read in zip(*np.nonzero(counts), strict=True) if classes <= 26 else ():
+        count = counts[true, read]
+        # Grey on the diagonal, which is not what is looked for; white where the colour is dark.
+        colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
+        axes.text(read, true, str(count), ha="center", va="center", color=colour, fontsize=size)
+    words = [text(name) for name in names]
+    axes.set_xticks(range(classes), words, fontsize=max(5, size), rotation=90 if max(map(len, words)) > 2 else 0)
+    axes.set_yticks(range(classes), words, fontsize=max(5, size))
+    axes.set_xlabel("class read" if classes != 10 else "digit read")
+    axes.set_ylabel("true class" if classes != 10 else "true digit")
     axes.set_title(f"{_count(wrong.sum(), 'wrong answer')} of {counts.sum():,}")
     return figure
 
@@ -46,27 +62,40 @@ def wrong_answers(images: np.ndarray, labels: np.ndarray, probabilities: np.ndar
         probabilities: [N, 10].
     """
     answers = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(answers != labels)
-    wrong = wrong[np.argsort(-probabilities[wrong, answers[wrong]], kind="stable")]
-    shown = wrong[: COLUMNS * MOST_ROWS]
-    rows = max(1, -(-len(shown) // COLUMNS))
+    missed = np.flatnonzero(answers != labels)
+    wrong = surest(WrongAnswer(int(n), images[n], int(labels[n]), probabilities[n]) for n in missed)
+    return wrong_sheet(wrong, [str(digit) for digit in range(10)], len(missed), len(labels))
+
+
+def wrong_sheet(wrong: Sequence[WrongAnswer], names: Sequence[str], count: int, total: int) -> Figure:
+    """A contact sheet of wrong answers, the surest first.
+
+    Args:
+        wrong: those to show.
+        names: of the classes.
+        count: wrong answers in all.
+        total: images in all.
+    """
+    rows = max(1, -(-len(wrong) // COLUMNS))
     figure = new_figure(0.5 + 1.75 * rows)
     axes = figure.subplots()
     bare(axes)
-    title = f"{_count(len(wrong), 'wrong answer')} of {len(labels):,}"
-    axes.set_title(title if len(shown) == len(wrong) else f"{title}: the {len(shown)} surest")
-    if not len(shown):
+    title = f"{_count(count, 'wrong answer')} of {total:,}"
+    axes.set_title(title if len(wrong) == count else f"{title}: the {len(wrong)} surest")
+    if not wrong:
         return figure
     gap = 4
-    axes.imshow(255.0 - tiled(images[shown], COLUMNS, gap, below=WORDS), cmap="gray", vmin=0, vmax=255)
-    for place, index in enumerate(shown):
+    sheet = tiled(np.stack([each.image for each in wrong]), COLUMNS, gap, below=WORDS)
+    axes.imshow(255.0 - sheet, cmap="gray", vmin=0, vmax=255)
+    for place, each in enumerate(wrong):
         row, column = divmod(place, COLUMNS)
         x, y = column * (SIDE + gap) + SIDE / 2, row * (SIDE + gap + WORDS) + SIDE + 1
-        true, read = labels[index], answers[index]
-        axes.text(x, y, f"{true} read as {read}", ha="center", va="top", fontsize=9.5, color=VERMILION)
-        both = f"{read}: {probabilities[index, read]:.2f}  {true}: {probabilities[index, true]:.2f}"
-        axes.text(x, y + 6, both, ha="center", va="top", fontsize=8.5, color="0.3")
-    axes.set_xlabel("below each picture: true digit, digit read, and the probabilities of both")
+        true, read = each.label, int(each.probabilities.argmax())
+        words = f"{text(names[true])} read as {text(names[read])}"
+        axes.text(x, y, words, ha="center", va="top", fontsize=9.5, color=VERMILION)
+        both = [f"{text(names[n])}: {each.probabilities[n]:.2f}" for n in (read, true)]
+        axes.text(x, y + 6, "  ".join(both), ha="center", va="top", fontsize=8.5, color="0.3")
+    axes.set_xlabel("below each picture: true class, class read, and the probabilities of both")
     return figure
 
 

@@ -1,0 +1,124 @@
+"""Scores of saved models on a labelled data set.
+
+    python evaluate.py                                  # the model in inference_model/ on the MNIST test images
+    python evaluate.py runs/A runs/B                    # two models and whether they really differ
+    python evaluate.py --data fashion --part all        # another data set, all of its images
+    python evaluate.py --plot confusion.png --wrong wrong.png
+    python evaluate.py --format json --fail-under 99    # for automation: exit status 1 below 99 %
+
+You see counts and accuracy with its 95 % Wilson interval, loss, calibration error, and per class precision, recall and
+F1, and the confusion matrix. Two or more models are compared with the first by McNemar's test.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from common.packages import expect_packages
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+    expect_packages()
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from common.command_line import parse, run
+from common.errors import one_line
+from common.project import model_folder
+from common.ranges import Range, check_ranges
+from common.signals import StopRequest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from data.dataset import Subset
+    from results.score import Score
+
+CLASSES = tuple(map(str, range(10)))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score saved models on a labelled data set."""
+
+    models: Positional[Annotated[tuple[Path, ...], arg(metavar="[MODEL_DIR ...]", help_behavior_hint="")]] = ()
+    """Folders of models or of runs; the default model if none is named."""
+    data: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Labelled data set; MNIST, wherever it is found, if none is named."""
+    part: Literal["test", "train", "all"] = "test"
+    """Images to score: the test part, the training part, or both."""
+    format: Literal["table", "json", "csv"] = "table"
+    """json: JSON Lines, one object a model; csv: one row a model, without classes and confusion matrix. Accuracies,
+    precision, recall and F1 are fractions between 0 and 1, losses nats per image."""
+    plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Also draw the confusion matrix of the first model into this file, .png or .svg."""
+    wrong: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Also draw the first model's surest wrong answers into this file, .png or .svg."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU if one works, else the CPU."""
+    trust: bool = False
+    """Run the models' programs whatever they do; only for makers that you trust."""
+    fail_under: Annotated[float | None, arg(metavar="PERCENT", help_behavior_hint="")] = None
+    """Percent: exit status 1, and a line on stderr, for each model of a lower accuracy."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"fail_under": Range(0, 100)})
+
+
+def main(stop: StopRequest) -> int:
+    """Score each model, print, draw."""
+    options = parse(Options)
+    with stop.importing():
+        from common.console import ScriptConsole
+        from data.dataset import load_mnist, part
+        from results.figures.predictions import confusion_figure, wrong_sheet
+        from results.figures.style import check_path, save
+        from results.score_table import print_scores
+
+    for path in filter(None, (options.plot, options.wrong)):
+        check_path(path)
+    console = ScriptConsole(stderr=True)
+    images = part(load_mnist(options.data, console), options.part)
+    scores = {folder: _score(folder, images, options, console) for folder in options.models or (model_folder(),)}
+    print_scores(scores, options.format)
+    first = next(iter(scores.values()))
+    if options.plot:
+        save(confusion_figure(first.confusion, first.labels), options.plot)
+    if options.wrong:
+        save(wrong_sheet(first.wrong, first.labels, first.total - first.correct, first.total), options.wrong)
+    return _complain(scores, options.fail_under or 0)
+
+
+def _score(folder: Path, images: Subset, options: Options, console: Console) -> Score:
+    from rich.progress import Progress
+
+    from model.device import choose_device
+    from model.predictor import Predictor
+    from model.saved_model import load_model, model_in
+    from results.score import score_model
+
+    model = load_model(model_in(folder), options.trust)
+    network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(str(folder), total=len(images))
+        return score_model(model, network, images.images, images.labels, CLASSES, lambda n: bar.advance(task, n))
+
+
+def _complain(scores: Mapping[Path, Score], fail_under: float) -> int:
+    """Report each model below `fail_under` percent on stderr; returns the exit status."""
+    low = {folder: 100 * score.accuracy for folder, score in scores.items() if 100 * score.accuracy < fail_under}
+    for folder, percent in low.items():
+        print(
+            f"error: {one_line(folder)}: expected at least {fail_under:g} % right, got {percent:.2f} %", file=sys.stderr
+        )
+    return 1 if low else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,127 @@
+"""Scores of models on the screen for people, and as JSON Lines or CSV for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from common.errors import one_line
+from results.score import Score
+from results.statistics import SIGNIFICANCE, bootstrap_difference, holm, mcnemar
+from results.table import make_console, print_records
+
+MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
+
+Scores = Mapping[Path, Score]
+
+
+def print_scores(scores: Scores, as_: Literal["table", "json", "csv"]) -> None:
+    """Print each model's score; all models saw the same images."""
+    records = {folder: _record(folder, score) for folder, score in scores.items()}
+    for folder, verdict in _verdicts(list(scores.items())).items():
+        records[folder] |= verdict
+    if as_ == "table":
+        _print_tables(scores, records)
+    elif as_ == "csv":
+        print_records(list(records.values()), "csv")
+    else:
+        print_records([records[folder] | _details(score) for folder, score in scores.items()], "json")
+
+
+def _record(folder: Path, score: Score) -> dict[str, Any]:
+    low, high = score.interval
+    return {
+        "model": str(folder),
+        "images": score.total,
+        "correct": score.correct,
+        "accuracy": score.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "loss": score.loss,
+        "calibration_error": score.calibration_error,
+    }
+
+
+def _details(score: Score) -> dict[str, Any]:
+    classes = [asdict(each) for each in score.classes()]
+    return {"labels": list(score.labels), "classes": classes, "confusion": score.confusion.tolist()}
+
+
+def _verdicts(scores: Sequence[tuple[Path, Score]]) -> dict[Path, dict[str, Any]]:
+    """Each model against the first, by the exact McNemar test with Holm's correction; empty for one model."""
+    (reference, first), *others = scores
+    if not others:
+        return {}
+    counts = [(int(np.sum(s.right & ~first.right)), int(np.sum(first.right & ~s.right))) for _, s in others]
+    nothing = dict.fromkeys(("difference", "difference_low", "difference_high", "p_value"))
+    found: dict[Path, dict[str, Any]] = {reference: {"verdict": "reference", **nothing}}
+    p_values = holm([mcnemar(*pair) for pair in counts])
+    for (folder, _), (better, worse), p_value in zip(others, counts, p_values, strict=True):
+        low, high = bootstrap_difference(better, worse, first.total, 1 - SIGNIFICANCE / len(others))
+        kind = (
+            "not distinguishable from" if p_value >= SIGNIFICANCE else f"{'better' if better > worse else 'worse'} than"
+        )
+        found[folder] = {
+            "verdict": f"{kind} {one_line(reference)}",
+            "difference": (better - worse) / first.total,
+            "difference_low": low,
+            "difference_high": high,
+            "p_value": p_value,
+        }
+    return found
+
+
+def _print_tables(scores: Scores, records: Mapping[Path, Mapping[str, Any]]) -> None:
+    console = make_console()
+    for folder, score in scores.items():
+        record = records[folder]
+        console.print(Text(one_line(folder, 1000), style="bold"))
+        console.print(
+            f"{score.correct:,} of {score.total:,} right = {100 * score.accuracy:.2f} % "
+            f"(95 % interval {100 * record['accuracy_low']:.2f} to {100 * record['accuracy_high']:.2f} %), "
+            f"loss {score.loss:.4f}, calibration error {100 * record['calibration_error']:.2f} %"
+        )
+        if record.get("p_value") is not None:
+            interval = f"{100 * record['difference_low']:+.2f} to {100 * record['difference_high']:+.2f} %"
+            console.print(
+                f"{record['verdict']}: difference {100 * record['difference']:+.2f} % (interval {interval}), "
+                f"p = {record['p_value']:.3g}"
+            )
+        _print_classes(console, score)
+        if len(score.labels) <= MOST_CLASSES:
+            _print_confusion(console, score)
+
+
+def _print_classes(console: Console, score: Score) -> None:
+    table = _table("class")
+    for header in ("images", "precision\n%", "recall\n%", "F1\n%"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for each in score.classes():
+        table.add_row(Text(each.label), f"{each.images:,}", *map(_percent, (each.precision, each.recall, each.f1)))
+    console.print(table)
+
+
+def _print_confusion(console: Console, score: Score) -> None:
+    table = _table("true \\ read")
+    for label in score.labels:
+        table.add_column(Text(label), justify="right", no_wrap=True)
+    for label, row in zip(score.labels, score.confusion, strict=True):
+        table.add_row(Text(label), *(str(count) if count else "." for count in row))
+    console.print(table)
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    table.add_column(first, overflow="fold")
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"

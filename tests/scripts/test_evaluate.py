@@ -1,0 +1,133 @@
+"""evaluate.py: scores of saved models on labelled data, counted, drawn, compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evaluate
+from common.errors import UserError
+from data.dataset import Mnist
+from model.saved_model import load_model
+from results import score
+from results.score import Score, score_model
+from results.score_table import print_scores
+from tests.conftest import MODEL, ROOT, write_idx
+from tests.scripts.test_old_folders import run_main
+
+WEAK = ROOT / "tests" / "samples" / "c93bf08" / "run"  # the folder of a run; its model is right in a quarter
+
+
+@pytest.fixture(scope="module")
+def data(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 test images, 300 training images."""
+    folder = tmp_path_factory.mktemp("data")
+    for stem, images, labels in (
+        ("train", mnist.train_images[:300], mnist.train_labels[:300]),
+        ("t10k", mnist.test_images[:500], mnist.test_labels[:500]),
+    ):
+        write_idx(folder / f"{stem}-images-idx3-ubyte", images)
+        write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
+    return folder
+
+
+class Fixed:
+    """A network that answers as it was made to."""
+
+    def __init__(self, answers: np.ndarray, confidence: float = 0.91) -> None:
+        rest = (1 - confidence) / 9
+        self._log = np.log(np.where(np.arange(10) == answers[:, None], confidence, rest)).astype(np.float32)
+        self._first = 0
+
+    def log_probabilities(self, images: np.ndarray) -> np.ndarray:
+        self._first += len(images)
+        return self._log[self._first - len(images) : self._first]
+
+
+def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = evaluate.CLASSES) -> Score:
+    images = np.zeros((len(truth), 28, 28), np.uint8)
+    images[:, 0, 0] = range(len(truth))
+    return score_model(load_model(MODEL), Fixed(np.array(answers)), images, np.array(truth, np.uint8), classes)
+
+
+def test_counts_precision_recall_and_f1_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "BATCH", 2)  # so that counts are carried from batch to batch
+    found = scored([3, 3, 3, 5, 5, 8], [3, 3, 5, 5, 3, 8])
+    assert (found.correct, found.total, found.accuracy) == (4, 6, 4 / 6)
+    assert found.confusion[3, 3] == 2 and found.confusion[3, 5] == 1 and found.confusion[5, 3] == 1
+    assert found.right.tolist() == [True, True, False, True, False, True]
+    classes = {each.label: (each.images, each.precision, each.recall, each.f1) for each in found.classes()}
+    assert classes == {"3": (3, 2 / 3, 2 / 3, 2 / 3), "5": (2, 1 / 2, 1 / 2, 1 / 2), "8": (1, 1.0, 1.0, 1.0)}
+    assert found.loss == pytest.approx(-(4 * np.log(0.91) + 2 * np.log(0.01)) / 6, rel=1e-6)
+    assert [(each.number, each.label, int(each.image[0, 0])) for each in found.wrong] == [(2, 3, 2), (4, 5, 4)]
+
+
+def test_a_class_that_is_never_read_has_no_precision() -> None:
+    classes = {each.label: each for each in scored([1, 2], [2, 2]).classes()}
+    assert (classes["1"].precision, classes["1"].recall, classes["1"].f1) == (None, 0.0, 0.0)
+
+
+def test_classes_are_found_by_name() -> None:
+    """The data hold two classes of the model's ten, in another order."""
+    found = scored([0, 1, 1], [7, 2, 7], classes=("7", "2"))
+    assert found.correct == 2 and found.confusion[2, 7] == 1
+    with pytest.raises(UserError, match=r"does not know cat; it knows 0, 1, 2"):
+        scored([0], [0], classes=("cat",))
+
+
+def test_only_the_surest_wrong_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "MOST_WRONG", 3)
+    assert [each.number for each in scored([1] * 50, [2] * 50).wrong] == [0, 1, 2]
+
+
+def test_two_models_are_compared_with_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """12 images are right by the first alone, 1 by the second alone: p = 2 · 14 / 2^13."""
+    truth, first, second = [0] * 30, [0] * 29 + [1], [1] * 12 + [0] * 18
+    print_scores({Path("a"): scored(truth, first), Path("b"): scored(truth, second)}, "csv")
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["verdict"] for row in rows] == ["reference", "worse than a"]
+    assert float(rows[1]["p_value"]) == pytest.approx(2 * 14 / 2**13)
+    assert float(rows[1]["difference"]) == pytest.approx(-11 / 30)
+
+
+def test_the_released_model_has_the_counts_of_its_card(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On all 10,000 test images: counts, loss, and the calibration error of the calibrated probabilities."""
+    assert run_main(evaluate, monkeypatch, MODEL, "--format", "json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    card = load_model(MODEL).card
+    expected = card["scores"]["test"]
+    assert (found["correct"], found["images"]) == (expected["correct"], expected["total"])
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert found["calibration_error"] == pytest.approx(card["calibration"]["test"]["after"], abs=1e-5)
+    assert np.array(found["confusion"]).sum() == 10_000 and len(found["classes"]) == 10
+
+
+def test_table_plots_and_exit_status(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = "--plot", tmp_path / "confusion.png", "--wrong", tmp_path / "wrong.svg"
+    assert run_main(evaluate, monkeypatch, MODEL, WEAK, "--data", data, "--fail-under", 90, *drawn) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith(f"error: {WEAK}: expected at least 90 % right, got ")
+    assert said.err.count("error:") == 1
+    assert " of 500 right = " in said.out and "precision" in said.out and "true \\ read" in said.out
+    assert f"worse than {MODEL}: difference -" in said.out
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "wrong.svg").read_bytes()
+
+
+def test_each_part_has_its_images(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = {}
+    for part in ("test", "train", "all"):
+        assert run_main(evaluate, monkeypatch, MODEL, "--data", data, "--part", part, "--format", "json") == 0
+        images[part] = json.loads(capsys.readouterr().out)["images"]
+    assert images == {"test": 500, "train": 300, "all": 800}
