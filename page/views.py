@@ -16,7 +16,7 @@ from PIL import Image
 from common.errors import one_line
 from page.reader import Layer, ReadDigit
 from page.texts import Texts, translated
-from results.log import Row
+from results.records import Row
 from results.runs import Group, Run, test_interval
 from results.significance import Verdict
 

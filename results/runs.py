@@ -15,7 +15,8 @@ from typing import Any
 
 from common.errors import UserError, one_line
 from common.files import real_path, sha256
-from results.log import Row, best_row, columns, is_unfinished, read_results
+from results.log import is_unfinished, read_results
+from results.records import Row, best_row, columns
 from results.run_folder import RunFolder
 from results.statistics import SIGNIFICANCE, holm, welch, wilson_interval
 

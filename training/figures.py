@@ -32,7 +32,8 @@ from results.figures.network import feature_maps, filters, seen
 from results.figures.predictions import calibration, confusion_matrix, wrong_answers
 from results.figures.rejection import rejection
 from results.figures.style import drawn_both, save_both
-from results.log import best_row, read_results, read_steps
+from results.log import read_results, read_steps
+from results.records import best_row
 from results.run_folder import RunFolder
 from training.batches import pass_batches
 from training.settings import Settings, from_json

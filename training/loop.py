@@ -51,8 +51,6 @@ from recognition.kind import PictureKind
 from results.log import (
     LARGEST_RESULTS,
     ResultsLog,
-    Row,
-    Step,
     StepsLog,
     cut_back_steps,
     expect_readable,
@@ -60,6 +58,7 @@ from results.log import (
     read_results,
 )
 from results.predictions import predictions_path, write_predictions
+from results.records import Row, Step
 from results.run_folder import RunFolder, environment
 from training.batches import pass_batches, prefetch
 from training.callbacks.callback import Callback, Started

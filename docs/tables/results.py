@@ -12,8 +12,8 @@ import numpy as np
 
 from common.errors import UserError
 from model.recipes import RECIPES, Distortions, Recipe
-from results.log import Row
 from results.predictions import predictions_path, read_predictions
+from results.records import Row
 from results.run_folder import RunFolder
 from results.runs import Run
 from training.settings import Settings

@@ -31,7 +31,7 @@ from results.figures.style import (
     plain,
     text,
 )
-from results.log import Row, Step, best_row
+from results.records import Row, Step, best_row
 
 RUN_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW)
 RUN_MARKERS = (".", "o", "s", "^", "D", "v", "P", "X")  # the next one each time the colours begin again

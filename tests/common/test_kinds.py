@@ -22,7 +22,8 @@ from data.formats import idx
 from data.formats.idx import DataError
 from data.sources import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from recognition.picture import PictureError, read_picture
-from results.log import Row, columns, is_unfinished, read_results
+from results.log import is_unfinished, read_results
+from results.records import Row, columns
 
 
 def archive(kind: str) -> bytes:

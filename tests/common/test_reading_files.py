@@ -14,8 +14,9 @@ from common.files import open_file, read_file
 from model.saved_model import ModelError, read_model, save_model
 from recognition.picture import PictureError, read_picture
 from results import log as results
-from results.log import Row, Step, StepsLog, expect_readable, read_results, read_steps
+from results.log import StepsLog, expect_readable, read_results, read_steps
 from results.predictions import read_predictions
+from results.records import Row, Step, cells
 from results.run_folder import RunFolder
 from training.checkpoint import load_checkpoint
 
@@ -129,8 +130,8 @@ def test_logs_that_could_not_be_read_are_not_begun():
     others = ("train_loss", "validation_loss", "test_loss", "learning_rate", "seconds", "images_per_second")
     numbers: dict[str, Any] = dict.fromkeys(others, 1e300 / 3)
     row = Row(run=name, pass_number=10**6, best=True, **counts, **ratios, **numbers)
-    assert len(results._line(results.cells(step))) <= results.LONGEST_STEP
-    assert len(results._line(results.cells(row))) <= results.LONGEST_RESULT + 4 * len(name)
+    assert len(results._line(cells(step))) <= results.LONGEST_STEP
+    assert len(results._line(cells(row))) <= results.LONGEST_RESULT + 4 * len(name)
     most = results.LARGEST_RESULTS // (results.LONGEST_RESULT + 4 * len(name))
     expect_readable(name, most, 1, 100)
     with pytest.raises(UsageError, match=f"--passes {most + 1}: expected at most {most}"):

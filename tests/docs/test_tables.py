@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from docs.tables.results import ABLATION_HEADER, RESULTS_HEADER, ablation_table, results_table
-from results.log import ResultsLog, Row
+from results.log import ResultsLog
 from results.predictions import predictions_path, read_predictions, write_predictions
+from results.records import Row
 from results.run_folder import RunFolder
 from results.runs import Run, find_runs, load_runs
 from training.settings import Settings, to_json

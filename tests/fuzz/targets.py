@@ -29,8 +29,9 @@ from model.program_check import check_program
 from model.saved_model import CARD, read_model, save_model
 from recognition.digit import to_mnist
 from recognition.picture import Limits, read_picture
-from results.log import ResultsLog, Row, Step, StepsLog, read_results, read_steps
+from results.log import ResultsLog, StepsLog, read_results, read_steps
 from results.predictions import read_predictions, write_predictions
+from results.records import Row, Step
 from results.run_folder import RunFolder
 from training import checkpoint
 from training.settings import Settings, resumed, to_json

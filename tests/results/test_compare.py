@@ -26,7 +26,8 @@ from common.errors import UsageError
 from results import log as results
 from results.figures.curves import comparison_curves, training_curves
 from results.figures.style import check_path, save
-from results.log import ResultsLog, Row, Step, columns
+from results.log import ResultsLog
+from results.records import Row, Step, columns
 from results.runs import Run, find_runs, group_runs, load_runs, runs_below, sort_passes
 from results.statistics import wilson_interval
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from results import log as results
-from results.log import ResultsLog, Row, Step, StepsLog, best_row, cut_back_steps, read_results, read_steps
+from results.log import ResultsLog, StepsLog, cut_back_steps, read_results, read_steps
+from results.records import Row, Step, best_row, cells
 
 HEADER = (
     b"run,pass,train_loss,train_accuracy,validation_loss,validation_correct,validation_total,validation_accuracy,"
@@ -318,7 +319,7 @@ def test_a_file_too_large_for_a_log_is_refused(tmp_path: Path) -> None:
 def test_no_bytes_crash_the_reader(tmp_path: Path, noise: bytes, after_header: bool, place: int) -> None:
     """Noise at any place of a log, or a file of noise."""
     path = tmp_path / "results.csv"
-    good = results._line(results.cells(row(1))) + results._line(results.cells(row(2)))
+    good = results._line(cells(row(1))) + results._line(cells(row(2)))
     path.write_bytes(HEADER + good[:place] + noise + good[place:] if after_header else noise)
     try:
         rows, problems = read_results(path)

@@ -25,7 +25,8 @@ from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.networks import lenet5_numpy
 from reference.optimizers import SGD
-from results.log import Row, Step, best_row, read_results, read_steps
+from results.log import read_results, read_steps
+from results.records import Row, Step, best_row
 from results.run_folder import RunFolder
 from tests.conftest import Script
 from training import loop

@@ -27,7 +27,8 @@ from data.sources import Places, find
 from model.saved_model import save_model
 from recognition import annotate
 from recognition.lines import Page
-from results.log import ResultsLog, Step, StepsLog
+from results.log import ResultsLog, StepsLog
+from results.records import Step
 from results.run_folder import OWN_FILES, OWN_FOLDERS, RunFolder, new_run_folder
 from training.callbacks import trackers as tracking
 from training.callbacks.callback import Callback, Started

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from results.log import Step
+from results.records import Step
 from training.callbacks import console as progress
 from training.callbacks.callback import Started
 from training.callbacks.console import ProgressDisplay

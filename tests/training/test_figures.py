@@ -26,8 +26,9 @@ from results.figures.network import feature_maps, filters, seen
 from results.figures.predictions import calibration, confusion_matrix, wrong_answers
 from results.figures.rejection import rejection
 from results.figures.style import drawn, tiled
-from results.log import ResultsLog, Step, best_row, read_results
+from results.log import ResultsLog, read_results
 from results.predictions import predictions_path, read_predictions
+from results.records import Step, best_row
 from results.run_folder import RunFolder
 from tests.conftest import ROOT
 from training.callbacks.figures import LOWEST_PRIORITY, Figures

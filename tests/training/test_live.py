@@ -13,7 +13,8 @@ from rich.console import Console
 
 from common.errors import UsageError
 from common.extras import extra
-from results.log import Row, Step, read_results
+from results.log import read_results
+from results.records import Row, Step
 from tests.conftest import Script
 from training.callbacks import live
 from training.callbacks.callback import Callback, Started

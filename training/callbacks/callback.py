@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.log import Row, Step
+from results.records import Row, Step
 
 if TYPE_CHECKING:
     from training.loop import Outcome

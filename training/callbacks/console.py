@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from common.errors import one_line
-from results.log import Row, Step
+from results.records import Row, Step
 from training.callbacks.callback import Callback, Started
 
 if TYPE_CHECKING:

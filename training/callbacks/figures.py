@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from data.dataset import Mnist
-from results.log import Row, Step
+from results.records import Row, Step
 from results.run_folder import REPOSITORY, RunFolder
 from training.callbacks.callback import Callback, Started
 from training.figures import Which, curves, draw_run, save_curves

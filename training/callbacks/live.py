@@ -17,7 +17,7 @@ from common.errors import one_line
 from common.extras import extra
 from results.figures.curves import training_curves
 from results.figures.style import BLUE, VERMILION, drawn
-from results.log import Row, Step
+from results.records import Row, Step
 from training.callbacks.callback import Callback, Started
 from training.callbacks.console import ProgressDisplay
 

@@ -21,8 +21,9 @@ from common.errors import UserError, one_line
 from common.extras import extra
 from common.files import write_file
 from results.figures.style import tiled
-from results.log import Row, Step, read_results, read_steps
+from results.log import read_results, read_steps
 from results.predictions import predictions_path, read_predictions
+from results.records import Row, Step
 from results.run_folder import RunFolder
 from training.callbacks.callback import Callback, Started
 
