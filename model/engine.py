@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import paddle
@@ -35,8 +36,10 @@ class PaddleEngine:
     Where the recipe averages the weights, the averages are what is scored, returned as parameters, and saved.
     """
 
-    def __init__(self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int) -> None:
-        self.training = training_program(config, recipe)
+    def __init__(
+        self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, training: Program | None = None
+    ) -> None:
+        self.training = training or training_program(config, recipe)
         self._session = Session(self.training, device.place)
         self._learning_rate = recipe.learning_rate
         paddle.seed(seed)
@@ -58,11 +61,14 @@ class PaddleEngine:
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         """Take one step on images [N, 1, S, S] float32 and labels [N] int64; `recent` tells how it went."""
+        self._set_learning_rate(learning_rate)
+        self._session.run({"image": images, "label": labels})
+        self._evaluation_is_current = False
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
         if learning_rate != self._learning_rate:
             self._session.set(LEARNING_RATE, np.float32(learning_rate))
             self._learning_rate = learning_rate
-        self._session.run({"image": images, "label": labels})
-        self._evaluation_is_current = False
 
     def recent(self, steps: int) -> np.ndarray:
         """Mean loss (nats) and accuracy (fraction) of the last `steps` batches, oldest first, [steps, 2] float32.
@@ -146,9 +152,9 @@ class Session:
         run: runs the program once; takes the feed, returns the fetches in order.
     """
 
-    def __init__(self, program: Program, place: object) -> None:
+    def __init__(self, program: Program, place: object, scope: Any = None) -> None:
         self.program = program
-        self.scope = paddle.static.Scope()
+        self.scope = scope or paddle.static.Scope()
         self.executor = paddle.static.Executor(place)
         self._place = place
         self.run = repeated_run(self.executor, program.main, list(program.fetches.values()), self.scope)

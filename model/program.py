@@ -68,25 +68,32 @@ def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     labels not smoothed, and the fraction that was right, both before the step's update, are appended to the scope's
     variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
-    with _program_of(config, config.kernel) as (programs, network, image):
+    with program_of(config, config.kernel) as (programs, network, image):
         label = static.data("label", [None], "int64")
         scores = network(image)
         loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, config.kernel)
         append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, config.kernel)
         minimize(loss, network.decayed(), recipe, config.kernel)
-        if recipe.ema:
-            # Of the running statistics of batch normalisation too, which are parameters that no gradient changes.
-            values = network.parameters()
-            averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
-            move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, config.kernel)
-        return _value(programs, network, [image, label], {})
+        average(network, recipe, config.kernel)
+        return value_of(programs, network, [image, label], {})
+
+
+def average(network: Network, recipe: Recipe, kernel: Kernel) -> None:
+    """Append the step of the moving averages, if the recipe has any.
+
+    They are also those of the running statistics of batch normalisation, which no gradient changes.
+    """
+    if recipe.ema:
+        values = network.parameters()
+        averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
+        move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, kernel)
 
 
 def evaluation_program(config: NetworkConfig) -> Program:
     """Build the program that scores images: feeds `image`, fetches `log_probability` [N, 10]; it changes nothing."""
-    with _program_of(config, config.kernel) as (programs, network, image):
+    with program_of(config, config.kernel) as (programs, network, image):
         network.eval()
-        return _value(programs, network, [image], {"log_probability": network.log_probability(network(image))})
+        return value_of(programs, network, [image], {"log_probability": network.log_probability(network(image))})
 
 
 def inference_program(config: NetworkConfig) -> Program:
@@ -95,9 +102,9 @@ def inference_program(config: NetworkConfig) -> Program:
     It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
     2.6 and 3 alike.
     """
-    with old_representation(), _program_of(config, "stock") as (programs, network, image):
+    with old_representation(), program_of(config, "stock") as (programs, network, image):
         network.eval()
-        return _value(programs, network, [image], {"probability": network.probability(network(image))})
+        return value_of(programs, network, [image], {"probability": network.probability(network(image))})
 
 
 def layers_program(config: NetworkConfig) -> Program:
@@ -105,7 +112,7 @@ def layers_program(config: NetworkConfig) -> Program:
 
     It is built under the old intermediate representation, as saved models are, whose parameters it can read.
     """
-    with old_representation(), _program_of(config, "stock") as (programs, network, image):
+    with old_representation(), program_of(config, "stock") as (programs, network, image):
         network.eval()
         outputs: dict[str, paddle.Tensor] = {}
         for inner, layer in network.named_sublayers():
@@ -115,7 +122,7 @@ def layers_program(config: NetworkConfig) -> Program:
 
             layer.register_forward_post_hook(record)
         network(image)
-        return _value(programs, network, [image], outputs)
+        return value_of(programs, network, [image], outputs)
 
 
 # Paddle 2.6 knows only the old intermediate representation and has no such guard.
@@ -129,23 +136,25 @@ AVERAGED = "averaged"  # [1]: how many steps have moved them
 
 
 @contextmanager
-def _program_of(
-    config: NetworkConfig, kernel: Kernel
+def program_of(
+    config: NetworkConfig, kernel: Kernel, feed: bool = True
 ) -> Iterator[tuple[tuple[static.Program, static.Program], Network, paddle.Tensor]]:
-    """Two new programs, and in them a network and the picture it takes."""
+    """Two new programs, and in them a network and the image that it takes; without `feed`, None."""
     programs = static.Program(), static.Program()
     with static.program_guard(*programs), paddle.utils.unique_name.guard():
         network = build_network(config.name, config.options, kernel)
-        image = static.data("image", [None, 1, network.image.size, network.image.size], "float32")
+        side = network.image.size
+        image = static.data("image", [None, 1, side, side], "float32") if feed else None
         yield programs, network, image
 
 
-def _value(
+def value_of(
     programs: tuple[static.Program, static.Program],
     network: Network,
     feeds: list[paddle.Tensor],
     fetches: dict[str, paddle.Tensor],
 ) -> Program:
+    """The value of two programs, main and startup, in which the network was built."""
     parameters = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return Program(
         main=programs[0],

@@ -35,6 +35,16 @@ def minimize(loss: paddle.Tensor, decayed: Collection[str], recipe: Recipe, kern
         _optimizer(decayed, recipe).minimize(loss)
 
 
+def apply_gradients(
+    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe, kernel: Kernel
+) -> None:
+    """Append the recipe's update of parameters by gradients that were computed elsewhere; see `minimize`."""
+    if kernel == "fused" and recipe.optimizer in ("adam", "adamw"):
+        _fused_adam(gradients, decayed, recipe)
+    else:
+        _optimizer(decayed, recipe).apply_gradients(list(gradients))
+
+
 def _optimizer(decayed: Collection[str], recipe: Recipe) -> paddle.optimizer.Optimizer:
     if recipe.optimizer == "adam":
         return paddle.optimizer.Adam(recipe.learning_rate, BETA1, BETA2, EPSILON)

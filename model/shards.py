@@ -1,0 +1,123 @@
+"""Data-parallel training whose weights do not depend on the number of processes.
+
+A batch is always cut into V shards. Each process computes its own shards one after another; the gradients, losses,
+right answers and running statistics of a shard, weighted by its share of the batch, are one row of a buffer [V, n]. An
+all_reduce, to which a process gives zeros for the rows of others, makes all rows known to all; adding zero is exact.
+Everybody then sums the rows in one order and takes the same step. Batch normalisation uses the statistics of a shard,
+as "ghost" batch normalisation does (Hoffer, Hubara and Soudry 2017, section 4.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+from paddle import distributed, static
+
+from model.device import Device
+from model.engine import PaddleEngine, Session
+from model.networks import Network
+from model.ops.batch_norm import BatchNorm
+from model.ops.loss import append_to_recent, softmax_loss
+from model.ops.optimizer import apply_gradients, variable
+from model.program import RECENT, REMEMBERED_STEPS, NetworkConfig, Program, average, program_of, value_of
+from model.recipes import Recipe
+from model.world import World
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of a row: gradients, then running statistics, then loss and right answers."""
+
+    gradients: Sequence[tuple[str, Sequence[int]]]
+    statistics: Sequence[tuple[str, Sequence[int]]]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers in each part of a row; the last two are loss and right answers."""
+        return [*(math.prod(shape) for _, shape in (*self.gradients, *self.statistics)), 2]
+
+
+def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layout]:
+    """Build the program of one shard, which fetches its row [n].
+
+    It feeds `image`, `label`, `share` [1] (the shard's part of the batch) and `statistics`: the running statistics
+    before the step, one after the other.
+    """
+    with program_of(config, config.kernel) as (programs, network, image):
+        label, share = static.data("label", [None], "int64"), static.data("share", [1], "float32")
+        running, feeds = _running(network), [image, label, share]
+        if running:
+            feeds.append(static.data("statistics", [sum(math.prod(each.shape) for each in running)], "float32"))
+            pieces = paddle.split(feeds[-1], [math.prod(each.shape) for each in running])
+            for each, piece in zip(running, pieces, strict=True):
+                paddle.assign(paddle.reshape(piece, each.shape), output=each)
+        scores = network(image)
+        loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, config.kernel)
+        found = [(p, g) for p, g in static.append_backward(loss) if g is not None]
+        parts = [*(g for _, g in found), *running, log]
+        row = paddle.multiply(paddle.concat([paddle.reshape(part, [-1]) for part in parts]), share)
+        layout = Layout([(p.name, p.shape) for p, _ in found], [(each.name, each.shape) for each in running])
+        return value_of(programs, network, feeds, {"row": row}), layout
+
+
+def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: Layout, world: World) -> Program:
+    """Build the program that takes the step: it feeds `rows` [V, n], in which other processes' rows are 0."""
+    with program_of(config, config.kernel, feed=False) as (programs, network, _):
+        fed = static.data("rows", [shards, sum(layout.sizes)], "float32")
+        rows = paddle.assign(fed)
+        if world.size > 1:
+            distributed.all_reduce(rows)
+        while (half := rows.shape[0] // 2) >= 1:
+            rows = paddle.add(rows[:half], rows[half:])
+        # Where processes add each other's zeros, -0 has become 0; here it does so in any case.
+        total = paddle.add(paddle.reshape(rows, [-1]), paddle.zeros([1]))
+        entries = (*layout.gradients, *layout.statistics, ("log", [2]))
+        pieces = paddle.split(total, layout.sizes)
+        pieces = [paddle.reshape(piece, list(shape)) for piece, (_, shape) in zip(pieces, entries, strict=True)]
+        by_name = {p.name: p for p in network.parameters()}
+        gradients = [(by_name[name], piece) for (name, _), piece in zip(layout.gradients, pieces, strict=False)]
+        for (name, _), piece in zip(layout.statistics, pieces[len(gradients) :], strict=False):
+            paddle.assign(piece, output=by_name[name])
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), pieces[-1], config.kernel)
+        apply_gradients(gradients, network.decayed(), recipe, config.kernel)
+        average(network, recipe, config.kernel)
+        return value_of(programs, network, [fed], {})
+
+
+def _running(network: Network) -> list[paddle.Tensor]:
+    """Running mean and variance of each batch normalisation."""
+    layers = [layer for layer in network.sublayers() if isinstance(layer, BatchNorm)]
+    return [each for layer in layers for each in (layer._mean, layer._variance)]
+
+
+class ShardedEngine(PaddleEngine):
+    """Trains by shards, alone or with other processes; see `PaddleEngine` for what each method does."""
+
+    def __init__(
+        self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, shards: int, world: World
+    ) -> None:
+        self._own = world.own(shards)
+        shard, self._layout = shard_program(config, recipe)
+        super().__init__(config, recipe, device, seed, update_program(config, recipe, shards, self._layout, world))
+        self._rows = np.zeros((shards, sum(self._layout.sizes)), np.float32)
+        self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
+        """See PaddleEngine; every process is given the whole batch and computes its own shards of it."""
+        self._set_learning_rate(learning_rate)
+        statistics = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
+        bounds = [len(labels) * shard // len(self._rows) for shard in range(len(self._rows) + 1)]
+        for shard in self._own:
+            # An empty shard computes the batch's first image, of which nothing counts.
+            count = bounds[shard + 1] - bounds[shard]
+            own = slice(bounds[shard], bounds[shard + 1]) if count else slice(0, 1)
+            feed = {"image": images[own], "label": labels[own], "share": np.array([count / len(labels)], np.float32)}
+            if statistics:
+                feed["statistics"] = np.concatenate(statistics)
+            (self._rows[shard],) = self._shard.run(feed)
+        self._session.run({"rows": self._rows})
+        self._evaluation_is_current = False

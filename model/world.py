@@ -1,0 +1,97 @@
+"""The processes that train one model together, as `python -m paddle.distributed.launch` starts them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import paddle
+from paddle import distributed, static
+
+from common.errors import UserError, one_line
+
+
+@dataclass(frozen=True)
+class World:
+    """One process and the number of all.
+
+    Attributes:
+        rank: this process, from 0.
+        size: all processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def own(self, parts: int) -> range:
+        """The parts, of 0 to `parts` - 1, that this process computes: as many as the others, or one more."""
+        return range(parts * self.rank // self.size, parts * (self.rank + 1) // self.size)
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Sum float32 arrays of equal shape over all processes; exact if in each place all but one hold 0.
+
+        Every process must call it, in the same order as the others.
+        """
+        if self.size == 1:
+            return values
+        executor, main, total = _sum_program()
+        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+        (summed,) = executor.run(main, feed={"values": flat}, fetch_list=[total])
+        return np.asarray(summed).reshape(values.shape)
+
+
+@cache
+def _sum_program() -> tuple[static.Executor, static.Program, paddle.Tensor]:
+    main, startup = static.Program(), static.Program()
+    with static.program_guard(main, startup), paddle.utils.unique_name.guard():
+        values = static.data("values", [None], "float32")
+        total = paddle.assign(values)
+        distributed.all_reduce(total)
+    return static.Executor(paddle.CUDAPlace(int(_gpu())) if _gpu() else paddle.CPUPlace()), main, total
+
+
+def _gpu() -> str:
+    """Number of the GPU that the launcher gave to this process; empty if it computes on the CPU."""
+    return os.environ.get("FLAGS_selected_gpus", "") if paddle.is_compiled_with_cuda() else ""  # noqa: SIM112
+
+
+def join() -> World:
+    """Meet the other processes of this job; a process that no launcher started is alone.
+
+    It must come before `paddle.enable_static()`, which it leaves on.
+
+    Raises:
+        UserError: the launcher's variables make no sense, or the others cannot be met.
+    """
+    try:
+        rank, size = int(os.environ.get("PADDLE_TRAINER_ID", "0")), int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    except ValueError as error:
+        raise UserError(f"PADDLE_TRAINER_ID, PADDLE_TRAINERS_NUM: expected numbers, got: {one_line(error)}") from error
+    if size == 1:
+        paddle.enable_static()
+        return World()
+    if not 0 <= rank < size:
+        raise UserError(f"PADDLE_TRAINER_ID: expected 0 to {size - 1}, got {rank}")
+    try:
+        paddle.disable_static()
+        if paddle.__version__.startswith("2.") and not _gpu():
+            distributed.gloo_init_parallel_env(rank, size, _meeting_point())
+        else:
+            os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if _gpu() else "gloo")
+            distributed.init_parallel_env()
+    except Exception as error:  # gloo, NCCL and the store raise what they like
+        raise UserError(f"process {rank} of {size}: the others cannot be met: {one_line(error, 200)}") from error
+    finally:
+        paddle.enable_static()
+    return World(rank, size)
+
+
+def _meeting_point() -> str:
+    """Address and port at which the processes of a CPU job meet: a port beside that of the first process."""
+    first = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")[0]
+    host, _, port = first.rpartition(":")
+    if not port.isdigit():
+        raise ValueError(f"PADDLE_TRAINER_ENDPOINTS: expected HOST:PORT, got {first!r}")
+    return os.environ.get("GLOO_EP", f"{host}:{int(port) + 1000 if int(port) < 64000 else int(port) - 1000}")
