@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,9 +33,10 @@ from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
-from results.runs import Entry, Run, find_runs, group_runs, load_runs, record, runs_below, sort_passes, sortable_columns
+from results.groups import group_runs
+from results.runs import Entry, Run, find_runs, load_runs, runs_below, sort_passes, sortable_columns
 from results.significance import judge
-from results.table import print_groups, print_passes, print_records
+from results.table import group_record, pass_record, print_groups, print_passes, print_records, verdict_record
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,9 @@ def chosen_passes(runs: Sequence[Run], options: Options) -> list[Entry]:
     """
     entries = sort_passes(runs, options.sort)
     if options.best:
-        entries = [(each, row) for each, row in entries if row == each.best]
+        entries = [entry for entry in entries if entry.is_best]
     if options.passes:
-        entries = [(each, row) for each, row in entries if row.pass_number in options.passes]
+        entries = [entry for entry in entries if entry.row.pass_number in options.passes]
     if not entries:
         raise UserError("no passes to compare: no run has one that was asked for")
     return entries[: options.limit]
@@ -168,8 +169,8 @@ def show_passes(runs: Sequence[Run], options: Options) -> list[str]:
     if options.format == "table":
         print_passes(entries, verdicts)
     else:
-        judged = [asdict(verdict) for verdict in verdicts] or [{}] * len(entries)
-        records = [record(entry) | verdict for entry, verdict in zip(entries, judged, strict=True)]
+        judged = [verdict_record(verdict) for verdict in verdicts] or [{}] * len(entries)
+        records = [pass_record(entry) | verdict for entry, verdict in zip(entries, judged, strict=True)]
         print_records(records, options.format)
     return problems
 
@@ -180,7 +181,7 @@ def show_groups(runs: Sequence[Run], options: Options) -> None:
     if options.format == "table":
         print_groups(groups)
     else:
-        print_records([asdict(group) for group in groups], options.format)
+        print_records([group_record(group) for group in groups], options.format)
 
 
 def complain(problems: Sequence[str]) -> None:

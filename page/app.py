@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +21,10 @@ from page.limits import report
 from page.reader import Found, Reader
 from page.server import listen, public_address, serving
 from page.texts import CHINESE, ENGLISH, Texts
-from page.views import board_view, comparison_view, head_view, heading_view, message_view, reading_view
-from results.figures.curves import comparison_curves
-from results.runs import find_runs, group_runs, load_runs, sort_passes
-from results.significance import judge
+from page.views import board_view, head_view, heading_view, message_view, reading_view
+from results.groups import group_runs
+from results.html import comparison_html
+from results.runs import find_runs, load_runs
 
 FOLDER = Path(__file__).parent
 OVERHEAD = 64 << 10  # bytes of a call besides the picture
@@ -201,9 +200,4 @@ def _comparison(runs_dir: Path, texts: Texts) -> str:
     runs = [run for run in runs if run.best is not None]
     if not runs:
         return message_view(texts.no_runs.format(folder=runs_dir))
-    entries = [(run, row) for run, row in sort_passes(runs) if row == run.best]
-    verdicts, more_problems = judge(entries)
-    curves = io.BytesIO()
-    comparison_curves({run.name: run.rows for run in runs}).savefig(curves, dpi=150)
-    passes = [(*entry, verdict) for entry, verdict in zip(entries, verdicts, strict=True)]
-    return comparison_view(passes, group_runs(runs), curves.getvalue(), [*problems, *more_problems], texts)
+    return comparison_html(runs, group_runs(runs), problems, texts.comparison)

@@ -1,13 +1,17 @@
-"""Every text of the page, in each of its languages."""
+"""Texts of the page, in each of its languages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from results import html
+from results.html import ComparisonTexts
+from results.significance import Outcome
+
 
 @dataclass(frozen=True)
 class Texts:
-    """One language; the names say where a text stands."""
+    """Texts of one language; the names say where a text stands."""
 
     language: str  # for the HTML attribute lang
     title: str
@@ -40,13 +44,7 @@ class Texts:
     compare_tab: str
     refresh: str
     no_runs: str
-    curves: str
-    best_passes: str
-    groups: str
-    how_compared: str
-    columns: tuple[str, ...]  # of the table of passes
-    group_columns: tuple[str, ...]
-    verdicts: tuple[tuple[str, str], ...]  # English beginning of a verdict -> this language's, with {} for the rest
+    comparison: ComparisonTexts
 
 
 ENGLISH = Texts(
@@ -79,25 +77,13 @@ ENGLISH = Texts(
     compare_tab="Compare runs",
     refresh="Refresh",
     no_runs="No run has ended a pass yet in {folder}. Train one with train.py.",
-    curves="Curves",
-    best_passes="The best pass of each run",
-    groups="Networks and recipes",
-    how_compared=(
-        "The best pass is chosen on validation images. Verdicts: exact McNemar test on the kept answers to the same "
-        "test images, against the first row, corrected by Holm; interval of the difference by bootstrap."
-    ),
-    columns=(
-        "run", "network", "pass", "validation loss", "test correct", "test %", "95 % interval", "difference", "p",
-        "verdict",
-    ),
-    group_columns=("network", "recipe", "runs", "mean test %", "standard deviation", "lowest", "highest", "verdict"),
-    verdicts=(),
-)  # fmt: skip
+    comparison=html.ENGLISH,
+)
 
 CHINESE = Texts(
     language="zh-CN",
     title="LeNet-5 识别你的手写数字",
-    subtitle="写数字,或上传数字的图片,看看网络内部发生了什么。",
+    subtitle="写数字，或上传数字的图片，看看网络内部发生了什么。",
     other_language="English",
     other_path="",
     read_tab="识别",
@@ -108,11 +94,11 @@ CHINESE = Texts(
     upload="上传图片",
     undo="撤销",
     clear="清空",
-    too_large="图片太大:最多 {megabytes} MB。",
+    too_large="图片太大：最多 {megabytes} MB。",
     models="参与识别的模型",
-    nothing_read="落笔后抬起,结果立即显示在这里。",
+    nothing_read="落笔后抬起，结果立即显示在这里。",
     not_read="未能识别",
-    no_digit="不像任何数字:可能是别的东西。",
+    no_digit="不像任何数字：可能是别的东西。",
     as_seen="网络看到的 28×28 图像",
     probabilities="各数字的概率",
     every_model="各模型的答案",
@@ -124,34 +110,60 @@ CHINESE = Texts(
     compare_tab="比较训练",
     refresh="刷新",
     no_runs="{folder} 里还没有完成的轮次。请先用 train.py 训练。",
-    curves="曲线",
-    best_passes="每次训练的最佳轮次",
-    groups="网络与训练方案",
-    how_compared=(
-        "最佳轮次在验证图片上选出。结论:以第一行为基准,对同一批测试图片的逐张答案做精确 McNemar 检验,"
-        "并经 Holm 校正;差值的区间由自助法(bootstrap)得出。"
+    comparison=ComparisonTexts(
+        language="zh-CN",
+        title="LeNet 训练结果比较",
+        count="{runs:,} 次训练，{passes:,} 个轮次",
+        unusable="无法使用的内容",
+        best_passes="每次训练的最佳轮次",
+        curves="曲线",
+        curves_described="每次训练各轮次的损失和准确率",
+        groups="网络与训练方案",
+        groups_described="只有随机种子和机器不同的训练归为一组，比较各自的最佳轮次。",
+        passes="轮次",
+        passes_described="每次训练的最佳轮次已标出。",
+        how_to_read="如何解读",
+        reading=(
+            "最佳轮次在验证图片上选出，训练保存的推理模型就是这一轮的模型。得分是全部测试图片中的正确数，"
+            "区间为 95 % Wilson 区间。差值是该轮次的测试准确率减去表中第一行的测试准确率，两者使用同一批测试图片。",
+            "“优于”和“差于”的含义：只统计两者之中恰有一个答对的图片做精确 McNemar 检验，"
+            "按比较次数经 Holm 校正后 p 小于 0.05。差值的区间由自助法（bootstrap）得出，"
+            "一张表中的全部区间同时成立的置信度为 95 %。各组之间用 Welch 检验比较最佳轮次的测试准确率，"
+            "并按所有组对校正。",
+            "“无法区分”不等于“相同”：只说明图片或训练次数太少，看不出差别。",
+        ),
+        headers={
+            "run": "训练",
+            "network": "网络",
+            "recipe": "方案",
+            "seed": "种子",
+            "passes": "轮次数",
+            "pass": "轮次",
+            "": "",
+            "validation\nloss": "验证损失",
+            "test\ncorrect": "测试正确数",
+            "test\n%": "测试 %",
+            "95 % interval\n%": "95 % 区间 %",
+            "difference\n%": "差值 %",
+            "its interval\n%": "差值区间 %",
+            "p": "p",
+            "verdict": "结论",
+            "runs": "次数",
+            "mean test\n%": "平均测试 %",
+            "standard\ndeviation": "标准差",
+            "lowest\n%": "最低 %",
+            "highest\n%": "最高 %",
+            "mean validation\nloss": "平均验证损失",
+        },
+        outcomes={
+            Outcome.REFERENCE: "基准",
+            Outcome.SAME: "与第一行无法区分",
+            Outcome.BETTER: "优于第一行",
+            Outcome.WORSE: "差于第一行",
+            Outcome.NO_ANSWERS: "未知：没有保存答案",
+            Outcome.NO_REFERENCE_ANSWERS: "未知：第一行没有保存答案",
+            Outcome.OTHER_IMAGES: "未知：测试图片不同",
+            Outcome.TOO_FEW_RUNS: "未知：训练次数太少，或结果没有离散",
+        },
     ),
-    columns=(
-        "训练", "网络", "轮次", "验证损失", "测试正确数", "测试 %", "95 % 区间", "差值", "p", "结论",
-    ),
-    group_columns=("网络", "方案", "次数", "平均测试 %", "标准差", "最低", "最高", "结论"),
-    verdicts=(
-        ("reference", "基准"),
-        ("not distinguishable from the first", "与第一行无法区分"),
-        ("worse than the first", "比第一行差"),
-        ("not distinguishable from ", "与 {} 无法区分"),
-        ("better than ", "优于 {}"),
-        ("worse than ", "差于 {}"),
-        ("unknown: no answers kept", "未知:没有保存答案"),
-        ("unknown: answers to other images", "未知:测试图片不同"),
-        ("unknown: too few runs", "未知:次数太少,或没有离散"),
-    ),
-)  # fmt: skip
-
-
-def translated(verdict: str, texts: Texts) -> str:
-    """A verdict of `training` in the language of `texts`; what has no translation stays English."""
-    for beginning, own in texts.verdicts:
-        if verdict.startswith(beginning):
-            return own.format(verdict.removeprefix(beginning))
-    return verdict
+)

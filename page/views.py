@@ -1,36 +1,26 @@
-"""What was read, and what was compared, as HTML."""
+"""The parts of the page as HTML."""
 
 from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import escape
 from PIL import Image
 
 from common.errors import one_line
 from page.reader import Layer, ReadDigit
-from page.texts import Texts, translated
-from results.records import Row
-from results.runs import Group, Run, test_interval
-from results.significance import Verdict
+from page.texts import Texts
+from results.html import filled, templates
 
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates(Path(__file__).parent / "templates")
 
 
 def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
-    """The digits of a picture with all that is known of each."""
+    """The digits of a picture, each with the models' answers and the layers' outputs."""
     shown = [
         {
             "image": png(digit.image),
@@ -40,12 +30,12 @@ def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
         }
         for digit in digits
     ]
-    return _filled("reading.html", digits=shown, texts=texts)
+    return filled(_templates, "reading.html", digits=shown, texts=texts)
 
 
 def head_view(texts: Texts) -> str:
     """The page's heading, with the link to the other language."""
-    return _filled("head.html", texts=texts)
+    return filled(_templates, "head.html", texts=texts)
 
 
 def heading_view(text: str) -> str:
@@ -54,75 +44,20 @@ def heading_view(text: str) -> str:
 
 
 def board_view(max_bytes: int, texts: Texts) -> str:
-    """The sheet to draw on, which page/board.js brings to life."""
-    return _filled("board.html", max_bytes=max_bytes, texts=texts)
+    """The sheet to draw on; page/board.js is its code."""
+    return filled(_templates, "board.html", max_bytes=max_bytes, texts=texts)
 
 
 def message_view(message: str, kind: str = "hint") -> str:
     """One line in place of an answer; `kind`: hint or problem."""
-    return _filled("message.html", message=one_line(message), kind=kind)
-
-
-def comparison_view(
-    passes: Sequence[tuple[Run, Row, Verdict]],
-    groups: Sequence[Group],
-    curves: bytes,
-    problems: Iterable[str],
-    texts: Texts,
-) -> str:
-    """The best pass of each run with its verdict, the groups of runs, the curves (PNG), and what could not be read."""
-    rows = [
-        (
-            run.name,
-            run.network or "",
-            str(row.pass_number),
-            _number(row.validation_loss, 4),
-            f"{row.test_correct}/{row.test_total}" if row.test_total else "",
-            _number(row.test_accuracy, 2, 100),
-            " – ".join(_number(bound, 2, 100) for bound in test_interval(row) or ()),
-            _number(verdict.difference, 2, 100, sign="+"),
-            "" if verdict.p_value is None else f"{verdict.p_value:.2g}",
-            translated(verdict.verdict, texts),
-        )
-        for run, row, verdict in passes
-    ]
-    group_rows = [
-        (
-            group.network or "",
-            group.recipe_in_words,
-            str(group.runs),
-            _number(group.test_accuracy_mean, 2, 100),
-            _number(group.test_accuracy_sd, 2, 100),
-            _number(group.test_accuracy_lowest, 2, 100),
-            _number(group.test_accuracy_highest, 2, 100),
-            translated(group.verdict, texts),
-        )
-        for group in groups
-    ]
-    return _filled(
-        "comparison.html",
-        rows=rows,
-        group_rows=group_rows,
-        curves=_data_url(curves),
-        problems=list(problems),
-        texts=texts,
-    )
+    return filled(_templates, "message.html", message=one_line(message), kind=kind)
 
 
 def png(grey: np.ndarray) -> str:
     """Grey levels [H, W] uint8 as the data URL of a PNG picture."""
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "PNG")
-    return _data_url(file.getvalue())
-
-
-def _filled(template: str, **values: object) -> str:
-    """A template with its values; what is no Unicode in them (half a surrogate pair of a card's JSON) as an escape."""
-    return _templates.get_template(template).render(**values).encode(errors="backslashreplace").decode()
-
-
-def _data_url(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _layer_view(layer: Layer, texts: Texts) -> dict[str, object]:
@@ -143,7 +78,3 @@ def _layer_view(layer: Layer, texts: Texts) -> dict[str, object]:
         "pictures": [png(np.ascontiguousarray(levels.reshape(1, -1)))],
         "columns": 1,
     }
-
-
-def _number(value: float | None, digits: int, scale: float = 1.0, sign: str = "-") -> str:
-    return "" if value is None or not math.isfinite(value) else f"{scale * value:{sign}.{digits}f}"

@@ -12,7 +12,7 @@ from common.errors import UserError, one_line
 from model.calibration import Confidences, expected_calibration_error, tempered
 from model.image import network_input
 from model.saved_model import SavedModel
-from results.statistics import wilson_interval
+from results.significance import wilson_interval
 
 BATCH = 1024  # images that are counted at a time
 

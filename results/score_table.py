@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from common.errors import one_line
 from results.score import Score
-from results.statistics import SIGNIFICANCE, bootstrap_difference, holm, mcnemar
-from results.table import make_console, print_records
+from results.significance import Outcome, Verdict, compare
+from results.table import make_console, print_records, verdict_record
 
 MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
 
@@ -25,8 +24,8 @@ Scores = Mapping[Path, Score]
 def print_scores(scores: Scores, as_: Literal["table", "json", "csv"]) -> None:
     """Print each model's score; all models saw the same images."""
     records = {folder: _record(folder, score) for folder, score in scores.items()}
-    for folder, verdict in _verdicts(list(scores.items())).items():
-        records[folder] |= verdict
+    for folder, verdict in _verdicts(scores).items():
+        records[folder] |= verdict_record(verdict)
     if as_ == "table":
         _print_tables(scores, records)
     elif as_ == "csv":
@@ -54,28 +53,13 @@ def _details(score: Score) -> dict[str, Any]:
     return {"labels": list(score.labels), "classes": classes, "confusion": score.confusion.tolist()}
 
 
-def _verdicts(scores: Sequence[tuple[Path, Score]]) -> dict[Path, dict[str, Any]]:
-    """Each model against the first, by the exact McNemar test with Holm's correction; empty for one model."""
-    (reference, first), *others = scores
+def _verdicts(scores: Scores) -> dict[Path, Verdict]:
+    """Each model against the first; empty for one model."""
+    (reference, first), *others = scores.items()
     if not others:
         return {}
-    counts = [(int(np.sum(s.right & ~first.right)), int(np.sum(first.right & ~s.right))) for _, s in others]
-    nothing = dict.fromkeys(("difference", "difference_low", "difference_high", "p_value"))
-    found: dict[Path, dict[str, Any]] = {reference: {"verdict": "reference", **nothing}}
-    p_values = holm([mcnemar(*pair) for pair in counts])
-    for (folder, _), (better, worse), p_value in zip(others, counts, p_values, strict=True):
-        low, high = bootstrap_difference(better, worse, first.total, 1 - SIGNIFICANCE / len(others))
-        kind = (
-            "not distinguishable from" if p_value >= SIGNIFICANCE else f"{'better' if better > worse else 'worse'} than"
-        )
-        found[folder] = {
-            "verdict": f"{kind} {one_line(reference)}",
-            "difference": (better - worse) / first.total,
-            "difference_low": low,
-            "difference_high": high,
-            "p_value": p_value,
-        }
-    return found
+    verdicts = compare(first.right, [score.right for _, score in others], one_line(reference))
+    return dict(zip(scores, [Verdict(Outcome.REFERENCE), *verdicts], strict=True))
 
 
 def _print_tables(scores: Scores, records: Mapping[Path, Mapping[str, Any]]) -> None:

@@ -1,86 +1,189 @@
-"""Which differences between passes are real: each one against the first, on the same test images."""
+"""Uncertainty of scores, and tests of whether two scores differ.
+
+SciPy's tests are imported where they are used: the import of scipy.stats takes longer (1.1 s) than a plain comparison.
+For the same reason, and because a table asks it for each row, `wilson_interval` is not SciPy's (0.4 ms a call).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from statistics import NormalDist
 
 import numpy as np
 
 from common.errors import UserError, one_line
 from results.predictions import Predictions, predictions_path, read_predictions
+from results.records import Row
 from results.runs import Entry
-from results.statistics import SIGNIFICANCE, bootstrap_difference, holm, mcnemar
+
+RESAMPLES = 100_000
+SIGNIFICANCE = 0.05  # chance of one false alarm or more among all the verdicts of a comparison
+
+
+class Outcome(Enum):
+    """Outcome of a test; the value is its English, with {} for the name of the reference."""
+
+    REFERENCE = "reference"
+    SAME = "not distinguishable from {}"
+    BETTER = "better than {}"
+    WORSE = "worse than {}"
+    NO_ANSWERS = "unknown: no answers kept"
+    NO_REFERENCE_ANSWERS = "unknown: no answers kept of {}"
+    OTHER_IMAGES = "unknown: answers to other images"
+    TOO_FEW_RUNS = "unknown: too few runs, or no spread"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One pass against the first one.
+    """Comparison of one pass or model with the reference, on the same images.
 
     Attributes:
-        verdict: in words, such as "not distinguishable from lenet5 pass 7".
-        difference: test accuracy of this pass − that of the first, a fraction; None, as the rest, where nothing is to
-            be compared: for the first pass itself, and where no answers were kept.
-        difference_low: bootstrap interval of the difference; all of the comparison's intervals hold at once with 95 %.
-        difference_high: its other end.
-        p_value: exact McNemar test, corrected by Holm for the number of passes.
+        outcome: better, worse, or not distinguishable; or the reason why it is unknown.
+        reference: name of the reference, such as "lenet5 pass 7".
+        difference: accuracy minus that of the reference, a fraction; None, as the rest, if nothing was compared.
+        difference_low: bootstrap interval of the difference; all intervals of a comparison hold at once with 95 %.
+        difference_high: the interval's upper end.
+        p_value: exact McNemar test, corrected by Holm for the number of comparisons.
     """
 
-    verdict: str
+    outcome: Outcome
+    reference: str = ""
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
     p_value: float | None = None
 
+    @property
+    def verdict(self) -> str:
+        """The outcome in English."""
+        return self.outcome.value.format(self.reference)
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the true accuracy behind `correct` of `total` answers, as two fractions between 0 and 1.
+
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22: 209–212: inverts
+    the score test, so it stays inside [0, 1] and is right near 100 %, where the textbook interval is not.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    accuracy = correct / total
+    centre = accuracy + z**2 / (2 * total)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z**2 / total
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def test_interval(row: Row) -> tuple[float, float] | None:
+    """95 % Wilson interval of the test accuracy, as fractions; None without a test set."""
+    if row.test_correct is None or row.test_total is None:
+        return None
+    return wilson_interval(row.test_correct, row.test_total)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value that two classifiers err equally often, from the images that only one of them got right.
+
+    McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12: 153–157, in its exact, binomial form. Images that both got right, or both wrong, do not count.
+    """
+    from scipy.stats import binomtest
+
+    different = only_first + only_second
+    return float(binomtest(only_first, different).pvalue) if different else 1.0
+
+
+def bootstrap_difference(only_first: int, only_second: int, total: int, confidence: float) -> tuple[float, float]:
+    """Percentile bootstrap interval of accuracy of the first − accuracy of the second, over the same `total` images.
+
+    Drawing `total` images with replacement and counting the three kinds (right only in the first, only in the second,
+    no difference) is drawing the counts from a multinomial distribution; no image needs to be touched.
+    """
+    shares = np.array([only_first, only_second, total - only_first - only_second]) / total
+    counts = np.random.default_rng(0).multinomial(total, shares, size=RESAMPLES)
+    low, high = np.quantile((counts[:, 0] - counts[:, 1]) / total, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p-value that two sets of scores have one mean; their variances may differ (Welch 1947).
+
+    Returns:
+        None if the test is impossible: fewer than two scores in a set, or no spread in either.
+    """
+    if min(len(first), len(second)) < 2 or np.ptp(first) == np.ptp(second) == 0:
+        return None
+    from scipy.stats import ttest_ind_from_stats
+
+    summaries = [part for each in (first, second) for part in (np.mean(each), np.std(each, ddof=1), len(each))]
+    return float(ttest_ind_from_stats(*summaries, equal_var=False).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in their order: below 0.05, at most one false alarm in 20 such families.
+
+    Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6: 65–70.
+    """
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def compare(first: np.ndarray, others: Sequence[np.ndarray], reference: str) -> list[Verdict]:
+    """Compare each of `others` with `first`.
+
+    Args:
+        first: the reference's right answers, [images] bool.
+        others: the same of each other, for the same images.
+        reference: name of the reference.
+    """
+    counts = [(int(np.sum(other & ~first)), int(np.sum(first & ~other))) for other in others]
+    verdicts = []
+    for (better, worse), p_value in zip(counts, holm([mcnemar(*pair) for pair in counts]), strict=True):
+        outcome = Outcome.BETTER if better > worse else Outcome.WORSE
+        if p_value >= SIGNIFICANCE:
+            outcome = Outcome.SAME
+        interval = bootstrap_difference(better, worse, len(first), 1 - SIGNIFICANCE / len(others))
+        verdicts.append(Verdict(outcome, reference, (better - worse) / len(first), *interval, p_value))
+    return verdicts
+
 
 def judge(entries: Sequence[Entry]) -> tuple[list[Verdict], list[str]]:
-    """Compare every pass with the first one.
+    """Compare every pass with the first one, by the kept answers to the test images.
 
     Args:
         entries: at least one; the first must not have been chosen by its test score, or its lead is partly luck that
             the tests do not know of.
 
     Returns:
-        A verdict for each entry, in order; and one line for each answers file that cannot be used.
+        A verdict for each entry, in order; and one line for each file of answers that cannot be used.
     """
     answers, problems = _read_all(entries)
-    name = f"{entries[0][0].name} pass {entries[0][1].pass_number}"
     first = answers[0]
     if first is None:
-        return [Verdict(f"unknown: no answers kept of {name}")] * len(entries), problems
-
-    compared = {index: each for index, each in enumerate(answers) if index and each is not None}
-    counts = {
-        index: (int(np.sum(each.right & ~first.right)), int(np.sum(first.right & ~each.right)))
-        for index, each in compared.items()
-        if np.array_equal(each.labels, first.labels)
+        return [Verdict(Outcome.NO_REFERENCE_ANSWERS, entries[0].name)] * len(entries), problems
+    verdicts = [Verdict(Outcome.OTHER_IMAGES if each else Outcome.NO_ANSWERS) for each in answers]
+    verdicts[0] = Verdict(Outcome.REFERENCE)
+    others = {
+        index: each.right
+        for index, each in enumerate(answers)
+        if index and each is not None and np.array_equal(each.labels, first.labels)
     }
-    p_values = dict(zip(counts, holm([mcnemar(*pair) for pair in counts.values()]), strict=True))
-    verdicts = [Verdict("reference")]
-    for index in range(1, len(entries)):
-        if index in counts:
-            confidence = 1 - SIGNIFICANCE / len(counts)
-            verdicts.append(_verdict(name, *counts[index], len(first.labels), p_values[index], confidence))
-        else:
-            reason = "answers to other images" if index in compared else "no answers kept"
-            verdicts.append(Verdict(f"unknown: {reason}"))
+    for index, verdict in zip(others, compare(first.right, list(others.values()), entries[0].name), strict=True):
+        verdicts[index] = verdict
     return verdicts, problems
-
-
-def _verdict(name: str, better: int, worse: int, total: int, p_value: float, confidence: float) -> Verdict:
-    if p_value >= SIGNIFICANCE:
-        text = f"not distinguishable from {name}"
-    else:
-        text = f"{'better' if better > worse else 'worse'} than {name}"
-    low, high = bootstrap_difference(better, worse, total, confidence)
-    return Verdict(text, (better - worse) / total, low, high, p_value)
 
 
 def _read_all(entries: Sequence[Entry]) -> tuple[list[Predictions | None], list[str]]:
     answers: list[Predictions | None] = []
     problems: list[str] = []
-    for run, row in entries:
-        path = predictions_path(run.folder, row.pass_number)
+    for entry in entries:
+        path = predictions_path(entry.run.folder, entry.row.pass_number)
         answers.append(None)
         if not path.is_file():
             continue
@@ -92,9 +195,9 @@ def _read_all(entries: Sequence[Entry]) -> tuple[list[Predictions | None], list[
             problems.append(f"{one_line(path)}: {error.strerror or one_line(error)}")
         else:
             correct, total = int(read.right.sum()), len(read.labels)
-            if (correct, total) == (row.test_correct, row.test_total):
+            if (correct, total) == (entry.row.test_correct, entry.row.test_total):
                 answers[-1] = read
             else:
-                logged = f"{row.test_correct}/{row.test_total}"
+                logged = f"{entry.row.test_correct}/{entry.row.test_total}"
                 problems.append(f"{one_line(path)}: expected {logged} right as in the log, got {correct}/{total}")
     return answers, problems

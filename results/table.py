@@ -7,7 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from rich.console import Console
@@ -16,23 +17,33 @@ from rich.text import Text
 
 from common.cells import csv_cell
 from common.console import ScriptConsole
-from results.runs import Entry, Group, test_interval
-from results.significance import Verdict
+from results.groups import Group
+from results.records import Row, columns
+from results.runs import Entry
+from results.significance import Verdict, test_interval
 
 Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Entry], str]]
 
+# By header; the HTML of a comparison has the same columns (results/html.py).
+RUN_COLUMNS: Columns = {
+    "run": lambda entry: entry.run.name,
+    "network": lambda entry: entry.run.network or "unknown",
+    "recipe": lambda entry: entry.run.recipe or "unknown",
+    "seed": lambda entry: "" if entry.run.seed is None else str(entry.run.seed),
+    "passes": lambda entry: str(len(entry.run.rows)),
+}
 PASS_COLUMNS: Columns = {
-    "pass": lambda entry: str(entry[1].pass_number),
-    "": lambda entry: "best" if entry[1] == entry[0].best else "",
-    "train\nloss": lambda entry: _loss(entry[1].train_loss),
-    "validation\nloss": lambda entry: _loss(entry[1].validation_loss),
-    "validation\n%": lambda entry: _percent(entry[1].validation_accuracy),
-    "test\nloss": lambda entry: _loss(entry[1].test_loss),
-    "test\ncorrect": lambda entry: f"{entry[1].test_correct}/{entry[1].test_total}" if entry[1].test_total else "",
-    "test\n%": lambda entry: _percent(entry[1].test_accuracy),
-    "95 % interval\n%": lambda entry: _interval(test_interval(entry[1])),
-    "training\ns": lambda entry: f"{entry[1].seconds:.1f}",
+    "pass": lambda entry: str(entry.row.pass_number),
+    "": lambda entry: "best" if entry.is_best else "",
+    "train\nloss": lambda entry: _loss(entry.row.train_loss),
+    "validation\nloss": lambda entry: _loss(entry.row.validation_loss),
+    "validation\n%": lambda entry: _percent(entry.row.validation_accuracy),
+    "test\nloss": lambda entry: _loss(entry.row.test_loss),
+    "test\ncorrect": lambda entry: f"{entry.row.test_correct}/{entry.row.test_total}" if entry.row.test_total else "",
+    "test\n%": lambda entry: _percent(entry.row.test_accuracy),
+    "95 % interval\n%": lambda entry: _interval(test_interval(entry.row)),
+    "training\ns": lambda entry: f"{entry.row.seconds:.1f}",
 }
 VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
     "difference\n%": lambda verdict: "" if verdict.difference is None else f"{100 * verdict.difference:+.2f}",
@@ -45,6 +56,8 @@ VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
     "verdict": lambda verdict: verdict.verdict,
 }
 GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
+    "network": lambda group: group.network or "unknown",
+    "recipe": lambda group: group.recipe_in_words,
     "runs": lambda group: str(group.runs),
     "mean test\n%": lambda group: _percent(group.test_accuracy_mean, digits=3),
     "standard\ndeviation": lambda group: _percent(group.test_accuracy_sd, digits=3),
@@ -54,14 +67,51 @@ GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
     "p": lambda group: "" if group.p_value is None else f"{group.p_value:.3g}",
     "verdict": lambda group: group.verdict,
 }
-# What a narrow terminal goes without, the first one first; JSON and CSV hold everything.
+NAMES = ("run", "network", "recipe")  # columns of names and
+WORDS = (*NAMES, "verdict")  # of words: on the left
+# Columns that a narrow terminal leaves out, the first one first; JSON and CSV hold everything.
 LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
 
-ENDLESS = 10_000  # characters; a line is as long as it needs to be where no terminal limits it
+ENDLESS = 10_000  # characters: no limit without a terminal
+
+
+def pass_record(entry: Entry) -> dict[str, str | float | bool | None]:
+    """One pass for machines, flat: the columns of results.csv in their order, then what the run's folder records.
+
+    Added are run_dir, network, recipe and seed (None without run.json), run_best (this is its run's best pass) and
+    test_accuracy_low and _high, the 95 % Wilson interval. `run` is the run's name as in the table.
+    """
+    low, high = test_interval(entry.row) or (None, None)
+    values = dict(zip(columns(Row), (getattr(entry.row, name) for name in entry.row.__slots__), strict=True))
+    return values | {
+        "run": entry.run.name,
+        "run_dir": str(entry.run.folder),
+        "network": entry.run.network,
+        "recipe": entry.run.recipe,
+        "seed": entry.run.seed,
+        "run_best": entry.is_best,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+    }
+
+
+def verdict_record(verdict: Verdict) -> dict[str, str | float | None]:
+    """One verdict for machines: verdict, difference, difference_low, difference_high, p_value."""
+    values = asdict(verdict)
+    del values["outcome"], values["reference"]
+    return {"verdict": verdict.verdict, **values}
+
+
+def group_record(group: Group) -> dict[str, str | float | None]:
+    """One group for machines, flat, with its verdict in English."""
+    return {
+        "verdict" if name == "outcome" else name: group.verdict if name == "outcome" else value
+        for name, value in asdict(group).items()
+    }
 
 
 def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> None:
-    """The records, at least one, as JSON Lines, or as CSV under one header.
+    """Print records, at least one, as JSON Lines, or as CSV under one header.
 
     JSON has no NaN or infinity, so these become null; in CSV true and false are 1 and 0, as in the results log, and
     texts are as `common/cells.py` says.
@@ -78,30 +128,26 @@ def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> Non
 
 
 def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> None:
-    """One line per pass, each run's best pass marked, a verdict for each if there are any.
+    """Print one line per pass, each run's best pass marked, each with its verdict if there are any.
 
     Without a terminal whole lines, however long.
     """
     console, endless = make_console(), Console(width=ENDLESS, file=io.StringIO())
-    columns = dict(PASS_COLUMNS)
-    table = _pass_table(entries, verdicts, columns)
+    shown = {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
+    table = _pass_table(entries, verdicts, shown)
     for header in LEFT_OUT_FIRST:
         if endless.measure(table).maximum <= console.width:
             break
-        del columns[header]
-        table = _pass_table(entries, verdicts, columns)
+        del shown[header]
+        table = _pass_table(entries, verdicts, shown)
     console.print(table)
 
 
 def print_groups(groups: Sequence[Group]) -> None:
-    """One line per group of comparable runs: the test accuracy of the best passes across its runs."""
-    table = _table("network", "recipe")
-    for header in GROUP_COLUMNS:
-        words = header == "verdict"
-        table.add_column(header, justify="left" if words else "right", no_wrap=not words)
+    """Print one line per group of comparable runs: the test accuracy of the best passes across its runs."""
+    table = _table(GROUP_COLUMNS)
     for group in groups:
-        texts = [text(group) for text in GROUP_COLUMNS.values()]
-        table.add_row(*map(Text, (group.network or "unknown", group.recipe_in_words, *texts)))
+        table.add_row(*(Text(text(group)) for text in GROUP_COLUMNS.values()))
     make_console().print(table)
 
 
@@ -110,24 +156,22 @@ def make_console() -> Console:
     return ScriptConsole(width=None if sys.stdout.isatty() else ENDLESS)
 
 
-def _table(*names: str) -> Table:
+def _table(headers: Iterable[str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
-    for name in names:
-        table.add_column(name, overflow="fold")
+    for header in headers:
+        words = header in WORDS
+        overflow: Literal["fold", "ellipsis"] = "fold" if header in NAMES else "ellipsis"
+        table.add_column(header, overflow=overflow, justify="left" if words else "right", no_wrap=not words)
     return table
 
 
-def _pass_table(entries: Sequence[Entry], verdicts: Sequence[Verdict], columns: Columns) -> Table:
-    table = _table("run")
-    for header in [*columns, *(VERDICT_COLUMNS if verdicts else ())]:
-        words = header == "verdict"
-        table.add_column(header, justify="left" if words else "right", no_wrap=not words)
+def _pass_table(entries: Sequence[Entry], verdicts: Sequence[Verdict], shown: Columns) -> Table:
+    table = _table([*shown, *(VERDICT_COLUMNS if verdicts else ())])
     for index, entry in enumerate(entries):
-        run, row = entry
-        texts = [text(entry) for text in columns.values()]
+        texts = [text(entry) for text in shown.values()]
         if verdicts:
             texts += [text(verdicts[index]) for text in VERDICT_COLUMNS.values()]
-        table.add_row(Text(run.name), *map(Text, texts), style="bold" if row == run.best else "")
+        table.add_row(*map(Text, texts), style="bold" if entry.is_best else "")
     return table
 
 

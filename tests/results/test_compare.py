@@ -26,10 +26,11 @@ from common.errors import UsageError
 from results import log as results
 from results.figures.curves import comparison_curves, training_curves
 from results.figures.style import check_path, save
+from results.groups import group_runs
 from results.log import ResultsLog
 from results.records import Row, Step, columns
-from results.runs import Run, find_runs, group_runs, load_runs, runs_below, sort_passes
-from results.statistics import wilson_interval
+from results.runs import Run, find_runs, load_runs, runs_below, sort_passes
+from results.significance import wilson_interval
 
 COMPARE = Path(__file__).parents[2] / "compare.py"
 
@@ -271,7 +272,7 @@ def test_a_run_without_a_best_pass_counts_in_no_group() -> None:
 
 def test_unknown_and_nan_losses_come_last_and_ties_go_to_the_earlier_pass() -> None:
     rows = [row("a", 1, math.nan, 1), row("a", 2, 0.5, 1), row("a", 3, 0.5, 1), row("a", 4, 0.4, 1)]
-    assert [each.pass_number for _, each in sort_passes([Run("a", Path("a"), rows)])] == [4, 2, 3, 1]
+    assert [each.row.pass_number for each in sort_passes([Run("a", Path("a"), rows)])] == [4, 2, 3, 1]
 
 
 def test_a_log_that_cannot_be_opened_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from results.runs import Group, group_runs, load_runs
+from results.groups import Group, group_runs
+from results.runs import load_runs
 from tests.scripts.test_old_folders import SAMPLES
 
 

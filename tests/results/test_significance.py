@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from common.errors import UserError
+from results.groups import group_runs
 from results.log import ResultsLog
 from results.predictions import predictions_path, read_predictions, write_predictions
 from results.records import Row
-from results.runs import Run, group_runs, load_runs, sort_passes
-from results.significance import judge
-from results.statistics import bootstrap_difference, holm, mcnemar, welch
+from results.runs import Run, load_runs, sort_passes
+from results.significance import bootstrap_difference, holm, judge, mcnemar, welch
 
 COMPARE = Path(__file__).parents[2] / "compare.py"
 IMAGES = 10_000
