@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 import safetensors.numpy
@@ -109,7 +110,7 @@ def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
     described, digits = _described(images[some]), labels[some]
     usual = described.var(axis=0)
     groups = [described[digits == digit] for digit in np.unique(digits)]
-    fitted = [_normal(group, usual) for group in [*groups, _described(blobs(BLOBS))]]
+    fitted = [_normal(group, usual) for group in [*groups, described_blobs()]]
     means, precisions, spreads = (np.stack(part).astype(np.float32) for part in zip(*fitted, strict=True))
     detector = NoveltyDetector(means, precisions, spreads, np.zeros(1, np.float32))
     digits_held_out = validation[:MOST_FITTED] if len(validation) else images[some]
@@ -122,6 +123,12 @@ def _normal(described: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.nd
     away = described - described.mean(axis=0)
     covariance = away.T @ away / len(away) + np.diag(SHRINKAGE * usual + FLOOR)
     return described.mean(axis=0), np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
+
+
+@cache
+def described_blobs() -> np.ndarray:
+    """Descriptions [BLOBS, FEATURES] float32 of the blobs that stand for everything else."""
+    return _described(blobs(BLOBS))
 
 
 def blobs(count: int) -> Bytes:

@@ -6,7 +6,6 @@ python -m training.figures runs/NAME --which curves   # those of the logs alone,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +16,6 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UserError, one_line
-from common.files import write_file
 from common.signals import StopRequest
 from data.dataset import Mnist, load_mnist, split
 from model.calibration import Confidences, tempered
@@ -27,12 +25,12 @@ from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.recipes import Recipe
 from model.saved_model import load_model
-from results.figures.curves import learning_rate_curve, training_curves
+from results.figures.logs import curves, save_curves
 from results.figures.network import feature_maps, filters, seen
 from results.figures.predictions import calibration, confusion_matrix, wrong_answers
 from results.figures.rejection import rejection
-from results.figures.style import drawn_both, save_both
-from results.log import read_results, read_steps
+from results.figures.style import save_both
+from results.log import read_results
 from results.records import best_row
 from results.run_folder import RunFolder
 from training.batches import pass_batches
@@ -69,31 +67,6 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
             ) from error
 
         draw_model(folder, settings, data or _same_data(folder, record.get("data"), settings, data_dir))
-
-
-def curves(folder: RunFolder) -> dict[str, bytes]:
-    """Draw the figures of the logs alone.
-
-    Returns:
-        The files' contents by their names.
-    """
-    rows, _ = read_results(folder.results)
-    steps, _ = read_steps(folder.steps)
-    return {
-        **drawn_both(training_curves(rows, steps), "curves"),
-        **drawn_both(learning_rate_curve(rows, steps), "learning_rate"),
-    }
-
-
-def save_curves(folder: RunFolder, pictures: Mapping[str, bytes]) -> None:
-    """Write what `curves` drew.
-
-    Raises:
-        OSError: a figure cannot be written.
-    """
-    folder.figures.mkdir(exist_ok=True)
-    for name, picture in pictures.items():
-        write_file(folder.figures / name, picture)
 
 
 def _same_data(folder: RunFolder, known: object, settings: Settings, data_dir: Path | None) -> Mnist:

@@ -76,6 +76,9 @@ def at_the_end(calls: int) -> Fault:
     return Fault(calls - 47, -signal.SIGKILL)
 
 
+FAST = [(11, signal.SIGKILL), (3, signal.SIGTERM)]
+
+
 # Of some 400 calls: amid the first checkpoint, amid another, between log and model at a pass's end.
 @pytest.mark.parametrize("call", [24, 118, 207])
 def test_a_killed_run_goes_on_bit_for_bit(kill_test: KillTest, call: int) -> None:
@@ -84,10 +87,22 @@ def test_a_killed_run_goes_on_bit_for_bit(kill_test: KillTest, call: int) -> Non
     assert not kill_test.wrong and kill_test.counts["kills"] == kills + 1
 
 
-def test_a_run_killed_or_stopped_while_its_last_figures_are_drawn_gets_them(kill_test: KillTest, calls: int) -> None:
-    for call in range(calls - 19, calls + 1, 4):
-        kill_test.kill_at(call)
-        kill_test.stop_at(call, signal.SIGTERM)
+# Before the last call, of 20 with which the last figures are written.
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [
+        pytest.param(before, number, marks=() if (before, number) in FAST else pytest.mark.slow)
+        for before in (19, 15, 11, 7, 3)
+        for number in (signal.SIGKILL, signal.SIGTERM)
+    ],
+)
+def test_a_run_killed_or_stopped_while_its_last_figures_are_drawn_gets_them(
+    kill_test: KillTest, calls: int, before: int, number: signal.Signals
+) -> None:
+    if number == signal.SIGKILL:
+        kill_test.kill_at(calls - before)
+    else:
+        kill_test.stop_at(calls - before, number)
     assert not kill_test.wrong
 
 
@@ -207,7 +222,7 @@ def test_what_may_not_change_is_refused_and_nothing_is_changed(
 
 def test_sigterm_reaches_a_process_that_imported_paddle_itself(small_data: Path, tmp_path: Path) -> None:
     """Importing Paddle takes SIGTERM; the processes above were forked after that."""
-    command = [sys.executable, str(ROOT / "train.py"), "--data-dir", str(small_data), "--validation-size", "560"]
+    command = [sys.executable, str(ROOT / "train.py"), "--data-dir", str(small_data), "--validation-size", "2400"]
     command += ["--passes", "10000", "--log-every", "1", "--figures", "none"]
     command += ["--run-dir", str(tmp_path / "run"), "--save-dir", str(tmp_path / "m")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

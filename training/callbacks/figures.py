@@ -1,9 +1,7 @@
 """The figures of a run: curves from a second process while it goes on, and all figures when its model is published.
 
-    python -m training.callbacks.figures RUN_DIR   # that process: draws the curves, writes them to standard output
-
-The second process takes only time that training leaves. It writes into a nameless file, which training reads: what is
-drawn by a process that outlives a killed training reaches no folder.
+The second process, `python -m results.figures.logs`, takes only time that training leaves. It writes into a nameless
+file, which training reads: what is drawn by a process that outlives a killed training reaches no folder.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import numpy as np
 import safetensors.numpy
 
 from data.dataset import Mnist
+from results.figures.logs import save_curves
 from results.records import Row, Step
 from results.run_folder import REPOSITORY, RunFolder
 from training.callbacks.callback import Callback, Started
-from training.figures import Which, curves, draw_run, save_curves
+from training.figures import Which, draw_run
 
 if TYPE_CHECKING:
     from training.loop import Outcome
@@ -78,7 +76,7 @@ class Figures(Callback):
         """Start a process that draws the curves. A Ctrl-C does not reach its session; its errors go to stderr."""
         self._pictures = tempfile.TemporaryFile()  # noqa: SIM115  (until it is taken)
         self._drawing = subprocess.Popen(
-            [sys.executable, "-m", "training.callbacks.figures", str(self._folder.path.resolve())],
+            [sys.executable, "-m", "results.figures.logs", str(self._folder.path.resolve())],
             cwd=REPOSITORY,
             stdout=self._pictures,
             start_new_session=True,
@@ -98,10 +96,3 @@ class Figures(Callback):
                 pictures = safetensors.numpy.load(self._pictures.read())
                 save_curves(self._folder, {name: picture.tobytes() for name, picture in pictures.items()})
         self._drawing = None
-
-
-if __name__ == "__main__":
-    contents = {
-        name: np.frombuffer(picture, np.uint8) for name, picture in curves(RunFolder(Path(sys.argv[1]))).items()
-    }
-    sys.stdout.buffer.write(safetensors.numpy.save(contents))
