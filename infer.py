@@ -22,20 +22,23 @@ if __name__ == "__main__":
 
 import os
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
+from common.processes import rank_and_size
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 
 if TYPE_CHECKING:
     from recognition.annotate import Annotator
+    from recognition.job import Job
 
 RANGES = {
     "top_k": Range(1, 10),
@@ -69,6 +72,11 @@ class Settings:
     """Reject so many that of the other answers at most this share is wrong, 0 to 1, as on the validation images."""
     lines: bool = False
     """Find and read rows of digits, not one digit a picture."""
+    list: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """File with more names of pictures and folders, one a line."""
+    output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """With --format json or csv: write the answers to this file, in parts; a job that was cut off goes on. Several
+    processes of one launcher share the parts."""
     annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png", help_behavior_hint="")] = None
     """With --lines: where to write the pictures with boxes and digits drawn."""
     max_bytes: int = 64 << 20
@@ -81,8 +89,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not all(self.pictures):
             raise UsageError("expected names of pictures or folders, got an empty name")
-        if not self.pictures:
+        if not self.pictures and not self.list:
             raise UsageError("no pictures: expected files, folders, or - for standard input")
+        if self.output and (self.format == "table" or self.annotate or "-" in self.pictures):
+            raise UsageError("--output: expected --format json or csv with it, no --annotate, and no standard input")
         check_ranges(self, RANGES)
         if self.error_rate is not None and self.reject_below:
             raise UsageError(f"--error-rate {self.error_rate}: expected no --reject-below beside it")
@@ -99,32 +109,42 @@ def main(stop: StopRequest) -> int:
         from recognition.workers import Workers
 
         limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
-        most = None if any(map(os.path.isdir, settings.pictures)) else len(settings.pictures)
+        many = settings.list or any(map(os.path.isdir, settings.pictures))
+        most = None if many else len(settings.pictures)
         workers = Workers(limits, most)  # before Paddle is imported, which takes longer than they take to get ready
 
         from model.calibration import rejection_threshold
         from model.device import choose_device
         from model.predictor import Predictor
         from model.saved_model import load_model
+        from recognition.job import Job
         from recognition.lines import Page, read_lines
         from recognition.output import FORMATS, LINES_FORMATS, model_line
-        from recognition.reader import DigitReader, Failure, find_pictures, recognise
+        from recognition.reader import Answer, DigitReader, Failure, recognise
 
     with workers:
         model = load_model(settings.model_dir, settings.trust)
         reject_below = settings.reject_below
         if settings.error_rate is not None:
             reject_below = rejection_threshold(model.card, settings.error_rate)
-        predictor = Predictor(model, choose_device(settings.device).name, threads=len(os.sched_getaffinity(0)))
-        annotator = _annotator(settings.annotate)
+        # Of a job, each process has one thread: the last digit of a probability depends on their number.
+        threads = 1 if settings.output else len(os.sched_getaffinity(0))
+        predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
+        reader = DigitReader(model, predictor, settings.top_k, reject_below)
         header, line = (LINES_FORMATS if settings.lines else FORMATS)[settings.format]
+
+        def read(paths: Iterable[str]) -> Iterator[Answer | Page | Failure]:
+            return read_lines(paths, reader, workers) if settings.lines else recognise(paths, reader, workers)
+
+        if settings.output:
+            what = {**asdict(settings), "output": "", "device": "", "model_dir": model.card["files"]}
+            return _write_job(Job(settings.output, *rank_and_size()), what, _named(settings), read, header, line)
+        annotator = _annotator(settings.annotate)
         if header:
             print(header)
         failed, answer = False, None
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
-        read = read_lines if settings.lines else recognise
-        reader = DigitReader(model, predictor, settings.top_k, reject_below)
-        for answer in read(find_pictures(settings.pictures), reader, workers):
+        for answer in read(_named(settings)):
             if unsaid and not isinstance(answer, Failure):
                 print(model_line(settings.model_dir, model.card), file=sys.stderr)
                 unsaid = False
@@ -138,6 +158,47 @@ def main(stop: StopRequest) -> int:
         if answer is None:
             raise UserError(f"{one_line(' '.join(settings.pictures))}: expected pictures, found none")
     return 1 if failed else 0
+
+
+def _named(settings: Settings) -> Iterator[str]:
+    """Every picture that the arguments and the list name."""
+    from recognition.reader import find_pictures
+
+    yield from find_pictures(settings.pictures)
+    if settings.list:
+        with settings.list.open(encoding="utf-8", errors="surrogateescape") as lines:
+            yield from find_pictures(line.rstrip("\n") for line in lines if line.strip())
+
+
+def _write_job(
+    job: Job,
+    what: Mapping[str, Any],
+    pictures: Iterator[str],
+    read: Callable[[Iterable[str]], Iterator[Any]],
+    header: str,
+    line: Callable[[Any], str],
+) -> int:
+    """Write this process's parts of the output, with a bar on a terminal; join them if they are the last."""
+    from rich.progress import Progress
+
+    from common.console import ScriptConsole
+    from recognition.reader import Failure
+
+    failed = 0
+    if job.begin(what, pictures):
+        console = ScriptConsole(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("pictures", total=job.pictures // job.size)
+            for part, paths in job.missing():
+                answers = list(read(paths))
+                failed += sum(isinstance(answer, Failure) for answer in answers)
+                job.keep(part, filter(None, map(line, answers)))
+                bar.advance(task, len(paths))
+        if not job.finish(header):
+            print("note: other processes have parts of the output still to write", file=sys.stderr)
+    if failed:
+        print(f"error: {failed} pictures could not be read; the output says why", file=sys.stderr)
+    return 1 if failed and job.size == 1 else 0  # a launcher would end the other processes
 
 
 def _annotator(target: Path | None) -> Annotator | None:

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -117,12 +117,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, data: bytes, mode: int | None = None) -> None:
+def write_file(path: Path, data: bytes | Iterable[bytes], mode: int | None = None) -> None:
     """Write `data` to `path` so that at every instant `path` holds all of the old bytes or all of the new.
 
     Args:
         path: the file; of one that is replaced, the mode is kept.
-        data: its contents.
+        data: its contents, whole or piece by piece.
         mode: of the file, whatever the umask.
 
     Raises:
@@ -134,7 +134,7 @@ def write_file(path: Path, data: bytes, mode: int | None = None) -> None:
             with temporary.open("xb") as file:  # x: never through a link that somebody put there
                 if mode is not None or path.is_file():
                     os.fchmod(file.fileno(), _mode(path) if mode is None else mode)
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)

@@ -27,7 +27,14 @@ FASTER_AFTER = 64  # images; see Predictor
 class Predictor:
     """Paddle Inference on a saved model. One thread at a time: Paddle's predictors are not to be shared."""
 
-    def __init__(self, model: SavedModel, device: str = "cpu", threads: int = 1, batch: int = PREDICTION_BATCH) -> None:
+    def __init__(
+        self,
+        model: SavedModel,
+        device: str = "cpu",
+        threads: int = 1,
+        batch: int = PREDICTION_BATCH,
+        faster: bool = False,
+    ) -> None:
         """Create it.
 
         Args:
@@ -35,6 +42,7 @@ class Predictor:
             device: "cpu" or "gpu".
             threads: CPU threads of the mathematical library.
             batch: images that it takes at a time.
+            faster: go over to Paddle's new representation with the first image, not after some.
 
         Raises:
             ModelError: this Paddle cannot read the model.
@@ -46,7 +54,7 @@ class Predictor:
         self._input: Any
         self._output: Any
         self._take_faster: Callable[[], None] | None = None
-        self._images_before_faster = FASTER_AFTER
+        self._images_before_faster = 0 if faster else FASTER_AFTER
         try:
             try:
                 self._create(model, device, threads, onednn=True)

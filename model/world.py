@@ -11,6 +11,7 @@ import paddle
 from paddle import distributed, static
 
 from common.errors import UserError, one_line
+from common.processes import rank_and_size
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,10 @@ def join() -> World:
     Raises:
         UserError: the launcher's variables make no sense, or the others cannot be met.
     """
-    try:
-        rank, size = int(os.environ.get("PADDLE_TRAINER_ID", "0")), int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-    except ValueError as error:
-        raise UserError(f"PADDLE_TRAINER_ID, PADDLE_TRAINERS_NUM: expected numbers, got: {one_line(error)}") from error
+    rank, size = rank_and_size()
     if size == 1:
         paddle.enable_static()
         return World()
-    if not 0 <= rank < size:
-        raise UserError(f"PADDLE_TRAINER_ID: expected 0 to {size - 1}, got {rank}")
     try:
         paddle.disable_static()
         if paddle.__version__.startswith("2.") and not _gpu():

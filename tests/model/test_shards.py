@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import UserError
 from data.dataset import Mnist
-from model import world
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.image import network_input
@@ -162,11 +160,3 @@ def test_more_processes_have_the_bits_of_one(name: str, recipe: str, size: int, 
     need_fused()
     alone = trained(engine(name, recipe, "fused", 8), name, mnist)
     assert {line.split()[0] for line in processes(size, name, recipe, "fused")} == {digest(alone.state())}
-
-
-@pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("x", "2"), ("0", "many")])
-def test_variables_that_make_no_sense_are_one_line(rank: str, size: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", size)
-    with pytest.raises(UserError, match="PADDLE_TRAINER"):
-        world.join()

@@ -1,0 +1,124 @@
+"""A large job: the answers for many pictures in one file, computed in parts by any number of processes.
+
+The first process lists the pictures once, into FILE.parts/. Part k, of `PART` pictures, belongs to process k mod N and
+appears there whole, by a rename; a part that is there is not computed again, so that a job which was cut off goes on
+when it is started anew, with as many processes as one likes. Whoever finds all parts there joins them into FILE.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError, UserError, one_line
+from common.files import make_folder, open_own, read_file, remove_folder, write_file
+
+PART = 1024  # pictures
+LONGEST_LISTING = 600.0  # seconds that the other processes wait for the first
+LARGEST_RECORD = 1 << 26  # bytes of job.json, which holds the command's arguments
+LIST, RECORD, LOCK = "pictures", "job.json", "lock"
+
+
+class Job:
+    """The parts of one output file, as process `rank` of `size` sees them.
+
+    Attributes:
+        pictures: number of all, once the job has begun.
+    """
+
+    def __init__(self, output: Path, rank: int = 0, size: int = 1) -> None:
+        self.output, self.rank, self.size = output, rank, size
+        self._folder = output.with_name(f"{output.name}.parts")
+        self.pictures = 0
+
+    def begin(self, what: Mapping[str, Any], pictures: Iterable[str]) -> bool:
+        """List the pictures, or go on with the list that is there; False if another process has finished the job.
+
+        Args:
+            what: everything that the answers depend on, for JSON; a job that goes on must have the same.
+            pictures: names, listed by the first process alone.
+
+        Raises:
+            UsageError: the output exists already, or the parts are those of another job.
+            UserError: there are no pictures, or the first process does not list them.
+        """
+        record = self._folder / RECORD
+        what = json.loads(json.dumps({**what, "part": PART}, default=str))
+        if not record.exists() and os.path.lexists(self.output):
+            if self.rank:
+                return False
+            raise UsageError(f"--output {one_line(self.output)}: it exists; remove it, or name another file")
+        if self.rank == 0 and not record.exists():
+            make_folder(self._folder)
+            listed = itertools.count()  # one by one: there may be millions
+            lines = (json.dumps(name).encode() + b"\n" for name, _ in zip(pictures, listed, strict=False))
+            write_file(self._folder / LIST, lines)
+            write_file(record, json.dumps({"job": what, "pictures": next(listed)}).encode())
+        begun = time.monotonic()
+        while not record.exists():
+            if os.path.lexists(self.output):
+                return False
+            if time.monotonic() - begun > LONGEST_LISTING:
+                raise UserError(f"{record}: process 0 did not list the pictures within {LONGEST_LISTING:g} s")
+            time.sleep(0.1)
+        found = json.loads(read_file(record, LARGEST_RECORD))
+        self.pictures = found["pictures"]
+        if found["job"] != what:
+            raise UsageError(
+                f"{one_line(self._folder)}: expected the parts of this job, found those of another; remove the "
+                "folder, or name another --output"
+            )
+        if not self.pictures:
+            self._remove()
+            raise UserError("expected pictures, found none")
+        return True
+
+    def missing(self) -> Iterator[tuple[int, list[str]]]:
+        """Number and pictures of each part that is this process's and not there yet."""
+        with (self._folder / LIST).open("rb") as names:
+            for part in range(self._parts):
+                lines = list(itertools.islice(names, PART))
+                if part % self.size == self.rank and not self._path(part).exists():
+                    yield part, [json.loads(line) for line in lines]
+
+    def keep(self, part: int, lines: Iterable[str]) -> None:
+        """Write the answers of a part, a line or more a picture."""
+        write_file(self._path(part), "".join(f"{line}\n" for line in lines).encode())
+
+    def finish(self, header: str) -> bool:
+        """Join the parts if all are there; True if the output is complete, by this process or another."""
+        try:
+            lock = open_own(self._folder / LOCK)
+        except FileNotFoundError:
+            return self.output.exists()
+        with os.fdopen(lock, "r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if not self._folder.is_dir():
+                return self.output.exists()
+            if not all(self._path(part).exists() for part in range(self._parts)):
+                return False
+            write_file(self.output, self._joined(header))
+            self._remove()
+        return True
+
+    def _joined(self, header: str) -> Iterator[bytes]:
+        yield f"{header}\n".encode() if header else b""
+        for part in range(self._parts):
+            yield self._path(part).read_bytes()
+
+    def _remove(self) -> None:
+        remove_folder(self._folder, [LIST, RECORD, LOCK, *(self._path(part).name for part in range(self._parts))])
+
+    @property
+    def _parts(self) -> int:
+        return math.ceil(self.pictures / PART)
+
+    def _path(self, part: int) -> Path:
+        return self._folder / f"{part:06d}"

@@ -1,0 +1,131 @@
+"""infer.py --output: one file, the same bytes, by any number of processes, also after a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import infer
+from common.errors import UsageError, UserError
+from common.processes import VARIABLES, rank_and_size
+from data.dataset import Mnist
+from recognition import job as jobs
+from recognition.job import Job
+from tests.conftest import MODEL
+from tests.scripts.test_old_folders import run_main
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PART", 4)
+    for names in VARIABLES:
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+
+
+def work(job: Job, names: Sequence[str], most: int = 1000) -> bool:
+    """Answer with the name itself, `most` parts at most, as a process does that is killed after them."""
+    if not job.begin({"model": 1}, names):
+        return True
+    for _, (part, pictures) in zip(range(most), job.missing(), strict=False):
+        job.keep(part, [name.upper() for name in pictures])
+    return job.finish("name")
+
+
+NAMES = [f"picture {number}\n.png" for number in range(18)]  # a name may hold a line end
+WHOLE = "name\n" + "".join(f"{name.upper()}\n" for name in NAMES)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_any_number_of_processes_joins_the_same_bytes(size: int, tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    finished = [work(Job(output, rank, size), NAMES if rank == 0 else []) for rank in range(size)]
+    assert finished == [False] * (min(size, 5) - 1) + [True] * (size - min(size, 5) + 1)
+    assert output.read_text() == WHOLE
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+
+
+def test_a_killed_job_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    assert not work(Job(output, 0, 2), NAMES, most=1) and not output.exists()
+    written = (tmp_path / "answers.csv.parts" / "000000").stat().st_mtime_ns
+    assert not work(Job(output, 0, 1), NAMES, most=2)
+    assert (tmp_path / "answers.csv.parts" / "000000").stat().st_mtime_ns == written, "not computed again"
+    assert work(Job(output, 0, 1), NAMES) and output.read_text() == WHOLE
+
+
+def test_a_process_that_comes_too_late_has_nothing_to_do(tmp_path: Path) -> None:
+    work(Job(tmp_path / "answers.csv"), NAMES)
+    assert Job(tmp_path / "answers.csv", 1, 2).begin({"model": 1}, []) is False
+
+
+def test_another_jobs_parts_and_an_old_output_are_refused(tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    work(Job(output), NAMES, most=1)
+    with pytest.raises(UsageError, match="expected the parts of this job, found those of another"):
+        Job(output).begin({"model": 2}, NAMES)
+    work(Job(output), NAMES)
+    with pytest.raises(UsageError, match=r"--output .*: it exists"):
+        Job(output).begin({"model": 1}, NAMES)
+
+
+def test_no_pictures_and_a_first_process_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="expected pictures, found none"):
+        Job(tmp_path / "answers.csv").begin({}, [])
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(jobs, "LONGEST_LISTING", 0.2)
+    with pytest.raises(UserError, match="process 0 did not list the pictures"):
+        Job(tmp_path / "answers.csv", 1, 2).begin({}, [])
+
+
+def test_launchers_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rank_and_size() == (0, 1)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert rank_and_size() == (3, 4)
+    for rank, size in (("4", "4"), ("-1", "4"), ("x", "4"), ("0", "many"), ("0", "0")):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
+        monkeypatch.setenv("PADDLE_TRAINERS_NUM", size)
+        with pytest.raises(UsageError, match="PADDLE_TRAINER_ID, PADDLE_TRAINERS_NUM: expected"):
+            rank_and_size()
+
+
+@pytest.mark.parametrize("format_", ["json", "csv"])
+def test_the_file_is_what_infer_prints(
+    format_: str, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten pictures, two of them unreadable, half of them in a list; by one process, and by two in turn."""
+    for number in range(9):
+        Image.fromarray(mnist.test_images[number]).save(tmp_path / f"{number}.png")
+    (tmp_path / "5.png").write_bytes(b"nothing")
+    (tmp_path / "list.txt").write_text("".join(f"{tmp_path / f'{number}.png'}\n\n" for number in range(4, 9)))
+    names = [*(tmp_path / f"{number}.png" for number in range(4)), tmp_path / "no.png", "--list", tmp_path / "list.txt"]
+    arguments = [*names, "--model-dir", MODEL, "--format", format_]
+    assert run_main(infer, monkeypatch, *arguments) == 1
+    printed = capsys.readouterr().out
+    assert run_main(infer, monkeypatch, *arguments, "--output", tmp_path / "one") == 1
+    assert "2 pictures could not be read" in capsys.readouterr().err
+    for rank in ("0", "1"):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
+        monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+        assert run_main(infer, monkeypatch, *arguments, "--output", tmp_path / "two") == 0
+    assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
+    one = (tmp_path / "one").read_text()
+    if format_ == "json":  # the last digit of a probability may differ, since a job has one thread
+        first, second = ([json.loads(line) for line in text.splitlines()] for text in (printed, one))
+        assert [(a["path"], a.get("digit")) for a in first] == [(b["path"], b.get("digit")) for b in second]
+    assert [line.split(",")[:2] for line in one.splitlines()] == [line.split(",")[:2] for line in printed.splitlines()]
+
+
+@pytest.mark.parametrize("arguments", [("--output", "x"), ("-", "--output", "x", "--format", "csv")])
+def test_what_cannot_be_a_job_is_wrong_use(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="--output: expected --format json or csv"):
+        infer.Settings(
+            pictures=("-",) if "-" in arguments else ("a.png",),
+            output=Path("x"),
+            format="csv" if "csv" in arguments else "table",
+        )
