@@ -1,4 +1,4 @@
-"""A picture from the browser -> its digits as the network gets them, what each chosen model says, feature maps."""
+"""A picture from the browser -> its digits as the network gets them, each chosen model's answer, feature maps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ import paddle
 
 from common.errors import UserError, one_line
 from model.feature_maps import FeatureMaps
-from model.image import network_input
 from model.predictor import Predictor
-from model.saved_model import SavedModel, load_model
-from recognition.kind import PictureKind
-from recognition.novelty import NoveltyDetector
+from model.saved_model import load_model
+from recognition.reader import DigitReader
 from recognition.rows import MOST_PIECES
-from recognition.workers import Workers
+from recognition.workers import Unread, Workers
 
 MAX_MODELS = 12  # that answer at once
 KEPT_MODELS = 2 * MAX_MODELS  # in memory, the latest used ones
@@ -30,7 +28,7 @@ SHOWN_INSIDE = 16  # digits of a picture whose layers are shown: a page of a hun
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says of one digit: the labels of its card, and the probability of each."""
+    """One model's answer for one digit: the labels of its card, and the probability of each."""
 
     model: str
     labels: Sequence[str]
@@ -38,7 +36,7 @@ class Answer:
 
     @property
     def likeliest(self) -> int:
-        """Index of the likeliest label."""
+        """Index of the most likely label."""
         return int(self.probabilities.argmax())
 
 
@@ -56,7 +54,7 @@ class Found:
 
     Attributes:
         images: [28, 28] uint8 each, as MNIST would have made it.
-        size: width and height of the picture as it was read; (0, 0) where no boxes are known.
+        size: width and height of the picture as it was read; (0, 0) if no boxes are known.
         boxes: left, top, right, bottom of each digit in pixels of that picture.
     """
 
@@ -65,7 +63,7 @@ class Found:
     boxes: Sequence[tuple[int, int, int, int]] = ()
 
     def for_browser(self) -> dict[str, Any]:
-        """The same as JSON has it: the browser keeps what was found, the page does not."""
+        """The same as JSON: the browser keeps the digits that were found, the page does not."""
         images = base64.b64encode(np.asarray(self.images, np.uint8).tobytes()).decode()
         return {"size": list(self.size), "boxes": [list(box) for box in self.boxes], "images": images}
 
@@ -74,7 +72,7 @@ class Found:
         """The images of `for_browser`, without boxes.
 
         Raises:
-            UserError: `sent`, of unknown origin, is not such a thing.
+            UserError: `sent`, of unknown origin, holds no such images.
         """
         try:
             pixels = np.frombuffer(base64.b64decode(sent["images"], validate=True), np.uint8)
@@ -92,9 +90,9 @@ class ReadDigit:
 
     Attributes:
         image: [28, 28] uint8, as MNIST would have made it.
-        no_digit: it is unlike every digit (`recognition.novelty`), says the first model that can tell.
-        answers: of the chosen models, in their order.
-        layers: of the first model; none if its card does not tell which network it is, and from the `SHOWN_INSIDE`th
+        no_digit: it is unlike every digit (`recognition.novelty`), by the first model that can tell.
+        answers: answers of the chosen models, in their order.
+        layers: layers of the first model; none if its card does not name its network, and from the `SHOWN_INSIDE`th
             digit of a picture on.
     """
 
@@ -107,21 +105,19 @@ class ReadDigit:
 @dataclass
 class _Loaded:
     checksum: str
-    model: SavedModel
-    predictor: Predictor
+    digits: DigitReader
     feature_maps: FeatureMaps | None
-    novelty: NoveltyDetector | None
 
 
 class Reader:
-    """Reads pictures with the released model and with those of the runs, which may come and go while it lives.
+    """Reader of pictures with the released model and with those of the runs, which may come and go meanwhile.
 
     Attributes:
-        max_bytes: largest picture that is taken.
+        max_bytes: size of the largest picture that is accepted.
     """
 
     def __init__(self, model_dir: Path, runs_dir: Path, workers: Workers, trust: bool = False) -> None:
-        """Create it.
+        """Create a reader.
 
         Raises:
             ModelError: the model in `model_dir` cannot be used.
@@ -138,66 +134,63 @@ class Reader:
         self._paddle.submit(self._load, self.models()[0]).result()
 
     def models(self) -> list[str]:
-        """Names of the models there are: the first one's folder, then the runs that have saved one."""
+        """Names of the models: the first one's folder, then the runs that have saved one."""
         return list(self._folders())
 
     def find(self, picture: object, row: bool = False) -> Found:
-        """The digits in a picture: one, or those of its rows, which the first model helps to tell apart.
+        """The digits in a picture: one, or those of its rows, which the first model helps to separate.
 
         Args:
             picture: of unknown origin; expected is a data URL, as browsers make them of a canvas or a file.
-            row: look for rows of digits.
+            row: find rows of digits.
 
         Raises:
-            UserError: it is none, or too large, or cannot be read.
+            UserError: it is no picture, or too large, or cannot be read.
         """
         data = self._bytes(picture)
         if row:
             rows = self._workers.read_rows(data, self._certainty)
-            if isinstance(rows, str):
-                raise UserError(rows)
+            if isinstance(rows, Unread):
+                raise UserError(rows.why)
             return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
         (image,) = self._workers.read([data])
-        if isinstance(image, str):
-            raise UserError(image)
+        if isinstance(image, Unread):
+            raise UserError(image.why)
         return Found([image])
 
     def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
-        """What each of `models` says of each image.
+        """The answer of each of `models` for each image.
 
         Args:
             images: from `find`.
-            models: names from `models`; the first one also shows its layers.
+            models: names from `models`; the layers shown are those of the first.
 
         Raises:
-            UserError: a model is not there any more, or cannot be used; or too many are wanted.
+            UserError: a model is gone, or cannot be used; or too many are wanted.
         """
         if len(models) > MAX_MODELS:
             raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
         return self._paddle.submit(self._answer, images, models).result()
 
     def _certainty(self, images: np.ndarray) -> np.ndarray:
-        return self._paddle.submit(self._probabilities, self.models()[0], images).result().max(axis=1)
-
-    def _probabilities(self, name: str, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-        loaded = self._load(name)
-        return loaded.predictor.calibrated(_inputs(loaded.model, images))
+        first = self.models()[0]
+        return self._paddle.submit(lambda: self._load(first).digits.probabilities(images)).result().max(axis=1)
 
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
-        probabilities = {name: self._probabilities(name, images) for name in models}
-        first = self._load(models[0]) if models else None
-        named = next((name for name in models if self._loaded[name].novelty), None)
-        detector = self._loaded[named].novelty if named else None
-        kind = PictureKind.of_card(self._loaded[named].model.card) if named else PictureKind()
-        unlike = detector.holds_no_digit(kind.apply(np.asarray(images))) if detector else np.zeros(len(images), bool)
+        stack = np.asarray(images)
+        loaded = {name: self._load(name) for name in models}
+        probabilities = {name: each.digits.probabilities(stack) for name, each in loaded.items()}
+        telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
+        unlike = telling.no_digit(stack) if telling else np.zeros(len(stack), bool)
         layers: dict[str, np.ndarray] = {}
+        first = loaded[models[0]] if models else None
         if first and first.feature_maps:
-            layers = first.feature_maps.of(_inputs(first.model, images[:SHOWN_INSIDE]))
+            layers = first.feature_maps.of(first.digits.inputs(stack[:SHOWN_INSIDE]))
         return [
             ReadDigit(
                 image,
                 bool(unlike[number]),
-                [Answer(name, self._loaded[name].model.card["labels"], probabilities[name][number]) for name in models],
+                [Answer(name, loaded[name].digits.labels, probabilities[name][number]) for name in models],
                 [Layer(name, output[number]) for name, output in layers.items() if number < SHOWN_INSIDE],
             )
             for number, image in enumerate(images)
@@ -212,7 +205,7 @@ class Reader:
     def _load(self, name: str) -> _Loaded:
         folder = self._folders().get(name)
         if folder is None:
-            raise UserError(f"{one_line(name, 100)}: this model is not there any more")
+            raise UserError(f"{one_line(name, 100)}: this model is gone")
         model = load_model(folder, self._trust and folder == self._first)
         known = self._loaded.pop(name, None)
         if known is None or known.checksum != model.card["sha256"]:  # a run that goes on replaces its model
@@ -222,10 +215,8 @@ class Reader:
                 feature_maps = None
             known = _Loaded(
                 checksum=model.card["sha256"],
-                model=model,
-                predictor=Predictor(model),
+                digits=DigitReader(model, Predictor(model)),
                 feature_maps=feature_maps,
-                novelty=NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None,
             )
         self._loaded[name] = known  # as the last one
         if len(self._loaded) > KEPT_MODELS:
@@ -241,9 +232,3 @@ class Reader:
             return base64.b64decode(picture.partition(",")[2], validate=True)
         except binascii.Error as error:
             raise UserError("expected a picture, got broken base64") from error
-
-
-def _inputs(model: SavedModel, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    spec = model.input
-    made_alike = PictureKind.of_card(model.card).apply(np.asarray(images))
-    return network_input(made_alike, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])

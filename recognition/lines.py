@@ -18,7 +18,7 @@ Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the pic
 
 @dataclass(frozen=True)
 class PlacedDigit:
-    """One digit of a line: what the reader says, and where it is, in the picture itself and in `Page.grey`."""
+    """One digit of a line: the reader's answer, and its box in the picture itself and in `Page.grey`."""
 
     answer: Answer
     box: Box
@@ -43,22 +43,22 @@ class Line:
 
     @property
     def probability(self) -> float:
-        """That all digits are right, if one is right whether or not another is."""
+        """Probability that all digits are right, if they are independent."""
         return math.prod(digit.answer.digits[0][1] for digit in self.digits)
 
     @property
     def rejected(self) -> bool:
-        """Whether a digit is."""
+        """True if a digit is rejected."""
         return any(digit.answer.rejected for digit in self.digits)
 
     @property
     def no_digit(self) -> bool:
-        """Whether one of the pieces is unlike every digit."""
+        """True if one of the pieces is unlike every digit."""
         return any(digit.answer.no_digit for digit in self.digits)
 
     @property
     def box(self) -> Box:
-        """Around all its digits."""
+        """Box around all digits."""
         left, top = (min(digit.box[side] for digit in self.digits) for side in (0, 1))
         right, bottom = (max(digit.box[side] + digit.box[side + 2] for digit in self.digits) for side in (0, 1))
         return left, top, right - left, bottom - top
@@ -66,11 +66,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """A picture with its lines, from the top.
+    """A picture with its lines.
 
     Attributes:
-        path: as it was given.
-        lines: at least one.
+        path: path as it was given.
+        lines: at least one, from the top.
         grey: [height, width] uint8, the picture as it was read: turned upright, and reduced if it was large.
     """
 
@@ -85,7 +85,7 @@ def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> I
         found = workers.read_rows(
             source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)
         )
-        yield _page(path, found, reader) if isinstance(found, Rows) else Failure.told(path, found)
+        yield _page(path, found, reader) if isinstance(found, Rows) else Failure(path, found.why, found.blank)
 
 
 def _page(path: str, found: Rows, reader: DigitReader) -> Page:
@@ -99,7 +99,7 @@ def _page(path: str, found: Rows, reader: DigitReader) -> Page:
 
 
 def _scaled(corners: tuple[int, int, int, int], scales: Sequence[float]) -> Box:
-    """A box with these corners, in larger pixels, as one in smaller pixels that holds it whole."""
+    """Smallest box of whole pixels that holds these corners after scaling."""
     left, top = (math.floor(corner * scale) for corner, scale in zip(corners[:2], scales, strict=True))
     right, bottom = (math.ceil(corner * scale) for corner, scale in zip(corners[2:], scales, strict=True))
     return left, top, right - left, bottom - top

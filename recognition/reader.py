@@ -15,7 +15,7 @@ from model.predictor import Predictor
 from model.saved_model import SavedModel
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
-from recognition.workers import Blank, Workers
+from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
@@ -24,12 +24,12 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of one picture.
+    """The network's answer for one picture.
 
     Attributes:
-        path: as it was given.
-        digits: the labels, likeliest first, with their probabilities.
-        rejected: the likeliest is less probable than was asked for.
+        path: path as it was given.
+        digits: labels with their probabilities, the most likely first.
+        rejected: the most likely digit is less probable than `reject_below`.
         no_digit: the picture is unlike every digit (`recognition.novelty`); it may show something else.
     """
 
@@ -41,11 +41,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read, and why, in one line.
+    """A picture that could not be read.
 
     Attributes:
-        path: as it was given.
-        error: why.
+        path: path as it was given.
+        error: the reason, in one line.
         no_digit: the picture itself is whole, but there is nothing in it.
     """
 
@@ -53,17 +53,12 @@ class Failure:
     error: str
     no_digit: bool = False
 
-    @classmethod
-    def told(cls, path: str, why: str) -> Failure:
-        """From what a worker said."""
-        return cls(path, str(why), isinstance(why, Blank))
-
 
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
-    """Files as they are named, and every file under each folder, in order of name; hidden ones are passed over.
+    """Files as they are named, and every file under each folder, in order of name; hidden ones are skipped.
 
     Links are followed, and each folder is read once, whichever way leads to it. A folder that cannot be listed is
-    yielded itself, so that reading it says why.
+    yielded itself, so that reading it reports why.
     """
     for argument in arguments:
         if argument == STANDARD_INPUT or not os.path.isdir(argument):  # noqa: PTH112  (a name may be no valid Path)
@@ -73,7 +68,7 @@ def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _files_under(top: str) -> Iterator[str]:
-    """See `find_pictures`; a list instead of recursion, which ends at a depth of a thousand folders."""
+    """Files under a folder; a list instead of recursion, which ends at a depth of a thousand folders."""
     folders, seen = [top], set[tuple[int, int]]()
     while folders:
         folder = folders.pop()
@@ -93,15 +88,15 @@ def _files_under(top: str) -> Iterator[str]:
 
 
 def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Answer | Failure]:
-    """Read each picture and say which digit it shows; in the order of `paths`, a chunk at a time.
+    """Read the digit of each picture, in the order of `paths`, a chunk at a time.
 
     Args:
         paths: files, or "-" for standard input.
-        reader: says what they show.
-        workers: read the pictures.
+        reader: answers for the images.
+        workers: decode the pictures.
     """
     remaining = iter(paths)
-    in_hand: tuple[list[str], Iterator[np.ndarray | str]] | None = None
+    in_hand: tuple[list[str], Iterator[np.ndarray | Unread]] | None = None
     while True:
         chunk = list(itertools.islice(remaining, CHUNK))
         # The workers begin with the next chunk before the network answers for this one.
@@ -114,60 +109,71 @@ def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> It
 
 
 def _answered(
-    paths: Sequence[str], read: Sequence[np.ndarray | str], reader: DigitReader
+    paths: Sequence[str], read: Sequence[np.ndarray | Unread], reader: DigitReader
 ) -> Iterator[Answer | Failure]:
     named = [(path, image) for path, image in zip(paths, read, strict=True) if isinstance(image, np.ndarray)]
     answers = iter(reader.answers([path for path, _ in named], [image for _, image in named]))
     for path, image in zip(paths, read, strict=True):
-        yield Failure.told(path, image) if isinstance(image, str) else next(answers)
+        yield Failure(path, image.why, image.blank) if isinstance(image, Unread) else next(answers)
 
 
 class DigitReader:
-    """What a saved model says of images that are made like MNIST's."""
+    """A saved model that answers for images made like MNIST's; infer.py and the page both use it.
+
+    Attributes:
+        labels: the names of its classes.
+        can_tell: it can tell pictures that hold no digit.
+    """
 
     def __init__(self, model: SavedModel, predictor: Predictor, top_k: int = 3, reject_below: float = 0.0) -> None:
-        """Say how it is to answer.
+        """Create a reader.
 
         Args:
-            model: what `predictor` runs; its card says which picture it takes.
+            model: the model that `predictor` runs; its card records the kind of pictures that it takes.
             predictor: computes the probabilities.
             top_k: digits in an answer, 1 to 10.
-            reject_below: probability under which an answer counts as rejected.
+            reject_below: probability below which an answer counts as rejected.
 
         Raises:
-            NoveltyError: what the model has to tell pictures without a digit is of another release.
+            NoveltyError: the model's detector of pictures without a digit is of another release.
         """
-        self._labels, self._input = model.card["labels"], model.input
-        self._kind = PictureKind.of_card(model.card)
+        self.labels: Sequence[str] = model.card["labels"]
+        self._input, self._kind = model.input, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
+        self.can_tell = self._novelty is not None
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """The network's input, [N, 1, S, S] float32, of images [N, 28, 28] uint8 made like MNIST's."""
+        spec, images = self._input, self._kind.apply(images)
+        return network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated probability of each digit, [N, 10], of [N, 28, 28] uint8 made like MNIST's."""
-        return self._probabilities(self._kind.apply(images))
+        """Calibrated probability of each digit, [N, 10], of images [N, 28, 28] uint8 made like MNIST's."""
+        return self._predictor.calibrated(self.inputs(images))
 
-    def _probabilities(self, images: np.ndarray) -> np.ndarray:
-        spec = self._input
-        inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
-        return self._predictor.calibrated(inputs)
+    def no_digit(self, images: np.ndarray) -> np.ndarray:
+        """True for each image [N, 28, 28] uint8 that is unlike every digit; [N] bool, all False unless `can_tell`."""
+        return self._novelty.holds_no_digit(self._kind.apply(images)) if self._novelty else np.zeros(len(images), bool)
 
     def answers(self, paths: Sequence[str], images: Sequence[np.ndarray]) -> list[Answer]:
-        """What is to be said of each image [28, 28] uint8."""
+        """The answer for each image [28, 28] uint8."""
         if not images:
             return []
-        stack = self._kind.apply(np.stack(images))
-        unlike = self._novelty.holds_no_digit(stack) if self._novelty else np.zeros(len(stack), bool)
+        stack = np.stack(images)
         return [
             self._answer(path, probabilities, bool(no_digit))
-            for path, probabilities, no_digit in zip(paths, self._probabilities(stack), unlike, strict=True)
+            for path, probabilities, no_digit in zip(
+                paths, self.probabilities(stack), self.no_digit(stack), strict=True
+            )
         ]
 
     def _answer(self, path: str, probabilities: np.ndarray, no_digit: bool) -> Answer:
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
-        digits = [(self._labels[digit], float(probabilities[digit])) for digit in order]
+        digits = [(self.labels[digit], float(probabilities[digit])) for digit in order]
         return Answer(path, digits, digits[0][1] < self._reject_below, no_digit)
 
 
 def source(path: str, max_bytes: int) -> str | bytes:
-    """What the workers are given: a path, or what standard input holds, up to one byte too much."""
+    """Source for the workers: a path, or the bytes of standard input, up to one byte too many."""
     return sys.stdin.buffer.read(max_bytes + 1) if path == STANDARD_INPUT else path

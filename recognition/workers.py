@@ -1,8 +1,8 @@
-"""Processes that read strangers' pictures: what a decoder does wrong there, nobody else feels.
+"""Sandboxed worker processes that decode untrusted pictures; a crash cannot reach the main process.
 
-Each picture is read in a process of its own kind, with a limit of time and memory, and without a screen for the
-decoders' own talk. One that hangs is stopped, one that crashes is replaced, and the picture is told as failed. They are
-started before Paddle is imported and get ready while it is; and they read in parallel.
+Each worker has a limit of processor time and memory, and the decoders' own messages are dropped. A worker that hangs is
+stopped, one that crashes is replaced, and its picture is reported as failed. Workers start before Paddle is imported,
+get ready while it is, and read in parallel.
 """
 
 from __future__ import annotations
@@ -31,18 +31,29 @@ from recognition.picture import Limits
 from recognition.rows import Certainty, FoundDigit
 
 LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
-LONGEST_WAIT = (
-    10  # times as long as the work may take, but no more than the next line beyond it: a worker may wait, or hang
-)
-LONGEST_DELAY = 60.0  # seconds
-START_SECONDS = 60.0  # for a worker to import what it needs; generous, since a busy machine is no error
+# A worker that waits, or hangs, uses no processor time: it is stopped after this many times the time that the work may
+# take, and at most so many seconds beyond it.
+LONGEST_WAIT, LONGEST_DELAY = 10, 60.0
+START_SECONDS = 60.0  # for a worker's imports; generous, since a busy machine is no error
 
 # A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
 _context = multiprocessing.get_context("forkserver")
 
 
-class Blank(str):
-    """Why there is nothing to read in a picture that is whole: it holds no digit."""
+@dataclass(frozen=True)
+class Unread:
+    """A picture that gave no digit.
+
+    Attributes:
+        why: the reason, in one line.
+        blank: the picture itself is whole, but there is nothing in it.
+    """
+
+    why: str
+    blank: bool = False
+
+    def __str__(self) -> str:
+        return self.why
 
 
 @dataclass(frozen=True)
@@ -71,18 +82,18 @@ class Rows:
 
 
 class Workers:
-    """As many reading processes as there are processor cores, or fewer; use as a context manager.
+    """One worker process per processor core, or fewer; use as a context manager.
 
     Attributes:
-        limits: beyond which a picture is refused.
+        limits: limits beyond which a picture is refused.
     """
 
     def __init__(self, limits: Limits, most: int | None = None) -> None:
-        """Start them; it does not wait until they are ready.
+        """Start the processes without waiting until they are ready.
 
         Args:
             limits: see the class.
-            most: no more processes than that; a single picture needs but one.
+            most: largest number of processes; a single picture needs only one.
         """
         _shorten_temporary_folder()
         _start_tracker()
@@ -105,32 +116,32 @@ class Workers:
             if isinstance(worker, _Worker):
                 worker.stop()
 
-    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | str]:
-        """MNIST's image of each picture, [28, 28] uint8, or in one line (`Blank`?) why there is none; in order.
+    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | Unread]:
+        """MNIST's image of each picture, [28, 28] uint8, in order.
 
         Args:
             sources: a file's path, or the bytes of a picture.
         """
         return self._threads.map(self._read, sources)
 
-    def read_rows(self, source: str | bytes, certainty: Certainty) -> Rows | str:
-        """The digits of the rows in a picture, or in one line why there are none.
+    def read_rows(self, source: str | bytes, certainty: Certainty) -> Rows | Unread:
+        """Rows of digits in a picture.
 
         Args:
             source: a file's path, or the bytes of a picture.
-            certainty: see `recognition.rows.find_rows`; called here, in the thread of the caller.
+            certainty: see `recognition.rows.find_rows`; called in the caller's thread.
         """
         return self._ask(source, certainty)
 
-    def _read(self, source: str | bytes) -> np.ndarray | str:
+    def _read(self, source: str | bytes) -> np.ndarray | Unread:
         answer = self._ask(source, None)
-        return answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(28, 28)
+        return answer if isinstance(answer, Unread) else np.frombuffer(answer, np.uint8).reshape(28, 28)
 
     def _hire(self) -> None:
         """Start a worker; in a thread, since the first start waits for the server's imports, a quarter of a second."""
         try:
             self._idle.put(_Worker(self.limits))
-        except Exception as error:  # told to whoever waits for the worker
+        except Exception as error:  # raised in the thread that waits for the worker
             self._idle.put(error)
 
     def _ask(self, source: str | bytes, certainty: Certainty | None) -> Any:
@@ -143,11 +154,11 @@ class Workers:
         except TimeoutError:
             worker.stop()
             worker = _Worker(self.limits)
-            return f"not read within {self.limits.max_seconds:g} s of processor time (--max-seconds)"
+            return Unread(f"not read within {self.limits.max_seconds:g} s of processor time (--max-seconds)")
         except (EOFError, OSError):
             worker.stop()
             worker = _Worker(self.limits)
-            return "the decoder crashed"
+            return Unread("the decoder crashed")
         except BaseException:  # of `certainty`, or a signal: the worker still waits for an answer
             worker.stop()
             worker = _Worker(self.limits)
@@ -157,12 +168,12 @@ class Workers:
 
 
 def _shorten_temporary_folder() -> None:
-    """Let multiprocessing keep its sockets in another folder if TMPDIR leaves no room for their names.
+    """Put multiprocessing's sockets in another folder if TMPDIR leaves no room for their names.
 
     Not in the abstract namespace, which has no permissions: any user could hand the server a pickle (CVE-2022-42919).
 
     Raises:
-        UserError: no folder will do.
+        UserError: no folder is short and writable.
     """
     room = LONGEST_SOCKET - len("/pymp-12345678/listener-12345678")
     if len(os.fsencode(tempfile.gettempdir())) <= room:
@@ -178,10 +189,10 @@ def _shorten_temporary_folder() -> None:
 
 
 def _start_tracker() -> None:
-    """Start the process that multiprocessing has beside each server.
+    """Start multiprocessing's resource tracker, the process beside each server, in this thread.
 
-    That unblocks SIGINT and SIGTERM in the thread that does it, which would be one of `Workers`, while Paddle is being
-    imported and takes SIGTERM for itself (common/signals.py, `importing`).
+    Its start unblocks SIGINT and SIGTERM in the starting thread. That would be a thread of `Workers`, while Paddle is
+    being imported and takes SIGTERM for itself (common/signals.py, `importing`).
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     resource_tracker.ensure_running()
@@ -197,7 +208,7 @@ class _Worker:
         self._ready = False
 
     def ask(self, source: str | bytes, certainty: Certainty | None, seconds: float) -> Any:
-        """What `_serve` answers; `certainty` makes it look for rows, and answers what it asks meanwhile."""
+        """Answer of `_serve`; with `certainty` it finds rows, and asks for the certainty of images meanwhile."""
         if not self._ready:
             self._receive(START_SECONDS)
             self._ready = True
@@ -205,7 +216,7 @@ class _Worker:
         begun, worked = time.monotonic(), self._worked()
         longest = min(LONGEST_WAIT * seconds, seconds + LONGEST_DELAY)
         while True:
-            # On a busy machine a second of work takes many: what a picture may cost is counted in the worker's own.
+            # On a busy machine a second of work takes many seconds: a picture's cost is the worker's processor time.
             while not self._pipe.poll(max(seconds - (self._worked() - worked), 0.01)):
                 if self._worked() - worked >= seconds or time.monotonic() - begun > longest:
                     raise TimeoutError
@@ -218,7 +229,7 @@ class _Worker:
         """Seconds of processor time that the process has used."""
         try:
             status = Path(f"/proc/{self._process.pid}/stat").read_text()
-        except OSError:  # it has crashed, which the pipe tells
+        except OSError:  # it has crashed; the pipe reports that
             return 0.0
         user, system = status.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -235,9 +246,10 @@ class _Worker:
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:
-    """What a worker does all its life: read what it is asked to, answer with 784 bytes, or rows, or a line of text.
+    """Worker main loop: read each picture asked for; answer with 784 bytes, or `Rows`, or `Unread`.
 
-    Where rows are wanted, images [N, 28, 28] may come before the answer: how sure is the network of each?
+    If rows are wanted, images [N, 28, 28] may come before the answer, to be answered with the network's certainty of
+    each.
     """
     from recognition.digit import to_mnist
     from recognition.picture import BlankError, read_sized
@@ -248,7 +260,7 @@ def _serve(pipe: Connection, limits: Limits) -> None:
         return pipe.recv()
 
     _end_with_parent()
-    # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr what they think.
+    # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -259,23 +271,25 @@ def _serve(pipe: Connection, limits: Limits) -> None:
             source, rows = pipe.recv()
         except EOFError:
             return
-        answer: bytes | Rows | str
+        answer: bytes | Rows | Unread
         try:
             grey, own_size = read_sized(Path(source) if isinstance(source, str) else source, limits)
             answer = Rows(grey, own_size, find_rows(grey, certainty)) if rows else to_mnist(grey).tobytes()
         except BlankError as error:
-            answer = Blank(one_line(error))
+            answer = Unread(one_line(error), blank=True)
         except UserError as error:
-            answer = one_line(error)
+            answer = Unread(one_line(error))
         except MemoryError:
-            answer = f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
+            answer = Unread(
+                f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
+            )
         pipe.send(answer)
 
 
 def _end_with_parent() -> None:
-    """Let the system kill this process as soon as the script that asks it has ended, however that ended.
+    """Make the system kill this process as soon as the script that started it has ended, however that ended.
 
-    The pipe tells a worker that waits for a question; one that decodes would first finish, if it ever does.
+    A waiting worker sees its pipe closed; one that decodes would first finish, if it ever does.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -21,7 +21,7 @@ from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.digit import to_mnist
 from recognition.picture import Limits, PictureError, read_picture
-from recognition.workers import Workers
+from recognition.workers import Unread, Workers
 from tests.conftest import MODEL, ROOT
 
 SHARED = ROOT.parent / "shared" / "pictures"
@@ -248,8 +248,9 @@ def test_workers_read_in_order_and_name_what_fails(workers: Workers, mnist: Mnis
         as_file(mnist.test_images[1]),
     ]
     first, refused, second = workers.read(sources)
-    assert np.array_equal(first, mnist.test_images[0]) and np.array_equal(second, mnist.test_images[1])
-    assert isinstance(refused, str) and "no known format" in refused
+    assert isinstance(first, np.ndarray) and np.array_equal(first, mnist.test_images[0])
+    assert isinstance(second, np.ndarray) and np.array_equal(second, mnist.test_images[1])
+    assert isinstance(refused, Unread) and "no known format" in refused.why
 
 
 def _worker_pids() -> set[int]:
@@ -264,7 +265,7 @@ def test_a_crashed_worker_is_replaced(mnist: Mnist) -> None:
         for pid in _worker_pids() - others:
             os.kill(pid, signal.SIGKILL)
         answers = list(workers.read([data] * 20))
-        crashed = [answer for answer in answers if isinstance(answer, str)]
+        crashed = [answer.why for answer in answers if isinstance(answer, Unread)]
         assert 1 <= len(crashed) <= len(os.sched_getaffinity(0)) and set(crashed) == {"the decoder crashed"}
 
 
@@ -272,7 +273,7 @@ def test_a_picture_that_takes_too_long_is_given_up(mnist: Mnist) -> None:
     slow = as_file(drawing(mnist, 0, factor=60, margin=500))
     with Workers(Limits(max_seconds=0.001)) as workers:
         (answer,) = workers.read([slow])
-        assert answer == "not read within 0.001 s of processor time (--max-seconds)"
+        assert answer == Unread("not read within 0.001 s of processor time (--max-seconds)")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
@@ -282,7 +283,7 @@ def test_strangers_handwriting(workers: Workers) -> None:
 
     def right(folder: str) -> int:
         files = sorted(path for path in (SHARED / folder).rglob("*__*"))
-        images = np.stack(list(workers.read(list(map(str, files)))))
+        images = np.stack([np.asarray(image) for image in workers.read(list(map(str, files)))])
         inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
         answers = predictor.probabilities(inputs).argmax(axis=1)
         return sum(str(answer) == path.name[0] for answer, path in zip(answers, files, strict=True))
@@ -295,10 +296,8 @@ def test_strangers_handwriting(workers: Workers) -> None:
 def test_odd_files(workers: Workers) -> None:
     valid = [str(path) for path in sorted((SHARED / "odd" / "valid").iterdir())]
     for path, answer in zip(valid, workers.read(valid), strict=True):
-        assert isinstance(answer, np.ndarray) or answer.startswith("nothing to read"), (path, answer)
+        assert isinstance(answer, np.ndarray) or answer.why.startswith("nothing to read"), (path, answer)
     malformed = [str(path) for path in sorted((SHARED / "odd" / "malformed").iterdir())]
     for path, answer in zip(malformed, workers.read(malformed), strict=True):
-        assert isinstance(answer, np.ndarray) or ("\n" not in answer and "not read within" not in answer), (
-            path,
-            answer,
-        )
+        said = "" if isinstance(answer, np.ndarray) else answer.why
+        assert "\n" not in said and "not read within" not in said, (path, said)

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from recognition.picture import Limits
-from recognition.workers import Workers
+from recognition.workers import Unread, Workers
 from tests.conftest import ROOT
 
 
@@ -22,7 +22,7 @@ def test_a_reading_process_has_a_limit_of_memory() -> None:
     Image.new("L", (6000, 6000), 255).save(picture, "PNG")
     with Workers(Limits(max_seconds=60, max_memory=16 << 20), most=1) as workers:
         (said,) = workers.read([picture.getvalue()])
-    assert said == "expected a picture that is read in 16777216 bytes of memory, got one that needs more"
+    assert said == Unread("expected a picture that is read in 16777216 bytes of memory, got one that needs more")
 
 
 def test_a_killed_script_leaves_no_reading_process() -> None:

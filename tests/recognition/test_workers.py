@@ -13,7 +13,7 @@ from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.picture import Limits
-from recognition.workers import Rows, Workers
+from recognition.workers import Rows, Unread, Workers
 from tests.conftest import MODEL
 
 
@@ -59,4 +59,4 @@ def test_a_network_that_fails_leaves_the_workers_whole(mnist: Mnist) -> None:
 def test_what_is_no_picture_is_told(mnist: Mnist) -> None:
     with Workers(Limits()) as workers:
         said = workers.read_rows(b"no picture", lambda images: np.ones(len(images)))
-    assert said == "expected a picture, got one that cannot be decoded: no known format"
+    assert said == Unread("expected a picture, got one that cannot be decoded: no known format")

@@ -19,7 +19,7 @@ from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
 from recognition.picture import ORIENTATION, Limits
 from recognition.reader import Answer, DigitReader, Failure
-from recognition.workers import Rows, Workers
+from recognition.workers import Rows, Unread, Workers
 from tests.conftest import MODEL, Script
 
 
@@ -231,8 +231,8 @@ def test_hostile_rows_cost_no_more_than_they_may() -> None:
             workers.read_rows(data, lambda asked: np.repeat(predictor.probabilities(images).max(), len(asked)))
             for data in (*pictures, b"none")
         )
-        assert isinstance(specks, str) and specks.startswith("nothing to read")
+        assert isinstance(specks, Unread) and specks.why.startswith("nothing to read")
         assert isinstance(whole, Rows) and len(whole.digits) == 1
-        assert isinstance(none, str) and "\n" not in none
+        assert isinstance(none, Unread) and "\n" not in none.why
         (failure,) = read_lines(["no/such/file.png"], DigitReader(model, predictor), workers)
     assert isinstance(failure, Failure) and not failure.no_digit
