@@ -87,8 +87,6 @@ def main(stop: StopRequest) -> int:
     """Parse, serve until a signal comes."""
     settings = parse(Settings)
     check_gradio()
-    # In every thread to come, for `sigwait`: after some readings a handler was lost, as Paddle has one for SIGTERM too.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
     with stop.importing():
         from recognition.picture import Limits
@@ -101,6 +99,8 @@ def main(stop: StopRequest) -> int:
         from page.limits import bound_memory
         from page.reader import Reader
 
+    # In every thread to come, for `sigwait`: after some readings a handler was lost, as Paddle has one for SIGTERM too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     with workers:
         reader = Reader(settings.model_dir, settings.runs_dir, workers, settings.trust)
         share = settings.share == "yes"

@@ -1,4 +1,4 @@
-"""From a dataclass of settings to a command line, and from an error to one line and an exit status."""
+"""Command lines made from a dataclass of settings; errors as one line and an exit status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from common import packages
@@ -21,20 +21,19 @@ Settings = TypeVar("Settings")
 def parse(settings: type[Settings], arguments: list[str] | None = None, default: Settings | None = None) -> Settings:
     """Build `settings`, a dataclass, from the command line; every field is an option, its docstring the help.
 
-    What the arguments (of this process, unless given) do not say comes from `default`, else from the class.
-    Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options and leaves with 0,
-    and so does `--version`, which prints the project's.
+    Values that the arguments (of this process, unless given) do not set come from `default`, else from the class.
+    Wrong use prints one line on stderr and leaves with status 2; `--help` prints the options, `--version` the
+    project's version, and both leave with 0.
 
     Raises:
         UsageError: an argument is empty.
     """
-    _expect_no_empty(sys.argv[1:] if arguments is None else arguments)
-    if "--version" in (sys.argv[1:] if arguments is None else arguments):
+    arguments = _checked(sys.argv[1:] if arguments is None else arguments)
+    if "--version" in arguments:
         print(__version__)
         sys.exit(0)
     import tyro  # here, so that a script that only imports this module does not pay for it
 
-    arguments = [_at_home(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -47,23 +46,24 @@ def parse(settings: type[Settings], arguments: list[str] | None = None, default:
         raise
 
 
-def _at_home(argument: str) -> str:
-    """`~` at the start of an argument or of an option's value, as a shell reads it where it stands unquoted."""
-    option, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
-    return option + os.path.expanduser(value)  # noqa: PTH111  (a name that no shell knows stays as it is)
+def _checked(arguments: Sequence[str]) -> list[str]:
+    """Arguments with `~` at the start of each value read as a shell reads it where it stands unquoted.
 
-
-def _expect_no_empty(arguments: list[str]) -> None:
-    """Refuse an empty value, as an unset variable of a shell gives: taken for a path, it names the current folder."""
+    Raises:
+        UsageError: a value is empty, as an unset variable of a shell gives: as a path, it names the current folder.
+    """
+    checked = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
-        option, equals, value = argument.partition("=")
-        if not argument or (option.startswith("--") and equals and not value):
-            name = option or (before if before.startswith("--") else "argument")
+        option, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+        if not value:
+            name = option.rstrip("=") or (before if before.startswith("--") else "argument")
             raise UsageError(f"{name}: expected a value, got an empty name")
+        checked.append(option + os.path.expanduser(value))  # noqa: PTH111  (an unknown user's ~ stays as it is)
+    return checked
 
 
 def _first_box_text(box: str) -> str:
-    """What tyro says above the first rule inside its frame, as one line; without frame, between title and rule."""
+    """Tyro's text above the first rule inside its frame, as one line; without a frame, between title and rule."""
     lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
     if "╭" not in box and len(lines) > 2 and re.fullmatch(r"-+", lines[1]):  # a terminal that is not UTF-8
         lines = lines[2:]
@@ -73,12 +73,12 @@ def _first_box_text(box: str) -> str:
             break
         said.append(line)
     text = " ".join(said) or box
-    # Of an option that takes this or that, tyro goes on with what Python said of each.
+    # For an option of several types, tyro goes on with Python's error for each.
     return _of_numbers(one_line(text.partition("Got errors:")[0].replace("{None}|", "")))
 
 
 def _of_numbers(said: str) -> str:
-    """What tyro says of an option that takes numbers, in the project's words; all else as it is."""
+    """Tyro's message about an option that takes numbers, in the project's words; any other message as it is."""
     kinds = (
         r"invalid literal for int.*?: (.+)|could not convert .*?: (.+)|no type matching .*(?:INT|FLOAT).* from (.+)\."
     )
@@ -94,7 +94,7 @@ def _of_numbers(said: str) -> str:
 def run(main: Callable[[StopRequest], int]) -> None:
     """Run a script's `main` and leave with its status; a UserError or a failing file becomes one line on stderr.
 
-    SIGINT and SIGTERM reach `main` as its argument says, and end as 130 and 143.
+    SIGINT and SIGTERM reach `main` as a `StopRequest`, and end with the statuses 130 and 143.
     """
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -126,7 +126,7 @@ def run(main: Callable[[StopRequest], int]) -> None:
     except Stopped as stopped:
         if "ipykernel" in sys.modules:  # %run in a notebook, whose kernel goes on
             sys.exit(stopped.status)
-        # Whoever stops a script does not wait for Paddle to take itself apart, which can take longer than the saving.
+        # At once: Paddle's own shutdown can take longer than the saving.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()

@@ -52,7 +52,8 @@ class Distortions:
             low, high = (2.0, float(SIDE)) if field.name == "elastic_sigma" else (0.0, upper[field.name])
             value = getattr(self, field.name)
             if not low <= value <= high:
-                raise UsageError(f"distortion {field.name}: expected {low:g} to {high:g}, got {value}")
+                option = field.name.replace("_", "-")
+                raise UsageError(f"--{option}: expected {low:g} to {high:g}, got {value}")
 
 
 class Distorter:

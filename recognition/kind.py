@@ -81,7 +81,7 @@ class PictureKind:
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> PictureKind:
-        """The kind that a model's card records; MNIST's, if it records none or one of another release."""
+        """The kind that a model's card records; MNIST's if it records none or one of another form."""
         recorded = card.get("pictures")
         try:
             recorded = dict(recorded) if isinstance(recorded, Mapping) else {}

@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.numpy
 
 from common.errors import UserError
+from common.project import __version__
 from data.formats.idx import Bytes
 
 SQUARES = {"opened": (2, 3, 4, 5, 6, 8, 10), "closed": (2, 3, 4, 5, 7, 9)}  # sides, pixels
@@ -93,7 +94,9 @@ class NoveltyDetector:
         shapes = (count, FEATURES), (count, FEATURES, FEATURES), (count,), (1,)
         arrays = detector.means, detector.precisions, detector.spreads, detector.threshold
         if count < 2 or any(a.shape != shape or a.dtype != np.float32 for a, shape in zip(arrays, shapes, strict=True)):
-            raise NoveltyError("expected a novelty detector, got arrays of another release; train again")
+            raise NoveltyError(
+                f"expected a novelty detector of release {__version__}, got arrays of other shapes; train again"
+            )
         return detector
 
 

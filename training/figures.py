@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UserError, one_line
+from common.project import __version__
 from common.signals import StopRequest
 from data.dataset import Mnist, load_mnist, split
 from model.calibration import Confidences, tempered
@@ -62,8 +63,10 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
         try:
             settings = from_json(record["settings"])
         except (TypeError, ValueError, AttributeError) as error:
+            made_by = one_line(record.get("version", "unknown"), 20)
             raise UserError(
-                f"{one_line(folder.record)}: settings of another release: {one_line(error, 160)}"
+                f"{one_line(folder.record)}: settings of release {made_by}, this is {__version__}: "
+                f"{one_line(error, 160)}"
             ) from error
 
         draw_model(folder, settings, data or _same_data(folder, record.get("data"), settings, data_dir))

@@ -30,9 +30,9 @@ def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
 def kind_note(training: Subset) -> str:
     """A line for training images that are not like MNIST's, which is no fault; empty if they are."""
     kind = PictureKind.measure(training.images)
-    if kind is None or kind.is_mnist or kind.sizes_vary:
-        return ""
-    return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
+    if kind and not kind.is_mnist and not kind.sizes_vary:
+        return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
+    return ""
 
 
 def _values(data: Mnist) -> Iterator[str]:
