@@ -45,8 +45,9 @@ STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}  # in the order of their 
 class Launcher:
     """Runs scripts as `subprocess.run` does, by a server that is started with the first."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Of the project in `root`, in an environment; None for this process's, as it is at the first call."""
+        self._root, self._given = root, environment
         self._server: subprocess.Popen[str] | None = None
         self._environment: dict[str, str] = {}
 
@@ -59,11 +60,10 @@ class Launcher:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a script with arguments; raises subprocess.TimeoutExpired after `timeout` seconds."""
         if self._server is None:
-            self._environment = _lasting(os.environ)
-            own = [sys.executable, str(Path(__file__).resolve())]
-            self._server = subprocess.Popen(
-                own, cwd=self._root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-            )
+            self._environment = _lasting(os.environ if self._given is None else self._given)
+            own = [sys.executable, str(self._root / "tests" / "launcher.py")]
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+            self._server = subprocess.Popen(own, cwd=self._root, env=self._environment, **pipes)
         assert self._server.stdin and self._server.stdout
         with tempfile.TemporaryDirectory() as folder:
             files = {name: Path(folder) / name for name in STREAMS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from data.dataset import Mnist
 from tests.conftest import MODEL, ROOT, write_idx
+from tests.launcher import Launcher
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -43,12 +45,22 @@ def linked_files(page: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, and the environment of a user of it."""
+    """A copy of the project, and the environment of a user of it.
+
+    Attributes:
+        launcher: starts its scripts; ends with the test session.
+    """
 
     folder: Path
     environment: dict[str, str]
+    launcher: Launcher
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """A command of a page; one that needs no shell, in a process that starts at once (tests/launcher.py)."""
+        words = shlex.split(command)
+        if words[0] == "python" and words[1].endswith(".py") and not set(command) & set("|&;<>$`*"):
+            done = self.launcher.run([str(self.folder / words[1]), *words[2:]], self.folder, timeout=600)
+            return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
         return subprocess.run(
             command,
             shell=True,
@@ -103,4 +115,5 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
     for stamp in ("installed", "installed-test"):
         (environment / stamp).touch()
     path = f"{environment / 'bin'}:{os.environ['PATH']}"
-    return Project(folder / "project", {**os.environ, "PATH": path, "MNIST_DIR": str(data)})
+    variables = {**os.environ, "PATH": path, "MNIST_DIR": str(data)}
+    return Project(folder / "project", variables, Launcher(folder / "project", variables))

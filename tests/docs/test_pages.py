@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,12 @@ PRINTED = {"docs/static_program.md": r".* (8[5-9]\d|9\d\d|1000) of 1000 right\n"
 
 
 @pytest.fixture(scope="module")
-def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """With some runs in runs/, as after training."""
     project = copy_project(tmp_path_factory.mktemp("docs"), mnist, train=6000, test=100)
     shutil.copytree(ROOT / "docs" / "experiments" / "published", project.folder / "runs")
-    return project
+    yield project
+    project.launcher.close()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,12 +29,17 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """200 images beside the 5,000 that are held out: that what is trained works is for other tests to show."""
-    return copy_project(tmp_path_factory.mktemp("readme"), mnist, train=5200, test=1000)
+    project = copy_project(tmp_path_factory.mktemp("readme"), mnist, train=5200, test=1000)
+    yield project
+    project.launcher.close()
 
 
-@pytest.mark.parametrize("command", REST)
+# `make train` is the same at full length, and the longest of all.
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=pytest.mark.slow if each == "python train.py" else ()) for each in REST]
+)
 def test_command(command: str, project: Project) -> None:
     expected = next(printed for pattern, printed in EXPECTED.items() if re.fullmatch(pattern, command))
     result = project.run(command if command != "make test" else "make -n test")  # this very test is part of it
