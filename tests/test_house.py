@@ -20,7 +20,7 @@ FLOORS = [
     ["benchmarks"],
     ["docs"],
 ]
-SCRIPTS = ["train.py", "infer.py", "compare.py", "evaluate.py", "demo.py"]
+SCRIPTS = ["train.py", "infer.py", "compare.py", "evaluate.py", "sweep.py", "demo.py"]
 
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

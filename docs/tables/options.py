@@ -10,7 +10,7 @@ import sys
 from common.errors import UserError, one_line
 from results.run_folder import REPOSITORY
 
-SCRIPTS = ("train.py", "infer.py", "compare.py", "evaluate.py", "demo.py")
+SCRIPTS = ("train.py", "infer.py", "compare.py", "evaluate.py", "sweep.py", "demo.py")
 
 HEADER = "| option | default | what it does |\n|---|---|---|"
 

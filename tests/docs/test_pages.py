@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import sweep
 from common.command_line import parse
 from data.dataset import Mnist
 from docs.tables import __main__ as tables
@@ -21,7 +22,9 @@ from training.settings import Settings
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
 ALL_PAGES = [*PAGES, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "zh").glob("*.md"))]
 STEPS = [(page, language, code) for page in PAGES for language, code in steps(page)]
-TRAININGS = list(dict.fromkeys(code for *_, code in STEPS if re.match(r"python train\.py\b(?!.*--summary)", code)))
+TRAININGS = list(
+    dict.fromkeys(code for *_, code in STEPS if re.match(r"python (train|sweep)\.py\b(?!.*--summary)", code))
+)
 # docs/onnx.md is run from top to bottom by test_examples.py, but for its training.
 REST = [step for step in STEPS if step[0] != "docs/onnx.md" and step[2] not in TRAININGS]
 COMMANDS = list(dict.fromkeys(code for _, language, code in REST if language == "sh"))
@@ -53,14 +56,19 @@ def test_command(command: str, project: Project) -> None:
 @pytest.mark.parametrize("command", TRAININGS)
 def test_training_is_understood(command: str) -> None:
     """What a moment can tell: the options are there, and the network has them and the recipe."""
-    parse(Settings, shlex.split(command)[2:]).resolved_recipe()
+    arguments = shlex.split(command)[1:]
+    if arguments[0] == "sweep.py":
+        parse(sweep.Options, arguments[1:])
+    else:
+        parse(Settings, arguments[1:]).resolved_recipe()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", TRAININGS)
 def test_training(command: str, project: Project) -> None:
     """One pass of 100 images; the README's commands are run at full length."""
-    succeeds(project.run(f"{command} --passes 1 --validation-size 5900"))
+    own = "-- " if " sweep.py " in command else ""
+    succeeds(project.run(f"{command} {own}--passes 1 --validation-size 5900"))
 
 
 @pytest.mark.parametrize(("page", "code"), EXAMPLES, ids=[page for page, _ in EXAMPLES])

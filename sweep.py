@@ -1,0 +1,176 @@
+"""Many runs: every network, recipe and seed that is named, on any number of machines that share a folder.
+
+    python sweep.py sweeps/a --seeds 1 2 3 --recipes published best        # six runs, one after another
+    python sweep.py sweeps/a --seeds 1 2 3 --recipes published best --jobs 2
+    python sweep.py sweeps/a --seeds 1 2 3 -- --passes 5                   # options of train.py after --
+    python compare.py sweeps/a/runs/* --best
+
+Type the same command on each machine. A run that is finished is skipped; one that another process trains is left to it;
+one that was cut off goes on from its checkpoint. The lock in a run's folder is the queue, so that no run is lost or
+done twice. Runs are in FOLDER/runs/NAME, models in FOLDER/models/NAME, what train.py prints in FOLDER/logs/NAME.txt.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from common.packages import expect_packages
+    from common.signals import leave_at_once
+
+    leave_at_once()  # before anything else is imported
+    expect_packages()
+
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from common.command_line import parse, run
+from common.errors import UsageError, one_line
+from common.files import make_folder
+from common.project import FOLDER
+from common.ranges import Range, check_ranges
+from common.signals import StopRequest
+from model.recipes import NetworkName, RecipeName
+from results.run_folder import LOCK, RunFolder
+from training.resume import what_was_finished
+from training.settings import Settings
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train every combination of networks, recipes and seeds; options of train.py go after --."""
+
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER", help_behavior_hint="")]]
+    """Folder of the sweep, shared by all machines."""
+    networks: tuple[NetworkName, ...] = ("conv_pool_bn",)
+    """Networks to train."""
+    recipes: tuple[RecipeName, ...] = ("published",)
+    """Recipes to train by."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds to train with."""
+    jobs: int = 1
+    """Runs at a time on this machine, which share its cores."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"jobs": Range(1, 1024)})
+        if not (self.networks and self.recipes and self.seeds):
+            raise UsageError("expected at least one network, one recipe and one seed")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep."""
+
+    name: str
+    folder: RunFolder
+    command: tuple[str, ...]
+    passes: int
+
+    @property
+    def finished(self) -> bool:
+        """True if all its passes are done and its model is published."""
+        return self.folder.record.exists() and bool(what_was_finished(self.folder, self.passes))
+
+    @property
+    def held(self) -> bool:
+        """True while a process, here or elsewhere, trains it."""
+        try:
+            with (self.folder.path / LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def start(self, log: Path, threads: int) -> subprocess.Popen[bytes]:
+        """Begin the run, or go on with it, in a process of its own."""
+        resumed = self.folder.record.exists()
+        where = ("--resume", str(self.folder.path)) if resumed else ("--run-dir", str(self.folder.path))
+        own = self.command[: 1 if resumed else None]
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, *own, *where],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "CONV_POOL_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+                start_new_session=True,
+            )
+
+
+def main(stop: StopRequest) -> int:
+    """Start what is missing until everything is finished; the exit status is 1 if a run failed."""
+    arguments = sys.argv[1:]
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parse(Options, arguments[:cut])
+    members = list(_members(options, arguments[cut + 1 :]))
+    logs = options.folder / "logs"
+    make_folder(logs)
+    threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
+    failed: dict[str, int] = {}
+    with stop.deferred():
+        try:
+            running: dict[str, subprocess.Popen[bytes]] = {}
+            while waiting := [m for m in members if m.name in running or not (m.name in failed or m.finished)]:
+                stop.check()
+                for member in waiting:
+                    if member.name in running:
+                        _end(member, running, failed, logs)
+                    elif len(running) < options.jobs and not member.held:
+                        print(f"training {member.name}", flush=True)
+                        running[member.name] = member.start(logs / f"{member.name}.txt", threads)
+                time.sleep(POLL_SECONDS)
+        finally:
+            for process in running.values():  # each saves a checkpoint, from which the same command goes on
+                process.terminate()
+            for process in running.values():
+                process.wait()
+    done = sum(member.finished for member in members)
+    runs = shlex.quote(str(options.folder / "runs"))
+    print(f"{done} of {len(members)} runs are finished: python compare.py {runs}/* --best")
+    return 1 if failed else 0
+
+
+def _members(options: Options, rest: Sequence[str]) -> Iterator[Member]:
+    """Every run of the sweep; each combination's options are checked before the first starts."""
+    for network in options.networks:
+        for recipe in options.recipes:
+            for seed in options.seeds:
+                name = f"{network}-{recipe}-seed{seed}"
+                save_dir = options.folder / "models" / name
+                own = ["--network", network, "--recipe", recipe, "--seed", str(seed), "--save-dir", str(save_dir)]
+                settings = parse(Settings, [*own, *rest])
+                if settings.run_dir or settings.resume:
+                    raise UsageError("expected no --run-dir and no --resume after --: each run has a folder of its own")
+                folder = RunFolder(options.folder / "runs" / name)
+                command = (str(FOLDER / "train.py"), *own, *rest)
+                yield Member(name, folder, command, settings.resolved_recipe().passes)
+
+
+def _end(member: Member, running: dict[str, subprocess.Popen[bytes]], failed: dict[str, int], logs: Path) -> None:
+    """Report a run whose process has ended; one that another process took first is left to it."""
+    status = running[member.name].poll()
+    if status is None:
+        return
+    del running[member.name]
+    if member.finished:
+        print(what_was_finished(member.folder, member.passes), flush=True)
+    elif not member.held:
+        failed[member.name] = status
+        lines = (logs / f"{member.name}.txt").read_text(errors="replace").splitlines() or ["?"]
+        print(f"error: {member.name}: train.py ended with status {status}: {one_line(lines[-1], 200)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

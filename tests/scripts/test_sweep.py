@@ -1,0 +1,145 @@
+"""sweep.py: every run once, whatever machines take part, and whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sweep
+from common.errors import UsageError
+from tests.conftest import ROOT
+from tests.scripts.test_old_folders import run_main
+
+# Stands for train.py: takes the run's lock, works for a while, and is finished; it notes each beginning and each end.
+STUB = """
+import os, sys, time
+from pathlib import Path
+from results.run_folder import RunFolder
+folder = RunFolder(Path(sys.argv[-1]))
+notes = Path({notes!r})
+with folder.locked():
+    record = {{"settings": {{}}}}
+    folder.write_record(record)
+    with notes.open("a") as file:
+        file.write(f"begin {{folder.name}} {{sys.argv[-2]}}\\n")
+    time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
+    if folder.name.endswith(os.environ.get("STUB_FAILS", "never")):
+        sys.exit("error: as was asked for")
+    outcome = {{"passes": 1, "of": 1, "best_pass": 1, "test_correct": 1, "test_total": 1, "published": "x"}}
+    folder.write_record({{**record, "outcome": outcome}})
+    with notes.open("a") as file:
+        file.write(f"end {{folder.name}}\\n")
+"""
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "train.py").write_text(STUB.format(notes=str(tmp_path / "notes")))
+    return tmp_path / "notes"
+
+
+def machine(folder: Path, notes: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """A process that runs the sweep of three runs of one pass with the stub for train.py."""
+    program = f"import sweep, sys; from pathlib import Path; sweep.FOLDER = Path({str(notes.parent / 'project')!r}); "
+    program += "from common.command_line import run; run(sweep.main)"
+    options = ["--seeds", "1", "2", "3", *arguments, "--", "--passes", "1"]
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(folder), *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def counted(notes: Path, word: str) -> list[str]:
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    return sorted(line.split()[1] for line in lines if line.startswith(word))
+
+
+ALL = [f"conv_pool_bn-published-seed{seed}" for seed in (1, 2, 3)]
+
+
+def test_two_machines_share_the_runs_and_a_killed_one_loses_none(tmp_path: Path, notes: Path) -> None:
+    """The first machine is killed, with the run that it trains; the second takes that up, and does none twice."""
+    first = machine(tmp_path / "sweep", notes, STUB_SECONDS="60")
+    while not counted(notes, "begin"):
+        time.sleep(0.05)
+    second = machine(tmp_path / "sweep", notes)
+    while len(counted(notes, "end")) < 2:
+        time.sleep(0.05)
+    assert counted(notes, "end") == ALL[1:], "the first machine's run is left to it"
+    first.kill()
+    lock = int((tmp_path / "sweep" / "runs" / ALL[0] / "lock").read_text())
+    os.kill(lock, signal.SIGKILL)
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, err) == (0, ""), err
+    assert counted(notes, "end") == ALL and "3 of 3 runs are finished" in out
+    assert counted(notes, "begin") == [ALL[0], *ALL]
+    assert f"begin {ALL[0]} --resume" in notes.read_text()
+    first.communicate()
+
+
+def test_what_is_finished_is_skipped_and_a_failure_stops_no_other(tmp_path: Path, notes: Path) -> None:
+    machine_ = machine(tmp_path / "sweep", notes, "--jobs", "3", STUB_FAILS="seed2")
+    out, err = machine_.communicate(timeout=60)
+    assert machine_.returncode == 1 and "2 of 3 runs are finished" in out
+    assert err == f"error: {ALL[1]}: train.py ended with status 1: error: as was asked for\n"
+    again = machine(tmp_path / "sweep", notes)
+    assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
+    assert counted(notes, "begin") == sorted([*ALL, ALL[1]])
+
+
+def test_a_signal_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path, notes: Path) -> None:
+    stopped = machine(tmp_path / "sweep", notes, STUB_SECONDS="60")
+    while not counted(notes, "begin"):
+        time.sleep(0.05)
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=30)
+    assert stopped.returncode == 143 and counted(notes, "end") == []
+    again = machine(tmp_path / "sweep", notes)
+    again.communicate(timeout=60)
+    assert again.returncode == 0 and counted(notes, "end") == ALL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seeds", "1", "--", "--run-dir", "x"], "expected no --run-dir"),
+        (["--networks", "lenet5_1998", "--recipes", "published-sgd"], "recipe"),
+    ],
+)
+def test_what_cannot_be_is_found_before_the_first_run(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        run_main(sweep, monkeypatch, tmp_path / "sweep", *arguments)
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.slow
+def test_real_runs_are_compared(small_data: Path, tmp_path: Path) -> None:
+    rest = ["--passes", "1", "--validation-size", "560", "--data-dir", str(small_data), "--figures", "none"]
+    done = subprocess.run(
+        [sys.executable, "sweep.py", str(tmp_path / "s"), "--seeds", "1", "2", "--jobs", "2", "--", *rest],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    compared = subprocess.run(
+        [sys.executable, "compare.py", *sorted((tmp_path / "s" / "runs").iterdir()), "--best", "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert [json.loads(line)["seed"] for line in compared.stdout.splitlines()] in ([1, 2], [2, 1])
