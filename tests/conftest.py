@@ -55,7 +55,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def script() -> Iterator[Script]:
-    """Run a script of the project in a process of its own; returns what it printed and its exit status.
+    """Run a script of the project, or `-m` and a module; returns what it printed and its exit status.
 
     The process is forked from one that has imported Paddle (tests/launcher.py), which saves seconds. `fresh=True`
     starts a new Python, for tests of the start itself; so does another environment, or any option of subprocess.run
@@ -64,7 +64,7 @@ def script() -> Iterator[Script]:
     launcher = Launcher(ROOT)
 
     def run(name: str, *arguments: object, fresh: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
-        command = [str(ROOT / name), *map(str, arguments)]
+        command = [name if name == "-m" else str(ROOT / name), *map(str, arguments)]
         if fresh or not options.keys() <= {"input", "text", "cwd", "timeout"} or not launcher.can_run(dict(os.environ)):
             settings = {"capture_output": True, "text": True, "timeout": 300, "cwd": ROOT, **options}
             return subprocess.run([sys.executable, *command], **settings)

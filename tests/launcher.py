@@ -58,7 +58,11 @@ class Launcher:
     def run(
         self, command: list[str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = 300
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a script with arguments; raises subprocess.TimeoutExpired after `timeout` seconds."""
+        """Run a script, or `-m` and a module, with arguments.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
+        """
         if self._server is None:
             self._environment = _lasting(os.environ if self._given is None else self._given)
             own = [sys.executable, str(self._root / "tests" / "launcher.py")]
@@ -114,10 +118,16 @@ def become(command: list[str], cwd: str, streams: list[str]) -> None:
         os.close(file)
         setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (as long as the process)
     os.chdir(cwd)
-    sys.argv = command
-    sys.path[0] = str(Path(command[0]).parent)
     try:
-        runpy.run_path(command[0], run_name="__main__")
+        if command[0] == "-m":
+            sys.argv = command[1:]
+            sys.path[0] = cwd
+            sys.modules.pop(command[1], None)  # else runpy warns that it was imported before
+            runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = command
+            sys.path[0] = str(Path(command[0]).parent)
+            runpy.run_path(command[0], run_name="__main__")
         status: object = 0
     except SystemExit as leaving:
         status = leaving.code

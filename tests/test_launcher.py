@@ -29,7 +29,7 @@ def test_a_forked_run_is_bit_for_bit_that_of_a_fresh_process(
     result = script(
         "train.py",
         *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
-        *("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model"),
+        *("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model", "--figures", "none"),
     )
     assert result.returncode == 0, result.stderr
     weights = Path("model", "inference.pdiparams")

@@ -56,11 +56,9 @@ def labels_of(suites: list[dict[str, Any]], problems: list[str]) -> set[str]:
     }
 
 
-def test_quick_run_of_two_parts(small_data: Path, tmp_path: Path) -> None:
-    record = quick_run(small_data, tmp_path, "evaluation", "commands")
-    (evaluation,) = record["contests"]
-    kernels = {"evaluation program, fused kernel", "evaluation program, stock kernel"}
-    assert labels_of([evaluation], record["problems"]) == kernels and evaluation["results"]
+def test_quick_run_of_one_part(small_data: Path, tmp_path: Path) -> None:
+    record = quick_run(small_data, tmp_path, "commands")
+    assert record["contests"] == []
     (trained,) = record["commands"]
     assert trained["correct"] > 250 and trained["seconds"] > 0 and trained["peak_bytes"] > 50 << 20
     assert "**Not every model reached 98.5 %" in (tmp_path / "benchmarks.md").read_text()

@@ -34,7 +34,7 @@ def test_a_reader_that_leaves_stops_a_table_quietly(small_run: Path) -> None:
     assert read_lines(0, "compare.py", small_run / "run") == (0, "")
 
 
-@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("lines", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_outlives_its_reader(lines: int, small_data: Path, tmp_path: Path) -> None:
     """What was asked for is the run; its output is only watched."""
     arguments: tuple[object, ...] = ("--data-dir", small_data, "--validation-size", 560, "--passes", 1)

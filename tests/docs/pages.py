@@ -58,8 +58,9 @@ class Project:
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """A command of a page; one that needs no shell, in a process that starts at once (tests/launcher.py)."""
         words = shlex.split(command)
-        if words[0] == "python" and words[1].endswith(".py") and not set(command) & set("|&;<>$`*"):
-            done = self.launcher.run([str(self.folder / words[1]), *words[2:]], self.folder, timeout=600)
+        if words[0] == "python" and words[1].endswith((".py", "-m")) and not set(command) & set("|&;<>$`*"):
+            script = words[1] if words[1] == "-m" else str(self.folder / words[1])
+            done = self.launcher.run([script, *words[2:]], self.folder, timeout=600)
             return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
         return subprocess.run(
             command,

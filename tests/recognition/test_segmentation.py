@@ -15,6 +15,7 @@ from recognition.segmentation import cut_out, find_ink, one_digit
 PAPER, PEN = 225.0, 40.0
 
 NUMBERS = range(12)
+ON_PLAIN_PAPER: dict[int, np.ndarray] = {}  # what is read there, by number
 
 
 def strokes(mnist: Mnist, number: int, factor: int = 8) -> np.ndarray:
@@ -37,7 +38,9 @@ def correlation(image: np.ndarray, other: np.ndarray) -> float:
 
 def likeness(grey: np.ndarray, mnist: Mnist, number: int) -> float:
     """How like what is read is to what is read from the same drawing on plain paper."""
-    return correlation(read(grey), read(drawn(np.pad(strokes(mnist, number), 60))))
+    if number not in ON_PLAIN_PAPER:
+        ON_PLAIN_PAPER[number] = read(drawn(np.pad(strokes(mnist, number), 60)))
+    return correlation(read(grey), ON_PLAIN_PAPER[number])
 
 
 def test_size_and_place_are_those_of_mnist(mnist: Mnist) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import cast
@@ -73,13 +72,12 @@ def test_every_network_answers_alike_as_onnx(choice: NetworkConfig, mnist: Mnist
     assert model.onnx
 
 
-def test_a_trained_model_gets_its_onnx_form(small_run: Path, tmp_path: Path) -> None:
+def test_a_trained_model_gets_its_onnx_form(small_run: Path, script: Script, tmp_path: Path) -> None:
     """1,000 of 1,000 answers, in a folder replaced in one step, whose card has the file's sum."""
     folder = tmp_path / "model"
     shutil.copytree(small_run / "model", folder)
     before = load_model(folder)
-    command = [sys.executable, "-m", "training.export", str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    result = script("-m", "training.export", folder)
     assert result.returncode == 0, result.stderr
     assert "1,000 of 1,000 answers equal" in result.stdout and result.stderr == ""
     assert len(result.stdout.splitlines()) == 1

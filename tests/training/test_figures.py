@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from results.log import ResultsLog, read_results
 from results.predictions import predictions_path, read_predictions
 from results.records import Step, best_row
 from results.run_folder import RunFolder
-from tests.conftest import ROOT
+from tests.conftest import Script
 from training.callbacks.figures import LOWEST_PRIORITY, Figures
 from training.figures import draw_run
 
@@ -74,9 +72,10 @@ def test_a_run_ends_with_all_figures_as_png_and_svg(small_run: Path) -> None:
         assert "<svg" in (folder / f"{name}.svg").read_text()
 
 
-def test_the_command_draws_a_finished_run_again_and_the_same(small_run: Path, run_copy: RunFolder) -> None:
-    command = [sys.executable, "-m", "training.figures", str(run_copy.path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_the_command_draws_a_finished_run_again_and_the_same(
+    small_run: Path, run_copy: RunFolder, script: Script
+) -> None:
+    result = script("-m", "training.figures", run_copy.path)
     assert (result.returncode, result.stdout) == (0, f"drawn: {run_copy.figures}/\n"), result.stderr
     for name in names(small_run / "run" / "figures"):
         assert (run_copy.figures / name).read_bytes() == (small_run / "run" / "figures" / name).read_bytes(), name
