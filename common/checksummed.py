@@ -1,4 +1,4 @@
-"""JSON that carries its own SHA-256, so that a changed byte is noticed, whichever it is."""
+"""JSON that carries its own SHA-256, so that any changed byte is noticed; entries for the files that it lists."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ CHECKSUM = "sha256"
 
 
 def dump_checksummed(values: Mapping[str, Any]) -> bytes:
-    """`values` as indented JSON in UTF-8; its last entry is the SHA-256 of the same text without that entry.
+    """Write `values` as indented JSON in UTF-8; the last entry is the SHA-256 of the same text without that entry.
 
     Raises:
-        ValueError: a number that JSON does not know.
+        ValueError: a number is NaN or infinite.
     """
     own = {name: value for name, value in values.items() if name != CHECKSUM}
     return _text({**own, CHECKSUM: sha256(_text(own))})
 
 
 def load_checksummed(data: bytes) -> dict[str, Any]:
-    """The values that `dump_checksummed` made `data` of, the checksum among them.
+    """Read what `dump_checksummed` wrote; the checksum is among the values.
 
     Raises:
-        ValueError: any byte is not as `dump_checksummed` wrote it, or `data` is no JSON object at all.
+        ValueError: any byte is not as `dump_checksummed` wrote it, or `data` is no JSON object.
     """
     values = parse_object(data)
     if CHECKSUM not in values:
@@ -36,7 +36,7 @@ def load_checksummed(data: bytes) -> dict[str, Any]:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """A JSON object, with a checksum or without.
+    """Parse a JSON object, with a checksum or without.
 
     Raises:
         ValueError: `data` is no JSON object.
@@ -50,7 +50,12 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return values
 
 
+def file_entry(data: bytes) -> dict[str, int | str]:
+    """Entry of a file in such a list: its size in bytes and its SHA-256."""
+    return {"bytes": len(data), "sha256": sha256(data)}
+
+
 def _text(values: Mapping[str, Any]) -> bytes:
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A file name that is no UTF-8 has surrogates in Python; backslashes make of them what JSON reads as the same ones.
+    # A file name that is no UTF-8 has surrogates in Python; JSON reads their backslash escapes as the same ones.
     return text.encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Files and folders that are either the old ones or the new ones, never half of one.
+"""Files and folders: bounded reads; writes that leave the old or the new one, never half of one.
 
 Every file of lasting value is written to a temporary name in the same folder, synced, and renamed; POSIX makes the
 rename atomic. A folder is exchanged with its successor in one system call (Linux renameat2).
@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -33,12 +33,12 @@ def open_file(path: Path, folder: int | None = None) -> IO[bytes]:
     """Open a regular file for reading; a pipe without a writer is refused, not waited for.
 
     Args:
-        path: the file; a link to one will do.
+        path: the file; a link is followed.
         folder: descriptor of an opened folder; then `path` only names the file in errors, its last part is opened in
             that folder, and a link is refused.
 
     Raises:
-        OSError: it cannot be opened, or is a folder, pipe or device; it names `path`.
+        OSError: the file cannot be opened, or is a folder, pipe or device; the error names `path`.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
     with _errors_name(path):
@@ -53,14 +53,14 @@ def open_file(path: Path, folder: int | None = None) -> IO[bytes]:
 
 
 def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
-    """All of a regular file of at most `limit` bytes; see `open_file` for `folder`.
+    """Read a regular file of at most `limit` bytes; see `open_file` for `folder`.
 
     Raises:
-        OSError: as `open_file`, or it has more bytes; it names `path`.
+        OSError: as `open_file`, or the file has more bytes; the error names `path`.
     """
     with open_file(path, folder) as file:
         size = os.fstat(file.fileno()).st_size
-        # Not `limit` at once: Python sets that much memory aside, whatever the file has.
+        # Not `limit` at once: Python allocates that much memory, whatever the file has.
         data = file.read(min(size, limit) + 1) if size <= limit else b""
         if size > limit or len(data) > limit:
             raise OSError(errno.EFBIG, f"more than the expected {limit} bytes", str(path))
@@ -68,13 +68,13 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
 
 
 def open_own(path: Path, mode: int = 0o666) -> int:
-    """Open a file of ours for reading and writing, its contents kept; an empty one is made if none is there.
+    """Open a file of ours for reading and writing and keep its contents; create an empty one if there is none.
 
     Returns:
         A descriptor, for `os.fdopen(…, "r+b")`.
 
     Raises:
-        OSError: it cannot be opened, or is a link (which may lead to a file of the user's), a folder, pipe or device.
+        OSError: the file cannot be opened, or is a link (perhaps to a user's file), a folder, pipe or device.
     """
     with _errors_name(path):
         try:
@@ -91,7 +91,7 @@ def open_own(path: Path, mode: int = 0o666) -> int:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are not there, each name durable."""
+    """Make a folder and its missing parents, each name durable."""
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -104,12 +104,12 @@ def real_path(path: Path) -> Path:
 
 
 def user_path(text: str) -> Path:
-    """A path from an environment variable, `~` read as a shell reads it; no error if there is no such user."""
+    """A path from an environment variable; `~` is read as a shell reads it, without an error for an unknown user."""
     return Path(os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser raises RuntimeError)
 
 
 def sync(path: Path) -> None:
-    """Make a file's bytes, or the names in a folder, durable: after this they survive a power cut."""
+    """Make a file's bytes, or the names in a folder, durable: they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -121,9 +121,9 @@ def write_file(path: Path, data: bytes | Iterable[bytes], mode: int | None = Non
     """Write `data` to `path` so that at every instant `path` holds all of the old bytes or all of the new.
 
     Args:
-        path: the file; of one that is replaced, the mode is kept.
-        data: its contents, whole or piece by piece.
-        mode: of the file, whatever the umask.
+        path: the file; a file that is replaced keeps its mode.
+        data: the file's contents, whole or piece by piece.
+        mode: the file's mode, whatever the umask.
 
     Raises:
         OSError: the file cannot be written; it names `path`, which is untouched, and no temporary file is left.
@@ -144,7 +144,7 @@ def write_file(path: Path, data: bytes | Iterable[bytes], mode: int | None = Non
 
 
 def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """Whether a folder may be replaced or removed: none is there, or it holds files of these names and no more."""
+    """True if a folder may be replaced or removed: there is none, or it holds files of these names and no more."""
     if not os.path.lexists(folder):
         return True
     if folder.is_symlink() or not folder.is_dir():
@@ -158,11 +158,11 @@ def new_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield an empty temporary folder to fill with files; on leaving without an error it becomes `path` in one step.
 
     Args:
-        path: the folder; of one that is replaced, the mode is kept.
-        names: of all files that are ever written there; a folder with anything else in it is not replaced.
+        path: the folder; a folder that is replaced keeps its mode.
+        names: names of all files that are ever written there; a folder with anything else in it is not replaced.
 
     Raises:
-        OSError: the folder cannot be written or exchanged; it names `path`, which is untouched, and no temporary
+        OSError: the folder cannot be written or exchanged; the error names `path`, which is untouched; no temporary
             folder is left.
     """
     path = path.absolute()
@@ -183,12 +183,18 @@ def new_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_folder(path: Path, contents: Mapping[str, bytes], names: Collection[str]) -> None:
+    """Make or replace a folder of files, bytes by name, in one step; `path`, `names` and errors as of `new_folder`."""
+    with new_folder(path, names) as new:
+        for name, data in contents.items():
+            (new / name).write_bytes(data)
+
+
 def expect_replaceable(path: Path) -> None:
-    """Find out before the work whether `new_folder` could make or replace a folder after it.
+    """Refuse, before the work for it, a folder that `new_folder` could not make or replace.
 
     Raises:
-        OSError: it could not: a mount point, another user's in a sticky folder, too long a name, a folder above it
-            that cannot be written.
+        OSError: a mount point, another user's folder in a sticky one, too long a name, a parent that cannot be written.
     """
     with _errors_name(path):
         if os.path.ismount(path):
@@ -201,7 +207,7 @@ def expect_replaceable(path: Path) -> None:
 
 
 def _is_anothers(path: Path) -> bool:
-    """Whether a folder is another user's in a folder with the sticky bit, such as /tmp, of another user too."""
+    """True for another user's folder inside another user's folder with the sticky bit, such as /tmp."""
     user = os.geteuid()
     above = path.absolute().parent.stat()
     if not user or not os.path.lexists(path) or not above.st_mode & stat.S_ISVTX:
@@ -210,14 +216,14 @@ def _is_anothers(path: Path) -> bool:
 
 
 def remove_folder(path: Path, names: Collection[str]) -> None:
-    """Remove a folder of ours, if there is one; whoever reads `path` finds all of it or nothing.
+    """Remove a folder of ours, if there is one; a reader of `path` finds all of it or nothing.
 
     Args:
         path: the folder.
-        names: of all files that are ever written there.
+        names: names of all files that are ever written there.
 
     Raises:
-        OSError: it holds anything else, or cannot be removed.
+        OSError: the folder holds anything else, or cannot be removed.
     """
     with _errors_name(path):
         _expect_only(path, names)
@@ -245,7 +251,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a name is that of a temporary file or folder of ours."""
+    """True for the name of a temporary file or folder of ours."""
     return bool(_TEMPORARY.fullmatch(name))
 
 
@@ -259,12 +265,12 @@ def _mode(path: Path) -> int:
 
 
 def _temporary_name(path: Path, which: str = "new") -> Path:
-    """A name beside `path` that nobody else uses, that tells its process, and that .gitignore knows."""
+    """An unused name beside `path` that holds the process's number and matches .gitignore."""
     return path.with_name(f".{path.name}.{which}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _is_alive(process: int) -> bool:
-    """Whether another process of this number runs on this machine."""
+    """True if another process of this number runs on this machine."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -276,7 +282,7 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def _errors_name(path: Path) -> Iterator[None]:
-    """Let OSErrors name `path`, not a temporary file or, as those of a failed write do, nothing."""
+    """Make OSErrors name `path`, not a temporary file or, as after a failed write, nothing."""
     try:
         yield
     except OSError as error:
@@ -284,7 +290,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 
 def _replace_folder(new: Path, old: Path) -> None:
-    """Give `new` the name `old`; what was `old`, if anything, is left under the name `new`."""
+    """Rename `new` to `old`; the folder that was `old`, if any, is left under the name `new`."""
     if not old.exists():
         new.rename(old)
         return

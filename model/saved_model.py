@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from common.cells import is_formula
-from common.checksummed import dump_checksummed, load_checksummed, parse_object
+from common.checksummed import dump_checksummed, file_entry, load_checksummed, parse_object
 from common.errors import UserError, one_line
-from common.files import holds_only, new_folder, read_file, real_path, sha256
+from common.files import holds_only, read_file, real_path, sha256, write_folder
 from common.project import __version__
 from model.program_check import ProgramError, check_program
 from model.trial import survive_trial
@@ -92,12 +92,10 @@ def save_model(
     """
     contents = {PROGRAM: program, PARAMETERS: parameters}
     contents |= {name: data for name, data in ((ONNX, onnx), (NOVELTY, novelty)) if data is not None}
-    files = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in contents.items()}
+    files = {name: file_entry(data) for name, data in contents.items()}
     contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder, MODEL_FILES) as new:
-        for name, data in contents.items():
-            (new / name).write_bytes(data)
+    write_folder(folder, contents, MODEL_FILES)
 
 
 def holds_only_a_model(folder: Path) -> bool:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from common.checksummed import dump_checksummed, load_checksummed, parse_object
+from common.checksummed import dump_checksummed, file_entry, load_checksummed, parse_object
 from common.errors import UserError, one_line
-from common.files import holds_only, new_folder, read_file, remove_folder, sha256
+from common.files import holds_only, read_file, remove_folder, write_folder
 from common.project import __version__
 
 STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.csv", "manifest.json"
@@ -63,14 +63,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, before: str) -> None:
         PROGRESS: json.dumps(checkpoint.progress, indent=1).encode(),
         LOG: checkpoint.log,
     }
-    manifest: dict[str, Any] = {name: _manifest_entry(data) for name, data in contents.items()}
+    manifest: dict[str, Any] = {name: file_entry(data) for name, data in contents.items()}
     manifest["version"] = __version__
     if checkpoint.run:
         manifest["run"] = checkpoint.run
     contents[MANIFEST] = dump_checksummed(manifest)
-    with new_folder(folder / checkpoint.name, FILES) as new:
-        for name, data in contents.items():
-            (new / name).write_bytes(data)
+    write_folder(folder / checkpoint.name, contents, FILES)
     for name in checkpoint_names(folder):
         if name not in (checkpoint.name, before) and holds_only(folder / name, FILES):
             remove_folder(folder / name, FILES)
@@ -121,7 +119,7 @@ def _load(folder: Path) -> Checkpoint:
     contents = {}
     for name in (STATE, PROGRESS, LOG):
         data = read_file(folder / name, MAX_FILE_BYTES)
-        if manifest.get(name) != _manifest_entry(data):
+        if manifest.get(name) != file_entry(data):
             raise ValueError(f"{name} does not match {MANIFEST}: altered or damaged")
         contents[name] = data
     progress = parse_object(contents[PROGRESS])
@@ -130,10 +128,6 @@ def _load(folder: Path) -> Checkpoint:
     return Checkpoint(
         folder.name, safetensors.numpy.load(contents[STATE]), progress, contents[LOG], str(manifest.get("run", ""))
     )
-
-
-def _manifest_entry(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": sha256(data)}
 
 
 def _reason(error: Exception) -> str:
