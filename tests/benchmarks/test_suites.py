@@ -39,7 +39,7 @@ def quick_run(data: Path, out: Path, *parts: str) -> dict[str, Any]:
     """Run parts of the quick benchmark; returns their record."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", *parts]
     command += ["--data-dir", str(data), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     record: dict[str, Any] = json.loads((out / "benchmarks.json").read_text())
     assert done.returncode == (1 if record["problems"] else 0), done.stderr
     for suite in record["contests"]:
