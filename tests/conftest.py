@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import subprocess
@@ -83,15 +84,23 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture(scope="session")
 def small_run(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of train.py on the small data: folders run and model, and what it printed in output.txt."""
-    folder = tmp_path_factory.mktemp("small_run")
-    result = script(
-        "train.py",
-        *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
-        *("--run-dir", folder / "run", "--save-dir", folder / "model"),
-        fresh=True,  # whose noise would be that of importing Paddle, too
-    )
-    assert result.returncode == 0, result.stderr
-    (folder / "output.txt").write_text(result.stdout)
-    (folder / "errors.txt").write_text(result.stderr)
+    """A finished run of train.py on the small data: folders run and model, and what it printed in output.txt.
+
+    All test processes of a session share it; nothing is changed there.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small_run"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "errors.txt").exists():
+            return folder
+        result = script(
+            "train.py",
+            *("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1),
+            *("--run-dir", folder / "run", "--save-dir", folder / "model"),
+            fresh=True,  # whose noise would be that of importing Paddle, too
+        )
+        assert result.returncode == 0, result.stderr
+        (folder / "output.txt").write_text(result.stdout)
+        (folder / "errors.txt").write_text(result.stderr)
     return folder

@@ -304,7 +304,14 @@ def steps_of_descent() -> dict[str, np.ndarray]:
     return trained.state()
 
 
-@pytest.mark.parametrize("isa", [isa for isa in build.kernel_flags() if isa != "avx512"])
+@pytest.mark.parametrize(
+    "isa",
+    [
+        pytest.param(isa, marks=pytest.mark.slow if isa == "avx2" else ())
+        for isa in build.kernel_flags()
+        if isa != "avx512"
+    ],
+)
 def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
     """With the best one, which this process uses."""
     child(STEPS.format(path=str(tmp_path / "state.npz")), CONV_POOL_ISA=isa)

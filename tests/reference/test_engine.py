@@ -428,7 +428,9 @@ def test_initialisation_has_the_stated_spread() -> None:
         assert 0 < np.abs(uniform[f"{layer}.bias"]).max() <= fan_in**-0.5
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "conv_pool_bn" else ()) for name in NETWORKS]
+)
 def test_it_learns_real_digits(name: str, mnist: Mnist) -> None:
     images = network_input(mnist.train_images[:512], size=28, low=-1, high=1, fit="none")
     labels = mnist.train_labels[:512].astype(np.int64)

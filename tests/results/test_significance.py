@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,8 @@ from results.predictions import predictions_path, read_predictions, write_predic
 from results.records import Row
 from results.runs import Run, load_runs, sort_passes
 from results.significance import bootstrap_difference, holm, judge, mcnemar, welch
+from tests.conftest import Script
 
-COMPARE = Path(__file__).parents[2] / "compare.py"
 IMAGES = 10_000
 
 
@@ -69,10 +67,9 @@ def test_verdicts_in_words_and_numbers(run: Path) -> None:
     assert verdicts[2].p_value == pytest.approx(2 * 2 * 0.5**60)
 
 
-def test_the_command_says_it_in_all_formats(run: Path) -> None:
+def test_the_command_says_it_in_all_formats(run: Path, script: Script) -> None:
     def compare(*arguments: str) -> str:
-        command = [sys.executable, str(COMPARE), "--verdict", *arguments]
-        done = subprocess.run(command, cwd=run.parent.parent, capture_output=True, text=True)
+        done = script("compare.py", "--verdict", *arguments, cwd=run.parent.parent)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -87,9 +84,8 @@ def test_the_command_says_it_in_all_formats(run: Path) -> None:
     assert [float(each["p_value"]) for each in table[1:]] == [each["p_value"] for each in objects[1:]]
 
 
-def test_a_reference_chosen_by_its_test_score_is_refused(run: Path) -> None:
-    command = [sys.executable, str(COMPARE), str(run), "--verdict", "--sort", "test_accuracy"]
-    assert subprocess.run(command, capture_output=True).returncode == 2
+def test_a_reference_chosen_by_its_test_score_is_refused(run: Path, script: Script) -> None:
+    assert script("compare.py", run, "--verdict", "--sort", "test_accuracy").returncode == 2
 
 
 def test_answers_that_are_missing_altered_or_of_other_images_judge_nothing(run: Path) -> None:
