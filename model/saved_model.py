@@ -69,31 +69,20 @@ class SavedModel:
         return self.card["input"]
 
 
-def save_model(
-    folder: Path,
-    program: bytes,
-    parameters: bytes,
-    card: Mapping[str, Any],
-    onnx: bytes | None = None,
-    novelty: bytes | None = None,
-) -> None:
-    """Write a model folder in one step; whoever reads `folder` at any instant finds the old one or the new one, whole.
+def save_model(folder: Path, model: SavedModel) -> None:
+    """Write a model folder in one step; a reader of `folder` finds at any instant the old one or the new one, whole.
 
     Args:
         folder: created, or replaced if it holds a model and no more; a link to one is not followed.
-        program: bytes of the inference program.
-        parameters: bytes of its parameters.
-        card: what card.json shall say; `format`, `files` and its own SHA-256 are added.
-        onnx: the network as ONNX, if it shall be there too.
-        novelty: what tells pictures that hold no digit, if it shall be there too.
+        model: its parts; `format`, `files` and a SHA-256 of its own are added to the card.
 
     Raises:
         OSError: it cannot be written; an old folder is untouched.
     """
-    contents = {PROGRAM: program, PARAMETERS: parameters}
-    contents |= {name: data for name, data in ((ONNX, onnx), (NOVELTY, novelty)) if data is not None}
+    contents = {PROGRAM: model.program, PARAMETERS: model.parameters}
+    contents |= {name: data for name, data in ((ONNX, model.onnx), (NOVELTY, model.novelty)) if data is not None}
     files = {name: file_entry(data) for name, data in contents.items()}
-    contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **card, "files": files})
+    contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **model.card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, contents, MODEL_FILES)
 

@@ -27,6 +27,8 @@ STATE, PROGRESS, LOG, MANIFEST = "state.safetensors", "progress.json", "results.
 FILES = (STATE, PROGRESS, LOG, MANIFEST)
 MAX_FILE_BYTES = 1 << 30
 
+ENGINE, BEST = "state/", "best/"  # prefixes of the engine's arrays, and of the best model's parameters
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -134,3 +136,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{Path(error.filename or '').name}: {error.strerror}"
     return one_line(error, 160)
+
+
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, which is taken off."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

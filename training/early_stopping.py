@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from model.recipes import EarlyStopping
+from model.recipes import EarlyStopping, Recipe
+from training.state import Progress
 
 
 @dataclass
@@ -50,3 +51,26 @@ class Patience:
         after the last validation change no model that could be chosen, so asking this before a pass is the same rule.
         """
         return self.last_step > step - 1
+
+
+def patience_of(recipe: Recipe, progress: Progress) -> Patience | None:
+    """The rule as it stands; None if the recipe has none, or nothing is held out to measure it on."""
+    rule = recipe.early_stopping
+    if rule is None or not recipe.validation_size:
+        return None
+    if progress.patience is None:
+        return Patience.start(rule)
+    return Patience(rule, progress.patience, math.inf if progress.lowest_error is None else progress.lowest_error)
+
+
+def take_in(recipe: Recipe, progress: Progress, step: int, error: float) -> None:
+    """Take the validation error, a fraction, after a step into the counters."""
+    if patience := patience_of(recipe, progress):
+        patience.validated(step, error)
+        progress.patience, progress.lowest_error = patience.last_step, patience.best_error
+
+
+def is_out_of_patience(recipe: Recipe, progress: Progress, steps: int) -> bool:
+    """True if the next pass, of `steps` steps, would not be validated any more."""
+    patience = patience_of(recipe, progress)
+    return patience is not None and not patience.reaches((progress.passes + 1) * steps - 1)

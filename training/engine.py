@@ -17,11 +17,9 @@ from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.optimizers import SGD, Adam, Momentum, Optimizer
 from results.run_folder import RunFolder
-from training.checkpoint import load_checkpoint
+from training.checkpoint import BEST, load_checkpoint, under
 
 EngineName = Literal["paddle", "numpy"]
-
-BEST = "best/"  # prefix of the best model's parameters in a checkpoint
 
 
 class Engine(Protocol):
@@ -101,8 +99,3 @@ def _found(run_dir: Path) -> str:
     if RunFolder(run_dir).record.exists():
         return "the record of a run without its checkpoints; train it again by the settings in its run.json"
     return "a folder that is no run"
-
-
-def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`, which is taken off."""
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -67,7 +67,7 @@ def export(path: Path, data_dir: Path | None) -> str:
             raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
         data = load_mnist(data_dir)
         model = exported(saved, Subset(data.test_images, data.test_labels))
-        save_model(folder, model.program, model.parameters, model.card, model.onnx, model.novelty)
+        save_model(folder, model)
     return f"{one_line(folder / ONNX)}: {agreement_in(load_model(folder).card)}"
 
 

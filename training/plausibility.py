@@ -13,13 +13,19 @@ MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
 RARE = 20  # times fewer images than the most frequent class has: said to be rare
 
 
-def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
-    """One line for each thing that is implausible in a data set and its split, with counts."""
+def doubts(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> Iterator[str]:
+    """One line for each thing that is implausible in a data set and its split, with counts.
+
+    Args:
+        data: all images.
+        training: those to train on.
+        validation: those held out.
+        kind: what the training images look like; None if nothing is in them.
+    """
     yield from _values(data)
     yield from _constant(data)
     yield from _classes(data, training, validation)
     yield from _duplicates(data)
-    kind = PictureKind.measure(training.images)
     if kind is None or kind.sizes_vary:
         yield (
             f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
@@ -27,9 +33,8 @@ def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
         )
 
 
-def kind_note(training: Subset) -> str:
+def kind_note(kind: PictureKind | None) -> str:
     """A line for training images that are not like MNIST's, which is no fault; empty if they are."""
-    kind = PictureKind.measure(training.images)
     if kind and not kind.is_mnist and not kind.sizes_vary:
         return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
     return ""

@@ -1,4 +1,4 @@
-"""Where a run is, and the check of a checkpoint that says so."""
+"""The state of a run: all that changes from step to step, and that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from common.errors import one_line
 
@@ -50,6 +52,23 @@ class Progress:
         """Count one pass as done and start the sums of the next."""
         self.passes += 1
         self.steps, self.loss, self.correct, self.images, self.seconds = 0, 0.0, 0, 0, 0.0
+
+
+@dataclass
+class State:
+    """All that changes during a run, but for the engine's arrays.
+
+    Attributes:
+        progress: the counters.
+        best_parameters: of the best pass, by their names in the network.
+        log: results.csv as the newest checkpoint knows it.
+        saved: name of that checkpoint; empty before there is one.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    best_parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
+    log: bytes = b""
+    saved: str = ""
 
 
 def expect_progress(values: Mapping[str, Any], images: int, batch_size: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.protocol import PADDLE, Batch, Batches, options, serve, versions
 from model.predictor import PREDICTION_BATCH, Predictor
-from model.saved_model import load_model, save_model
+from model.saved_model import SavedModel, load_model, save_model
 
 
 def save(folder: Path) -> None:
@@ -24,7 +24,7 @@ def save(folder: Path) -> None:
     picture = {"shape": [-1, 1, size, size], "low": 0.0, "high": 1.0, "fit": fit}
     card = {"input": picture, "labels": [str(digit) for digit in range(10)]}
     files = Exporter(NetworkConfig(options["network"])).files(build().parameters())
-    save_model(folder, *files, card)
+    save_model(folder, SavedModel(folder, card, *files))
 
 
 def main() -> None:

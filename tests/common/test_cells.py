@@ -15,11 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.cells import csv_cell
-from model.saved_model import ModelError, read_model, save_model
+from model.saved_model import ModelError, read_model
 from recognition.lines import Line, Page, PlacedDigit
 from recognition.output import as_csv, as_json, lines_as_csv
 from recognition.reader import Answer, Failure
 from results.table import print_records
+from tests.models import write_model
 from tests.scripts.test_old_folders import SAMPLES
 
 names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name).map(os.fsdecode)
@@ -86,6 +87,6 @@ def test_a_strangers_labels_are_no_formulas(label: str, tmp_path: Path) -> None:
     """infer.py puts them into the cells of the digit and of the likeliest ones."""
     model = read_model(SAMPLES / "run" / "inference_model")
     card = {**model.card, "labels": [label, *model.card["labels"][1:]]}
-    save_model(tmp_path / "model", model.program, model.parameters, card)
+    write_model(tmp_path / "model", model.program, model.parameters, card)
     with pytest.raises(ModelError, match="expected labels"):
         read_model(tmp_path / "model")

@@ -11,13 +11,14 @@ import pytest
 
 from common.errors import UsageError, UserError
 from common.files import open_file, read_file
-from model.saved_model import ModelError, read_model, save_model
+from model.saved_model import ModelError, read_model
 from recognition.picture import PictureError, read_picture
 from results import log as results
 from results.log import StepsLog, expect_readable, read_results, read_steps
 from results.predictions import read_predictions
 from results.records import Row, Step, cells
 from results.run_folder import RunFolder
+from tests.models import write_model
 from training.checkpoint import load_checkpoint
 
 # Each opens the file of that name in a folder.
@@ -84,11 +85,11 @@ def test_a_log_that_is_too_long_to_be_read_is_not_begun_again(tmp_path):
 
 def test_a_model_folder_is_whole_while_it_is_replaced(tmp_path):
     folder, done = tmp_path / "model", threading.Event()
-    save_model(folder, b"0" * 1000, b"0" * 1000, CARD)
+    write_model(folder, b"0" * 1000, b"0" * 1000, CARD)
 
     def replace() -> None:
         for number in range(60):
-            save_model(folder, b"%d" % number * 1000, b"%d" % number * 1000, CARD)
+            write_model(folder, b"%d" % number * 1000, b"%d" % number * 1000, CARD)
         done.set()
 
     writer = threading.Thread(target=replace)
@@ -105,7 +106,7 @@ def test_a_model_folder_is_whole_while_it_is_replaced(tmp_path):
 
 
 def test_a_damaged_model_folder_is_still_refused(tmp_path):
-    save_model(tmp_path / "model", b"program", b"parameters", CARD)
+    write_model(tmp_path / "model", b"program", b"parameters", CARD)
     (tmp_path / "model" / "inference.pdmodel").unlink()
     with pytest.raises(ModelError, match=r"inference\.pdmodel: expected a file of the model, got: No such file"):
         read_model(tmp_path / "model")

@@ -15,11 +15,12 @@ import pytest
 from data.dataset import Mnist
 from model.image import network_input
 from model.predictor import Predictor
-from model.saved_model import load_model, save_model
+from model.saved_model import load_model
 from recognition.digit import to_mnist
 from recognition.picture import read_picture
 from tests.conftest import ROOT
 from tests.docs.pages import copy_project, steps
+from tests.models import write_model
 
 PAGE = "docs/onnx.md"
 TOOLS = {"npm": "npm", "g++": "g++", "libopencv-dnn-dev": "/usr/include/opencv4/opencv2/dnn.hpp"}
@@ -33,7 +34,7 @@ def test_other_runtimes_answer_as_infer_py(mnist: Mnist, tmp_path: Path) -> None
     project = copy_project(tmp_path, mnist, train=100, test=1000)
     model = load_model(project.folder / "inference_model")
     model = replace(model, card={**model.card, "temperature": 2.0})
-    save_model(model.folder, model.program, model.parameters, model.card)
+    write_model(model.folder, model.program, model.parameters, model.card)
     answers: dict[str, list[dict[str, object]]] = {}
     for language, code in steps(PAGE):
         if code.startswith(("pip install", "python train.py")):

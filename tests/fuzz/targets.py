@@ -26,13 +26,14 @@ from common.errors import UserError
 from common.files import sha256
 from data.formats.idx import encode, read_images, read_labels, read_pickle
 from model.program_check import check_program
-from model.saved_model import CARD, read_model, save_model
+from model.saved_model import CARD, read_model
 from recognition.digit import to_mnist
 from recognition.picture import Limits, read_picture
 from results.log import ResultsLog, StepsLog, read_results, read_steps
 from results.predictions import read_predictions, write_predictions
 from results.records import Row, Step
 from results.run_folder import RunFolder
+from tests.models import write_model
 from training import checkpoint
 from training.settings import Settings, resumed, to_json
 
@@ -182,7 +183,7 @@ def _resealed(data: bytes) -> bytes:
 def _read_card(data: bytes, folder: Path) -> None:
     model = folder / "model"
     if not model.exists():
-        save_model(model, b"program", b"parameters", _CARD)
+        write_model(model, b"program", b"parameters", _CARD)
     (model / CARD).write_bytes(_resealed(data))
     read_model(model)
 
@@ -195,7 +196,7 @@ _CARD = {
 
 
 def _card_seeds(folder: Path) -> list[bytes]:
-    save_model(folder / "model", b"program", b"parameters", _CARD)
+    write_model(folder / "model", b"program", b"parameters", _CARD)
     return [(folder / "model" / CARD).read_bytes()]
 
 

@@ -17,8 +17,9 @@ from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.program import NetworkConfig
 from model.program_check import ProgramError, check_program
-from model.saved_model import ModelError, SavedModel, load_model, read_model, save_model
+from model.saved_model import ModelError, SavedModel, load_model, read_model
 from model.trial import TrialError
+from tests.models import write_model
 from tests.scripts.test_old_folders import SAMPLES, run_main
 from training.engine import make_engine
 from training.settings import Settings
@@ -171,7 +172,7 @@ def test_a_cut_program_or_file_of_parameters_is_refused(sound: SavedModel) -> No
 
 def save(folder: Path, model: SavedModel, program: bytes) -> Path:
     """A model folder with another program, and checksums that fit."""
-    save_model(folder, program, model.parameters, model.card, novelty=model.novelty)
+    write_model(folder, program, model.parameters, model.card, novelty=model.novelty)
     return folder
 
 

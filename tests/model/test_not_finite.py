@@ -14,9 +14,10 @@ import pytest
 import infer
 from common.command_line import run
 from model.predictor import Predictor
-from model.saved_model import ModelError, load_model, save_model
+from model.saved_model import ModelError, load_model
 from recognition.picture import Limits
 from recognition.workers import Workers
+from tests.models import write_model
 from tests.scripts.test_old_folders import ROOT, SAMPLES, run_main
 
 
@@ -27,7 +28,7 @@ def broken(tmp_path: Path) -> Path:
     parameters = np.frombuffer(model.parameters, np.uint8).copy()
     for start in range(len(parameters) - 8, len(parameters), 4):
         parameters[start : start + 4] = np.frombuffer(struct.pack("<f", np.nan), np.uint8)
-    save_model(tmp_path / "model", model.program, parameters.tobytes(), model.card, novelty=model.novelty)
+    write_model(tmp_path / "model", model.program, parameters.tobytes(), model.card, novelty=model.novelty)
     return tmp_path / "model"
 
 

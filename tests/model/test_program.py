@@ -17,7 +17,8 @@ from model.networks import NETWORKS, check_options
 from model.predictor import Predictor
 from model.program import NetworkConfig, evaluation_program, inference_program, training_program
 from model.recipes import PUBLISHED, NetworkName
-from model.saved_model import load_model, save_model
+from model.saved_model import load_model
+from tests.models import write_model
 
 RECIPE = PUBLISHED["conv_pool_bn"]
 
@@ -211,7 +212,7 @@ def test_saved_model_answers_as_the_evaluation_program(name: NetworkName, mnist:
         "labels": list("0123456789"),
     }
     program, parameters = Exporter(NetworkConfig(name)).files(trained.parameters())
-    save_model(tmp_path / "model", program, parameters, card)
+    write_model(tmp_path / "model", program, parameters, card)
     predicted = Predictor(load_model(tmp_path / "model")).log_probabilities(images)
     # Below e^-80 the saved model's probabilities come to the end of float32's range.
     expected = trained.log_probabilities(images)

@@ -22,10 +22,11 @@ from common.checksummed import dump_checksummed, load_checksummed
 from common.errors import UserError
 from common.files import remove_leftovers, write_file
 from data.dataset import Subset
-from model.saved_model import ModelError, load_model, read_model, save_model
+from model.saved_model import ModelError, load_model, read_model
 from results.log import read_results
 from results.run_folder import RunFolder
 from tests.conftest import ROOT, Script
+from tests.models import write_model
 from tests.reliability.kill_test import KillTest
 from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
@@ -341,7 +342,7 @@ CARD = {
 
 def test_files_of_two_models_do_not_mix(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_model(tmp_path / name, b"program", name.encode(), CARD)
+        write_model(tmp_path / name, b"program", name.encode(), CARD)
     shutil.copy(tmp_path / "b" / "inference.pdiparams", tmp_path / "a")
     with pytest.raises(ModelError, match="altered or damaged"):
         read_model(tmp_path / "a")
@@ -354,7 +355,7 @@ def test_a_reader_finds_the_old_folder_or_the_new_one(
     """At each call that renames, what is there is whole; without exchange it may be away for that one instant."""
     if not exchange:
         monkeypatch.setattr("common.files.ctypes.CDLL", lambda *_, **__: object())
-    save_model(tmp_path / "model", b"program", b"old", CARD)
+    write_model(tmp_path / "model", b"program", b"old", CARD)
     found: list[bytes | None] = []
 
     def look(event: str, arguments: tuple[object, ...]) -> None:
@@ -366,7 +367,7 @@ def test_a_reader_finds_the_old_folder_or_the_new_one(
 
     looking = [True]
     sys.addaudithook(look)
-    save_model(tmp_path / "model", b"program", b"new", CARD)
+    write_model(tmp_path / "model", b"program", b"new", CARD)
     looking.clear()
     whole = [parameters for parameters in found if parameters is not None]
     assert whole == sorted(whole, reverse=True) and set(whole) == {b"old", b"new"}
@@ -396,7 +397,7 @@ def test_a_failed_write_names_its_file_and_leaves_the_old_one(tmp_path: Path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    for use in (lambda: write_file(tmp_path / "a", b"new"), lambda: save_model(tmp_path / "b", b"", b"", CARD)):
+    for use in (lambda: write_file(tmp_path / "a", b"new"), lambda: write_model(tmp_path / "b", b"", b"", CARD)):
         with pytest.raises(OSError, match="No space left") as error:
             use()
         assert Path(error.value.filename).name in ("a", "b")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from data.dataset import Mnist
 from model.predictor import Predictor
-from model.saved_model import SavedModel, load_model, save_model
+from model.saved_model import SavedModel, load_model
 from recognition.annotate import DOUBTFUL, READ, annotated
 from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
@@ -21,6 +21,7 @@ from recognition.picture import ORIENTATION, Limits
 from recognition.reader import Answer, DigitReader, Failure
 from recognition.workers import Rows, Unread, Workers
 from tests.conftest import MODEL, Script
+from tests.models import write_model
 
 
 def row(mnist: Mnist, numbers: list[int]) -> np.ndarray:
@@ -152,7 +153,7 @@ def test_what_holds_no_digit_is_marked(script: Script, small_run: Path, mnist: M
 
 
 def changed(model: SavedModel, folder: Path, **entries: object) -> Path:
-    save_model(folder, model.program, model.parameters, {**model.card, **entries}, None, model.novelty)
+    write_model(folder, model.program, model.parameters, {**model.card, **entries}, None, model.novelty)
     return folder
 
 
@@ -167,7 +168,7 @@ def test_probabilities_are_at_the_cards_temperature(small_run: Path, mnist: Mnis
         expected = raw ** (1 / temperature)
         assert found[temperature] == pytest.approx(expected / expected.sum(axis=1, keepdims=True), abs=1e-5)
     old = {name: value for name, value in saved.card.items() if name not in ("temperature", "calibration", "rejection")}
-    save_model(tmp_path / "old", saved.program, saved.parameters, old)
+    write_model(tmp_path / "old", saved.program, saved.parameters, old)
     older = load_model(tmp_path / "old")
     assert older.temperature == 1 and older.novelty is None
     assert (Predictor(older).calibrated(images) == raw).all()

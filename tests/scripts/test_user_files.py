@@ -24,12 +24,12 @@ from common.signals import StopRequest
 from data.dataset import Mnist
 from data.fetch import Limits, download
 from data.sources import Places, find
-from model.saved_model import save_model
 from recognition import annotate
 from recognition.lines import Page
 from results.log import ResultsLog, StepsLog
 from results.records import Step
 from results.run_folder import OWN_FILES, OWN_FOLDERS, RunFolder, new_run_folder
+from tests.models import write_model
 from training.callbacks import trackers as tracking
 from training.callbacks.callback import Callback, Started
 from training.checkpoint import Checkpoint, save_checkpoint
@@ -161,7 +161,7 @@ def test_a_model_does_not_replace_what_else_is_there(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("mine")
     for name in ("mine", "link"):
         with pytest.raises(OSError, match="holds other things"):
-            save_model(tmp_path / name, b"program", b"parameters", CARD)
+            write_model(tmp_path / name, b"program", b"parameters", CARD)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "mine" / "letter.txt").read_text() == "a user's"
 
@@ -177,17 +177,17 @@ def test_a_checkpoint_with_a_users_file_in_it_is_left_alone(tmp_path: Path) -> N
 
 def test_modes_honour_the_umask_and_a_replaced_one_is_kept(tmp_path: Path) -> None:
     with umask(0o022):
-        save_model(tmp_path / "model", b"program", b"parameters", CARD)
+        write_model(tmp_path / "model", b"program", b"parameters", CARD)
         write_file(tmp_path / "file", b"")
         assert (mode(tmp_path / "model"), mode(tmp_path / "file")) == (0o755, 0o644)
         for kept in (0o700, 0o775):
             (tmp_path / "model").chmod(kept)
             (tmp_path / "file").chmod(kept)
-            save_model(tmp_path / "model", b"program", b"parameters", CARD)
+            write_model(tmp_path / "model", b"program", b"parameters", CARD)
             write_file(tmp_path / "file", b"")
             assert mode(tmp_path / "model") == mode(tmp_path / "file") == kept
     with umask(0o077):
-        save_model(tmp_path / "private", b"program", b"parameters", CARD)
+        write_model(tmp_path / "private", b"program", b"parameters", CARD)
         assert mode(tmp_path / "private") == 0o700
 
 

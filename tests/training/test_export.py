@@ -21,10 +21,11 @@ from model.image import ImageSpec, network_input
 from model.networks import NETWORKS
 from model.program import NetworkConfig
 from model.recipes import PUBLISHED, NetworkName
-from model.saved_model import NOVELTY, ONNX, PARAMETERS, PROGRAM, ModelError, SavedModel, load_model, save_model
+from model.saved_model import NOVELTY, ONNX, PARAMETERS, PROGRAM, ModelError, SavedModel, load_model
 from results.run_folder import RunFolder
 from tests.conftest import ROOT, Script
 from tests.docs.pages import commands
+from tests.models import write_model
 from training import export, loop
 from training.settings import Settings
 
@@ -142,7 +143,7 @@ def test_training_ends_but_publishes_nothing(small_data: Path, wrong_answers: No
 
 def test_a_changed_file_is_noticed(small_run: Path, test_images: Subset, tmp_path: Path) -> None:
     model = export.exported(load_model(small_run / "model"), test_images)
-    save_model(tmp_path, model.program, model.parameters, model.card, model.onnx)
+    write_model(tmp_path, model.program, model.parameters, model.card, model.onnx)
     data = bytearray((tmp_path / ONNX).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / ONNX).write_bytes(data)

@@ -19,8 +19,9 @@ from recognition.output import model_line
 from recognition.reader import Answer, DigitReader, recognise
 from recognition.workers import Workers
 from results.run_folder import RunFolder
-from training.loop import Outcome, train
+from training.loop import train
 from training.plausibility import doubts
+from training.publish import Outcome
 from training.settings import Settings
 
 
@@ -126,7 +127,8 @@ def test_a_model_reads_pictures_of_the_kind_that_it_was_trained_on(mnist: Mnist,
 
 
 def lines(data: Mnist, validation_size: int = 500) -> str:
-    return "\n".join(doubts(data, *split(data, validation_size)))
+    training, validation = split(data, validation_size)
+    return "\n".join(doubts(data, training, validation, PictureKind.measure(training.images)))
 
 
 def test_mnist_leaves_no_doubt(mnist: Mnist) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from results.records import Row, Step
 
 if TYPE_CHECKING:
-    from training.loop import Outcome
+    from training.publish import Outcome
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from results.records import Row, Step
 from training.callbacks.callback import Callback, Started
 
 if TYPE_CHECKING:
-    from training.loop import Outcome
+    from training.publish import Outcome
 
 LINE_SECONDS = 5.0  # between two plain lines
 

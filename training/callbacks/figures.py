@@ -24,7 +24,7 @@ from training.callbacks.callback import Callback, Started
 from training.figures import Which, draw_run
 
 if TYPE_CHECKING:
-    from training.loop import Outcome
+    from training.publish import Outcome
 
 LOWEST_PRIORITY = 19
 

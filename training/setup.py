@@ -1,0 +1,172 @@
+"""A run's setup: everything about it that does not change from its first step to its last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from common.project import __version__
+from data.dataset import Mnist, Subset, split
+from model.device import Device, choose_device
+from model.engine import Exporter
+from model.image import ImageSpec
+from model.networks import NETWORKS
+from model.onnx import to_onnx
+from model.ops.backend import resolve_kernel
+from model.program import NetworkConfig
+from model.recipes import Recipe
+from recognition import novelty
+from recognition.kind import PictureKind
+from results.run_folder import RunFolder, environment
+from training.callbacks.callback import Callback
+from training.engine import Engine, make_engine, start_from
+from training.plausibility import doubts, kind_note
+from training.resume import continued, differences, expect_same_run, run_id
+from training.settings import Settings, to_json
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run is made of.
+
+    Attributes:
+        settings: as the user gave them.
+        folder: of the run.
+        callbacks: told of every step and pass, in this order.
+        recipe: the settings of training, resolved.
+        image: the image that the network takes.
+        data: all images.
+        training: those to train on.
+        validation: those held out; may be empty.
+        kind: what the training pictures look like; None if nothing is in them.
+        doubts: lines about implausible data.
+        device: where it computes.
+        kernel: which operators.
+        engine: trains and scores the network.
+        exporter: makes inference models of its parameters.
+        record: run.json, but for the outcome.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    callbacks: Sequence[Callback]
+    recipe: Recipe
+    image: ImageSpec
+    data: Mnist
+    training: Subset
+    validation: Subset
+    kind: PictureKind | None
+    doubts: Sequence[str]
+    device: Device
+    kernel: Literal["stock", "fused"]
+    engine: Engine
+    exporter: Exporter
+    record: Mapping[str, Any]
+
+    @property
+    def test(self) -> Subset:
+        """The test images."""
+        return Subset(self.data.test_images, self.data.test_labels)
+
+    @property
+    def steps(self) -> int:
+        """Batches in a pass."""
+        return math.ceil(len(self.training.labels) / self.recipe.batch_size)
+
+    @cached_property
+    def novelty(self) -> bytes:
+        """The detector of pictures without a digit, for which all passes take the same images."""
+        return novelty.fit(self.training.images, self.training.labels, self.validation.images).to_bytes()
+
+    def report(self, line: str) -> None:
+        """Tell all callbacks something that the user should know; one line."""
+        report(self.callbacks, line)
+
+
+def report(callbacks: Sequence[Callback], line: str) -> None:
+    """Tell callbacks something that the user should know; one line."""
+    for callback in callbacks:
+        callback.on_message(line)
+
+
+def prepare(
+    settings: Settings, folder: RunFolder, callbacks: Sequence[Callback], data: Mnist, recorded: Mapping[str, Any]
+) -> Setup:
+    """Set a run up, and report doubts about its data, its device and its kernel.
+
+    Args:
+        settings: as the user gave them.
+        folder: of the run.
+        callbacks: told of what is found.
+        data: all images.
+        recorded: run.json as it was when a run that goes on began; empty for a new run.
+
+    Raises:
+        UserError: what was asked for cannot be done, or is not what the run began with.
+    """
+    recipe = settings.resolved_recipe()
+    training, validation = split(data, recipe.validation_size)
+    kind = PictureKind.measure(training.images)
+    warnings = [f"warning: {line}" for line in doubts(data, training, validation, kind)]
+    for line in (*warnings, *filter(None, [kind_note(kind)])):
+        report(callbacks, line)
+    device = choose_device(settings.device)
+    without_fused = recorded.get("kernel") == "stock" or settings.engine == "numpy"
+    wish = "stock" if without_fused else settings.kernel
+    kernel, why_stock = resolve_kernel(wish, device.name, lambda line: report(callbacks, line))
+    for reason in (device.reason and f"computing on the CPU: {device.reason}", why_stock):
+        if reason:
+            report(callbacks, reason)
+    config = NetworkConfig(settings.network, settings.network_options(), kernel)
+    engine, exporter = make_engine(settings.engine, config, recipe, device, settings.seed), Exporter(config)
+    if settings.init_from and not recorded:
+        for line in start_from(engine, settings.init_from):
+            report(callbacks, line)
+    if settings.export:
+        to_onnx(*exporter.files(engine.parameters()))  # what cannot be converted is reported now
+    record = _record(settings, folder, recipe, data, device, kernel, engine)
+    if recorded:
+        expect_same_run(folder, recorded, record)
+        differing = list(differences(recorded, record))
+        for line in differing:
+            report(callbacks, line)
+        record = continued(recorded, record, differing)
+    return Setup(
+        settings=settings,
+        folder=folder,
+        callbacks=callbacks,
+        recipe=recipe,
+        image=NETWORKS[settings.network].image,
+        data=data,
+        training=training,
+        validation=validation,
+        kind=kind,
+        doubts=warnings,
+        device=device,
+        kernel=kernel,
+        engine=engine,
+        exporter=exporter,
+        record=record,
+    )
+
+
+def _record(
+    settings: Settings, folder: RunFolder, recipe: Recipe, data: Mnist, device: Device, kernel: str, engine: Engine
+) -> dict[str, Any]:
+    plain = to_json(replace(settings, resume=None))
+    return {
+        "run": folder.name,
+        "id": run_id(folder.name, plain, data.sums),
+        "settings": plain,
+        "recipe": asdict(recipe),
+        "device": device.name,
+        "engine": settings.engine,
+        "kernel": kernel,
+        "parameters": engine.trainable,
+        "data": {"source": data.source, "sha256": data.sums},
+        "version": __version__,
+        "environment": environment(),
+    }
