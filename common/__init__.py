@@ -1,1 +1,1 @@
-"""What every part needs: one kind of error for users, files that are never half written, the command line."""
+"""Shared parts: one kind of error for users, files that are never half written, the command line."""

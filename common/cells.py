@@ -17,7 +17,7 @@ FORMULA = tuple("=+-@＝＋－＠")  # the wide ones: spreadsheets in Chinese an
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet takes a text for a formula."""
+    """True if a spreadsheet takes a text for a formula."""
     return text.lstrip().startswith(FORMULA)
 
 

@@ -26,7 +26,7 @@ class ScriptConsole(Console):
         super().__init__(width=width, stderr=stderr, force_terminal=False if in_notebook else None)
 
     def on_broken_pipe(self) -> None:
-        """See rich; called while the error is handled."""
+        """Rich's hook for a broken pipe; called while the error is handled."""
         raise
 
 
@@ -49,10 +49,10 @@ class _Lasting(io.FileIO):
 
 
 def outlive_readers(note: str) -> None:
-    """Let this process go on, silently, when whoever reads its output leaves (`| head`, a terminal that is closed).
+    """Keep this process running, silently, when the reader of its output leaves (`| head`, a closed terminal).
 
     Args:
-        note: said once on stderr when the reader of stdout leaves.
+        note: printed once on stderr when the reader of stdout leaves.
     """
     for name, on_leaving in (("stderr", lambda: None), ("stdout", lambda: print(note, file=sys.stderr))):
         stream = getattr(sys, name)

@@ -1,6 +1,6 @@
-"""The packages that the scripts need: a line that says how to get them, in place of a traceback.
+"""The packages that the scripts need: one line with the command to install them, in place of a traceback.
 
-It imports and uses nothing that an old Python lacks, which is told here too.
+It imports and uses nothing that an old Python lacks: an old Python is reported here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
-FIRST = ("tyro", "rich", "numpy")  # what each script imports before it can say anything
+FIRST = ("tyro", "rich", "numpy")  # imports of each script before it can report anything
 
 
 def expect_packages() -> None:
@@ -30,7 +30,7 @@ def leave_without(package: str) -> NoReturn:
 
 
 def leave(problem: str) -> NoReturn:
-    """Say what is wrong with this Python and which one to take, and leave with status 1."""
+    """Print the problem of this Python and the one to take instead, and leave with status 1."""
     run = f"{_short(ROOT / '.venv/bin/python')} {Path(sys.argv[0]).name}"
     install = "pip install -r requirements-cpu.txt (requirements.txt for an NVIDIA GPU)"
     print(f"error: {sys.executable} {problem}: run {run} (make venv sets .venv up), or {install}", file=sys.stderr)
@@ -38,7 +38,7 @@ def leave(problem: str) -> NoReturn:
 
 
 def is_ours(module: str) -> bool:
-    """Whether a module is the project's own, which no package manager has."""
+    """True for a module of the project itself, which no package manager has."""
     top = module.partition(".")[0]
     return (ROOT / top).is_dir() or (ROOT / f"{top}.py").is_file()
 

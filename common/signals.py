@@ -31,7 +31,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Whether a signal has come; inside `deferred` it only notes it, elsewhere it raises at once."""
+    """A signal's request to stop: raised at once, but only noted inside `deferred`."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -39,11 +39,11 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has come."""
+        """True after a signal."""
         return self._number != 0
 
     def check(self) -> None:
-        """Raise Stopped if a signal has come: to be called where it is safe to leave."""
+        """Raise Stopped after a signal; call it where it is safe to leave."""
         if self._number:
             raise Stopped(self._number)
 
@@ -57,7 +57,7 @@ class StopRequest:
             self._deferred = False
 
     def listen(self) -> None:
-        """Take SIGINT and SIGTERM. Main thread only."""
+        """Handle SIGINT and SIGTERM; main thread only."""
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -103,7 +103,7 @@ class StopRequest:
 
 
 def leave_at_once() -> None:
-    """Let SIGINT and SIGTERM end a script at once, from its first line on until it has something to save."""
+    """Make SIGINT and SIGTERM end a script at once, from its first line until it has something to save."""
     if not _in_notebook():  # of `%run`, whose kernel goes on
         for number in _SIGNALS:
             signal.signal(number, lambda number, frame: os._exit(128 + number))
@@ -111,7 +111,7 @@ def leave_at_once() -> None:
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a StopRequest as long as the block runs; main thread only."""
+    """Turn SIGINT and SIGTERM into a StopRequest while the block runs; main thread only."""
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     request.listen()

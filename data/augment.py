@@ -24,7 +24,7 @@ _CENTRE = (SIDE - 1) / 2
 
 @dataclass(frozen=True)
 class Distortions:
-    """How far images are distorted; every number is drawn evenly from ± its range, and a range of 0 is off.
+    """Ranges of the distortions; each number is drawn uniformly from ± its range, and a range of 0 is off.
 
     The digit is scaled, then sheared, rotated and shifted, the first three about the centre of the picture.
 

@@ -60,7 +60,7 @@ def load_mnist(data_dir: Path | None = None, console: Console | None = None) -> 
         console: where to draw progress bars; None for silence.
 
     Raises:
-        DataError: no usable data; says what was tried.
+        DataError: no usable data; the message lists what was tried.
         OSError: a file in `data_dir` cannot be read.
     """
     found = sources.find(data_dir, console)

@@ -34,7 +34,7 @@ PIP_SECONDS = 600.0  # for 20 MB through pip, with its own retries
 
 @dataclass(frozen=True)
 class Limits:
-    """What a download may take.
+    """Limits of a download.
 
     Attributes:
         timeout: seconds without a byte, when connecting and between any two pieces.
@@ -50,7 +50,7 @@ class Limits:
 
 
 def https_only() -> urllib.request.OpenerDirector:
-    """What opens https addresses (through the proxy that the environment names) and nothing else, redirects neither."""
+    """An opener of https addresses (through the environment's proxy) and nothing else; it follows no redirect."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -77,7 +77,7 @@ def download(
         partial: the file to write; after an error it holds what came, for the next attempt.
         opener: decides which addresses can be opened at all; `https_only()`.
         limits: on its time and size.
-        report: told after each piece.
+        report: called after each piece.
 
     Raises:
         DataError: the server cannot be reached, refuses, falls silent, or sends too slowly, too much or too little.
@@ -101,10 +101,10 @@ def download(
 
 
 class _Transfer:
-    """What a server sends, read in a thread of its own.
+    """A server's answer, read in a thread of its own.
 
-    A socket's timeout begins anew with every byte, so that headers that drip in would hold it for days; whoever waits
-    for this thread instead can leave it. It ends with the connection, and never keeps the process from ending.
+    A socket's timeout begins anew with every byte, so that headers that drip in would hold it for days; a caller
+    that waits for this thread can leave it. It ends with the connection, and never keeps the process from ending.
     """
 
     def __init__(self, url: str, start: int, opener: urllib.request.OpenerDirector, limits: Limits) -> None:
@@ -132,7 +132,7 @@ class _Transfer:
             raise self._too_slow(done) from None
 
     def close(self) -> None:
-        """Let the thread end, also if it waits for room."""
+        """End the thread, even if it waits for room."""
         self._over.set()
         with suppress(queue.Empty):
             while True:

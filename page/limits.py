@@ -28,7 +28,7 @@ _printed: dict[str, float] = {}
 
 
 class RefusedError(Exception):
-    """A request that is not answered, with the HTTP status and the line that say why."""
+    """A refused request: its HTTP status and the reason in one line."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

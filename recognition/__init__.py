@@ -1,1 +1,1 @@
-"""A saved model and pictures in, digits out: what infer.py, and whoever builds on it, calls."""
+"""A saved model and pictures in, digits out: the library behind infer.py and the page."""

@@ -59,12 +59,12 @@ class Annotator:
 
 
 def names_a_file(target: Path) -> bool:
-    """Whether `--annotate` names a file, not a folder."""
+    """True if `--annotate` names a file, not a folder."""
     return target.suffix.lower() == ".png" and not target.is_dir()
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether there is no file, or one that was drawn here."""
+    """True if there is no file, or one that was drawn here."""
     if not os.path.lexists(path):
         return True
     if path.is_symlink():
@@ -102,7 +102,7 @@ def annotated(page: Page) -> bytes:
 
 
 def as_png(sheet: Image.Image) -> bytes:
-    """A drawing as a PNG file's bytes, which say that it was drawn here."""
+    """A drawing as a PNG file's bytes, marked as drawn here."""
     drawn_by, file = PngInfo(), io.BytesIO()
     drawn_by.add_text("Software", SOFTWARE)
     sheet.save(file, "PNG", pnginfo=drawn_by)

@@ -27,7 +27,7 @@ STRETCHED = 0.9  # of images whose shorter side is nearly as long as the longer 
 
 @dataclass(frozen=True)
 class PictureKind:
-    """How the pictures of a data set differ from MNIST's.
+    """Differences of a data set's pictures from MNIST's.
 
     Attributes:
         inverted: dark ink on a light background.

@@ -1,4 +1,4 @@
-"""Does a 28×28 picture hold a digit at all? A network names one for any picture; this tells what is unlike all of them.
+"""Detector of pictures without a digit: a network names a digit for any picture; this finds those unlike every digit.
 
 A picture is described by the widths of its strokes and gaps: how much ink is left after openings with squares and
 lines of growing size, and how much is added by closings (granulometry: Matheron, "Random Sets and Integral Geometry",
@@ -38,7 +38,7 @@ CHUNK = 1000  # images at a time; bounds the memory
 
 
 class NoveltyError(UserError):
-    """A file does not hold what tells digits from other pictures."""
+    """A file does not hold a novelty detector."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class NoveltyDetector:
     threshold: np.ndarray
 
     def scores(self, images: Bytes) -> np.ndarray:
-        """How unlike a digit each of [N, 28, 28] uint8 is, [N].
+        """Novelty score of each image of [N, 28, 28] uint8, [N]; higher is less like a digit.
 
         -2 log of the likelihood as the likeliest digit, less `BLOB_WEIGHT` times the same of that as a blob.
         """
@@ -101,7 +101,7 @@ class NoveltyDetector:
 
 
 def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
-    """Learn what digits look like.
+    """Fit a detector to images of digits.
 
     Args:
         images: [N, 28, 28] uint8, of which up to `MOST_FITTED` are looked at.
@@ -193,13 +193,13 @@ def _sizes(change: str) -> list[tuple[int, int]]:
 
 
 def _opened(images: Bytes, height: int, width: int) -> np.ndarray:
-    """What of the ink holds a rectangle of that size."""
+    """Opening: the ink that holds a rectangle of that size."""
     eroded = _extreme(np.minimum, images, height, width)
     return _extreme(np.maximum, _framed(eroded, height, width), height, width)
 
 
 def _closed(images: Bytes, height: int, width: int) -> np.ndarray:
-    """The ink, and what of the paper, beyond the picture too, holds no rectangle of that size."""
+    """Closing: the ink, and the paper that holds no rectangle of that size, beyond the picture too."""
     dilated = _extreme(np.maximum, _framed(images, height, width), height, width)
     return _extreme(np.minimum, dilated, height, width)
 

@@ -3,9 +3,9 @@
 JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "rejected": false, "no_digit": false,
                           "top": [{"digit": "7", "probability": 0.998}, …]}
                     or:  {"path": "7.png", "error": "why it could not be read", "no_digit": false}
-A rejected answer has "digit": null and "rejected": true; "top" still tells what the network thought. "no_digit" is true
+A rejected answer has "digit": null and "rejected": true; "top" still holds the network's answers. "no_digit" is true
 where the picture is unlike every digit; "digit" is then what it is likest all the same. It is no error, except for a
-picture with nothing in it at all, which has no digit to tell.
+picture with nothing in it at all, which has no digit.
 
 With --lines:  {"path": "number.jpg", "lines": [{"text": "2024", "probability": 0.95, "rejected": false,
                 "no_digit": false, "box": [40, 52, 310, 96], "digits": [{"digit": "2", "probability": 0.99,
@@ -113,7 +113,7 @@ def lines_as_csv(answer: Answer | Page | Failure) -> str:
 
 
 def as_table_row(answer: Answer | Page | Failure) -> str:
-    """One row for people; a failure has none, since stderr tells it."""
+    """One row for people; a failure has none, since stderr reports it."""
     if not isinstance(answer, Answer):
         return ""
     digit, probability = answer.digits[0]

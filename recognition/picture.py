@@ -60,7 +60,7 @@ class Limits:
 
 
 def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarray:
-    """Read a picture's grey levels, turned as its EXIF orientation says, reduced to at most `LONGEST_SIDE`.
+    """Read a picture's grey levels, turned by its EXIF orientation, reduced to at most `LONGEST_SIDE`.
 
     Transparent parts show as paper: white, or black under a drawing that is light itself.
 
@@ -78,7 +78,7 @@ def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarr
 
 
 def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a picture's grey levels as `read_picture` does, and tell its own width and height, pixels, once turned."""
+    """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned."""
     limits = limits or Limits()
     data = source if isinstance(source, bytes) else _file_bytes(source, limits)
     if not data:

@@ -1,7 +1,7 @@
 """Which pixels of a picture are ink: of a photograph, a scan, a drawing, whatever its light and paper.
 
 What is known of ink: it is narrow against the picture, it differs from the paper around it, dark on light or light on
-dark, and it ends abruptly. What is not ink is told apart by lacking one of the three: shadows and uneven light are
+dark, and it ends abruptly. Anything else lacks one of the three: shadows and uneven light are
 wide, grain and ruled lines are fainter, and the gaps between strokes, if they are taken for strokes, have outlines that
 follow no edge of the picture.
 """
@@ -101,7 +101,7 @@ def cut_out(ink: Ink, own: Mask | None = None) -> Grey:
     rows, columns = _box(own)
     # A margin around the digit keeps the grey edges of its strokes.
     margin = ndimage.binary_dilation(own, iterations=max(2, ink.enlargement))
-    if ink.enlargement >= TINY:  # a pixel that is part ink and part paper tells how much of it is ink
+    if ink.enlargement >= TINY:  # a pixel that is part ink and part paper shows how much of it is ink
         levels = np.clip(1.2 * ink.depth / np.percentile(ink.depth[own], 95), 0, 1) ** 1.5
     else:
         low = ink.threshold / 2
@@ -129,7 +129,7 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
 
 
 def _under_paper(grey: Grey) -> Grey:
-    """How much darker than the paper around it each pixel is; the paper comes from a closing no stroke fills.
+    """Darkness of each pixel relative to the paper around it; the paper comes from a closing that no stroke fills.
 
     A window too small loses fat strokes, one too large takes shadows for ink. Between the two is the smallest that
     shows ink as strong as any, and of which the next larger ones show little more.
@@ -221,7 +221,7 @@ class Pieces:
         return main
 
     def _is_frame(self, piece: int) -> bool:
-        """Whether a piece is large and runs along all four sides of its box."""
+        """True if a piece is large and runs along all four sides of its box."""
         shape = self.labels[self.boxes[piece]] == piece + 1
         if any(own < 0.5 * whole for own, whole in zip(shape.shape, self.depth.shape, strict=True)):
             return False

@@ -23,7 +23,7 @@ LARGEST_FILE = 64 * 2**20  # bytes; 30 million images
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a pass answered.
+    """Test answers of a pass.
 
     Attributes:
         answers: the digit given for each test image, [images] uint8.
@@ -35,12 +35,12 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each answer is right, [images] bool."""
+        """True for each right answer, [images] bool."""
         return self.answers == self.labels
 
 
 def predictions_path(run_dir: Path, pass_number: int) -> Path:
-    """Where the answers of a pass are kept."""
+    """Path of a pass's answers."""
     return run_dir / "answers" / f"pass-{pass_number:04d}.safetensors"
 
 

@@ -31,7 +31,7 @@ ARITHMETIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CON
 
 
 def use_threads(threads: int) -> None:
-    """Let the fused operator compute with so many threads; of use before it is loaded."""
+    """Set the threads of the fused operator; effective only before it is loaded."""
     os.environ["CONV_POOL_THREADS"] = str(threads)
 
 
@@ -164,7 +164,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def environment() -> dict[str, Any]:
-    """What a result may depend on beside the settings: versions, commit, machine, threads."""
+    """Environment on which a result may depend beside the settings: versions, commit, machine, threads."""
     packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "scipy", "pillow")
     return {
         "python": platform.python_version(),

@@ -59,7 +59,7 @@ class ClassScore:
 
 @dataclass
 class Score:
-    """What a model answered; grows batch by batch, by a few bytes an image.
+    """Score of a model; grows batch by batch, by a few bytes an image.
 
     Attributes:
         labels: names of the classes.

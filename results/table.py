@@ -114,7 +114,7 @@ def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> Non
     """Print records, at least one, as JSON Lines, or as CSV under one header.
 
     JSON has no NaN or infinity, so these become null; in CSV true and false are 1 and 0, as in the results log, and
-    texts are as `common/cells.py` says.
+    texts are escaped as in `common/cells.py`.
     """
     if as_ == "json":
         for record in records:

@@ -165,7 +165,7 @@ class _Bounded:
 
 
 class _Dtype:
-    """What a pickle says to rebuild a NumPy element type; only those of mnist.pkl.gz are understood."""
+    """Rebuild a NumPy element type as a pickle asks; only those of mnist.pkl.gz are accepted."""
 
     def __init__(self, code: bytes, _align: int, _copy: int):
         self.type = {b"f4": "<f4", b"i8": "<i8"}[code]
@@ -176,7 +176,7 @@ class _Dtype:
 
 
 class _Array:
-    """What a pickle says to rebuild a NumPy array."""
+    """Rebuild a NumPy array as a pickle asks."""
 
     values: npt.NDArray[Any]
 

@@ -1,6 +1,6 @@
 """Drawings of runs: curves, predictions, rejection, filters, feature maps; `python -m training.figures` makes them.
 
-What draws returns a matplotlib Figure; `style.save` writes it. What a run's folder gets is told in docs/figures.md.
+Functions that draw return a matplotlib Figure; `style.save` writes it. docs/figures.md lists a run's figures.
 """
 
 import logging

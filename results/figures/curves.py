@@ -1,6 +1,6 @@
 """Curves of one run and of many: loss, accuracy, learning rate.
 
-Line styles say again what the colours say: train dotted, validation dashed, test solid.
+Line styles repeat the colours: train dotted, validation dashed, test solid.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _star(colour: str, label: str) -> Line2D:
 
 
 def _step_positions(steps: Sequence[Step], steps_per_pass: int | None = None) -> list[float]:
-    """Where a batch stands on the axis of passes: the last one of pass 3 at 3, where the pass's own point is."""
+    """Position of a batch on the axis of passes: the last batch of pass 3 is at 3, as is the pass's own point."""
     steps_per_pass = steps_per_pass or max((step.step for step in steps), default=1)
     return [step.pass_number - 1 + step.step / steps_per_pass for step in steps]
 

@@ -1,4 +1,4 @@
-"""What a network is, and what it sees: its first filters, its layers on one picture, a batch that it was trained on."""
+"""Figures of a network: its first filters, its layers on one picture, a batch that it was trained on."""
 
 from __future__ import annotations
 

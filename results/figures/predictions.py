@@ -1,4 +1,4 @@
-"""What a pass answered: which digits it takes for which, which pictures it read wrong, and how sure it was."""
+"""Figures of a pass's answers: confusions, pictures that were read wrong, calibration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below
 
 
 def confusion_matrix(labels: np.ndarray, answers: np.ndarray) -> Figure:
-    """How often each digit was read as each; labels and answers [images], 0 to 9."""
+    """Confusion matrix of the digits; labels and answers [images], 0 to 9."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, answers), 1)
     return confusion_figure(counts, [str(digit) for digit in range(10)])
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """How often each class was read as each.
+    """Confusion matrix of the classes.
 
     Args:
         counts: [classes, classes]; row: true class, column: class read.

@@ -1,4 +1,4 @@
-"""What rejecting the least sure answers gains: errors on the rest against the share rejected."""
+"""Gain of rejecting the least confident answers: errors of the rest against the fraction rejected."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What all figures share: colours, words, files.
+"""Style of all figures: colours, words, files.
 
-Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers tell apart. Text is
+Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers can distinguish. Text is
 ASCII and English: no other font is promised anywhere.
 """
 
