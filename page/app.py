@@ -38,6 +38,18 @@ CHOOSE_LANGUAGE = """<script>
   sessionStorage.setItem("visited", "yes");
 </script>"""
 
+# A screen reader speaks what changes inside an element that was there before: the answer, without bars and maps.
+ANNOUNCE = """
+const spoken = document.createElement("p");
+spoken.className = "spoken";
+spoken.setAttribute("role", "status");
+element.parentElement.append(spoken);
+new MutationObserver(() => {
+  const said = element.querySelectorAll(".message, .row, .answer");
+  spoken.textContent = [...said].slice(0, 2).map((each) => each.innerText).join(" ");
+}).observe(element, { childList: true, subtree: true });
+"""
+
 
 @contextmanager
 def serve(
@@ -133,11 +145,14 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
                     html_template=board_view(reader.max_bytes, texts),
                     js_on_load=(FOLDER / "board.js").read_text(),
                     apply_default_css=False,
+                    elem_id="board",
                 )
                 gr.HTML(heading_view(texts.models), apply_default_css=False, elem_id="models-heading")
                 models = gr.CheckboxGroup(elem_id="models", container=False)
             with gr.Column(scale=3, min_width=320):
-                answer = gr.HTML(message_view(texts.nothing_read), apply_default_css=False)
+                answer = gr.HTML(
+                    message_view(texts.nothing_read), js_on_load=ANNOUNCE, apply_default_css=False, elem_id="answer"
+                )
         with gr.Tab(texts.compare_tab) as compare_tab:
             comparison = gr.HTML(apply_default_css=False)
             refresh = gr.Button(texts.refresh, size="sm", elem_id="refresh")

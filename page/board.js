@@ -36,6 +36,7 @@ function draw() {
 function refresh() {
   hint.hidden = strokes.length > 0 || uploaded !== null;
   hint.textContent = hint.dataset[kind];
+  canvas.setAttribute("aria-label", hint.textContent);
   undo.disabled = strokes.length === 0;
   clear.disabled = strokes.length === 0 && uploaded === null;
 }
@@ -51,6 +52,7 @@ function reset() {
 
 function read() {
   boxes.replaceChildren();
+  problem.hidden = true; // it was about something that is no longer there
   const empty = strokes.length === 0 && uploaded === null;
   trigger("input", { picture: empty ? "" : (uploaded ?? canvas.toDataURL("image/png")), kind });
 }
@@ -67,6 +69,7 @@ canvas.addEventListener("pointerdown", (event) => {
   if (stroke || event.button > 0) return; // a second finger, another button
   event.preventDefault();
   if (uploaded) reset();
+  problem.hidden = true;
   canvas.setPointerCapture(event.pointerId);
   stroke = { pointer: event.pointerId, points: [place(event)] };
   strokes.push(stroke.points);
@@ -98,7 +101,7 @@ for (const button of element.querySelectorAll("[data-kind]"))
   button.addEventListener("click", () => {
     if (kind === button.dataset.kind) return;
     kind = button.dataset.kind;
-    for (const each of element.querySelectorAll("[data-kind]")) each.classList.toggle("chosen", each === button);
+    for (const each of element.querySelectorAll("[data-kind]")) each.setAttribute("aria-pressed", each === button);
     element.querySelector(".board").classList.toggle("of-row", kind === "row");
     [canvas.width, canvas.height] = SIZES[kind];
     const kept = uploaded;
@@ -124,6 +127,7 @@ function take(chosen) {
   if (!chosen) return;
   reset();
   if (chosen.size > Number(file.dataset.maxBytes)) {
+    read(); // the answer to what was there before goes
     problem.textContent = problem.dataset.tooLarge;
     problem.hidden = false;
     return;
@@ -136,6 +140,7 @@ function take(chosen) {
   reader.readAsDataURL(chosen);
 }
 
+element.querySelector(".upload").addEventListener("click", () => file.click());
 file.addEventListener("change", () => {
   take(file.files[0]);
   file.value = "";
@@ -163,5 +168,10 @@ watch("value", () => {
     boxes.append(box);
   }
 });
+
+// Gradio has one title and one language for both pages.
+const board = element.querySelector(".board");
+document.documentElement.lang = board.lang;
+document.title = board.dataset.title;
 
 draw();

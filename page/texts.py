@@ -20,6 +20,7 @@ class Texts:
     other_path: str
 
     read_tab: str
+    kinds: str
     one_digit: str
     row: str
     draw_digit: str
@@ -54,6 +55,7 @@ ENGLISH = Texts(
     other_language="中文",
     other_path="zh",
     read_tab="Read",
+    kinds="Read",
     one_digit="One digit",
     row="A row",
     draw_digit="Draw a digit here",
@@ -87,6 +89,7 @@ CHINESE = Texts(
     other_language="English",
     other_path="",
     read_tab="识别",
+    kinds="识别方式",
     one_digit="单个数字",
     row="一行数字",
     draw_digit="在这里写一个数字",

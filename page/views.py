@@ -40,7 +40,7 @@ def head_view(texts: Texts) -> str:
 
 def heading_view(text: str) -> str:
     """A heading inside the page."""
-    return f"<h3>{escape(text)}</h3>"
+    return f"<h2>{escape(text)}</h2>"
 
 
 def board_view(max_bytes: int, texts: Texts) -> str:

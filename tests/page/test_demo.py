@@ -23,6 +23,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -208,6 +209,116 @@ def test_a_drawn_row_is_read_digit_by_digit(page: Page) -> None:
     assert page.read() == "7"
     page.driver.find_elements(By.CSS_SELECTOR, ".chip")[1].click()
     assert page.read() == "1"
+
+
+def test_the_sheet_stands_in_the_middle_and_stays_there(page: Page) -> None:
+    """An answer beside it, three models' answers, a row: nothing that comes or goes moves it."""
+    sheet = (
+        "const r = document.querySelector('.paper').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]"
+    )
+    middle = "const r = document.querySelector('.head').getBoundingClientRect(); return r.left + r.right"
+    for width in (390, 768, 1280, 1920):
+        page.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": False},
+        )
+        for kind, stroke, answer in (
+            ("digit", SEVEN, "output.likeliest"),
+            ("row", ((0.1, 0.2), (0.1, 0.8)), ".likeliest"),
+        ):
+            page.shown(f"[data-kind={kind}]").click()
+            before = page.driver.execute_script(sheet)
+            page.draw(stroke)
+            page.shown(answer)
+            assert page.driver.execute_script(sheet) == before, (width, kind)
+            visible = page.driver.execute_script("return document.documentElement.clientWidth")
+            assert abs(page.driver.execute_script(middle) - visible) < 2, width
+            page.shown(".clear").click()
+            page.shown(".message.hint")
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# The lowest contrast of a visible text to what stands behind it (WCAG 2, 1.4.3), and that text.
+CONTRAST = """
+const rgb = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => {
+  const level = c[i] / 255;
+  return sum + share * (level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4);
+}, 0);
+const behind = (e) => {
+  for (; e; e = e.parentElement) {
+    const colour = rgb(getComputedStyle(e).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+let worst = [99, ""];
+const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const e = texts.currentNode.parentElement;
+  if (!texts.currentNode.data.trim() || !e.checkVisibility() || e.matches("script, style, .spoken")) continue;
+  const [high, low] = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
+  worst = [[(high + 0.05) / (low + 0.05), texts.currentNode.data.trim()], worst].sort((a, b) => a[0] - b[0])[0];
+}
+return worst;"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_stands_out(page: Page, theme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page.driver.refresh()
+    page.shown("#models input")
+    page.driver.execute_script(
+        "document.head.append(Object.assign(document.createElement('style'), "
+        "{textContent: '* { transition: none !important }'}))"
+    )
+    least, text = page.driver.execute_script(CONTRAST)
+    assert least >= 4.5, text
+    page.draw(SEVEN)
+    page.read()
+    least, text = page.driver.execute_script(CONTRAST)
+    assert least >= 4.5, text
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_the_page_is_used_by_keyboard_and_ear(page: Page) -> None:
+    """Tab goes from the top to the bottom, Enter uploads, a screen reader hears what is pressed and read."""
+    page.driver.execute_script(
+        "document.querySelector('input[type=file]').addEventListener('click', (event) => {"
+        " event.preventDefault(); window.asked = true; })"
+    )
+    page.shown("[data-kind=digit]").send_keys("")
+    reached = []
+    for _ in range(5):
+        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(page.driver.switch_to.active_element.text)
+        if reached[-1] == "Upload a picture":
+            page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert reached[:2] == ["A row", "Upload a picture"]  # and nothing to undo or to clear yet
+    assert page.driver.execute_script("return window.asked")
+    pressed = {
+        e.text: e.get_attribute("aria-pressed") for e in page.driver.find_elements(By.CSS_SELECTOR, "[data-kind]")
+    }
+    assert pressed == {"One digit": "true", "A row": "false"}
+    assert page.shown("canvas").accessible_name == "Draw a digit here"
+    page.draw(SEVEN)
+    page.read()
+    spoken = page.driver.find_element(By.CSS_SELECTOR, ".spoken[role=status]")
+    WebDriverWait(page.driver, PATIENCE, 0.05).until(lambda _: spoken.get_attribute("textContent").startswith("7"))
+
+
+def test_a_message_goes_when_it_no_longer_holds(page: Page, tmp_path: Path) -> None:
+    page.draw(SEVEN)
+    page.read()
+    (tmp_path / "picture.png").write_bytes(b"\0" * (MAX_BYTES + 1))
+    page.upload(tmp_path / "picture.png")
+    page.shown(".board .problem")
+    page.shown(".message.hint")  # the 7 is gone from the sheet, and so is the answer to it
+    assert page.count("output.likeliest") == 0
+    page.draw(SEVEN)
+    assert page.read() == "7"
+    assert not page.driver.find_element(By.CSS_SELECTOR, ".board .problem").is_displayed()
 
 
 @pytest.mark.parametrize(
