@@ -26,10 +26,21 @@ from results.run_folder import RunFolder, new_run_folder, use_threads
 from training.resume import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
 
+# Title of each group of options in --help, by the group's first option.
+GROUPS = {
+    "network": "network and recipe",
+    "passes": "optimization",
+    "rotation": "distortions of the training images",
+    "data_dir": "data and the choice of the best pass",
+    "engine": "computation",
+    "run_dir": "folders of the run",
+    "figures": "output",
+}
+
 
 def main(stop: StopRequest) -> int:
     """Parse, train, print the headline."""
-    settings = parse(Settings)
+    settings = parse(Settings, groups=GROUPS, shown=Settings.with_recipe)
     if settings.summary:
         with stop.importing():
             from model.summary import print_summary

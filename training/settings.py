@@ -16,7 +16,6 @@ from common.ranges import Range, check_ranges
 from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from results.run_folder import RunFolder
 
-RECIPES_OWN = "(default: the recipe's)"
 RANGES = {
     "passes": Range(1, 10**6),
     "batch_size": Range(1, 10**6),
@@ -44,101 +43,96 @@ class Settings:
     checkpoints, best model, figures.
     """
 
-    network: NetworkName = "conv_pool_bn"
-    """Which network of the literature."""
-    recipe: RecipeName = "published"
-    """Training settings: as the source published them (document 004 has lenet5_numpy's by Adam, SGD and momentum), or
-    the best known."""
-    passes: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
-    """Times through the training images."""
-    batch_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
-    """Images per step."""
-    optimizer: Annotated[Optimizer | None, arg(metavar="NAME", help_behavior_hint=RECIPES_OWN)] = None
-    """Update rule: adam, adamw, momentum or sgd."""
-    learning_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Step size at its largest."""
-    schedule: Annotated[Schedule | None, arg(metavar="NAME", help_behavior_hint=RECIPES_OWN)] = None
-    """Of the learning rate after the warm-up: constant, or half a cosine down to the final rate."""
-    final_rate: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Share of the learning rate that is left at the end of the cosine."""
-    warmup_steps: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
-    """Steps in which the learning rate rises from 0."""
-    weight_decay: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Of adamw: part of each weight, times the learning rate, that a step takes away."""
-    ema: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Decay per step of a moving average of the weights, which is then what is scored and saved; 0 for none."""
-    label_smoothing: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Part of each label that is spread evenly over the ten digits."""
-    rotation: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Training images are rotated by up to so many degrees, either way; 0 for none, as in the next ones."""
-    scale: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Width and height are scaled by up to this share."""
-    shear: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Slanted by up to so many pixels a row."""
-    shift: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Shifted by up to so many pixels."""
-    elastic_alpha: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Bent by elastic fields of this strength (Simard et al. 2003)."""
-    elastic_sigma: Annotated[float | None, arg(metavar="X", help_behavior_hint=RECIPES_OWN)] = None
-    """Smoothness of these fields, pixels."""
-    seed: int = 1
-    """Initial weights, order of images and distortions follow from it."""
-    engine: Literal["paddle", "numpy"] = "paddle"
-    """What computes: Paddle's static programs, or NumPy alone (lenet5_numpy and conv_pool_bn)."""
-    init_from: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
-    """Folder of a run whose best model to start from, instead of from random weights."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to compute; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
-    kernel: Literal["auto", "fused", "stock"] = "auto"
-    """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
-    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
-    """Threads of the fused operator, which does most of the work on a CPU."""
-    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
-    run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
-    save_dir: Path = dataclasses.field(default_factory=model_folder)
-    """Where the chosen model is published when the run ends."""
-    export: Annotated[Literal["onnx"] | None, arg(metavar="onnx", help_behavior_hint="")] = None
-    """Save the chosen model as ONNX too, proven to answer like Paddle's (docs/onnx.md)."""
-    resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
-    """Folder of a run to continue exactly where it stopped, with its own settings."""
-    validation_size: Annotated[int | None, arg(metavar="N", help_behavior_hint=RECIPES_OWN)] = None
-    """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
-    stopping measures on them: with 0 there is none."""
-    select_on: Literal["validation", "test", "last"] = "validation"
-    """What the best pass is chosen on; test is how the tutorials did it, and makes its score look better than it is;
-    last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
-    select_by: Annotated[Literal["loss", "error"] | None, arg(metavar="loss|error", help_behavior_hint=RECIPES_OWN)] = (
-        None
-    )
-    """What makes a pass the best one: the least loss, or the fewest errors."""
-    shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all", help_behavior_hint=RECIPES_OWN)] = None
-    """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
-    log_every: int = 100
-    """Batches from one row of steps.csv to the next; 1 logs each."""
-    checkpoint_seconds: float = 60.0
-    """Longest time that a crash may cost, seconds; a checkpoint is written at every pass too."""
+    network: Annotated[NetworkName, arg(help_behavior_hint="(default: conv_pool_bn)")] = "conv_pool_bn"
+    """Network of the literature."""
+    recipe: Annotated[RecipeName, arg(help_behavior_hint="(default: published)")] = "published"
+    """Training settings: published in the source (lenet5_numpy's has Adam, SGD and momentum), or the best known."""
     maps: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint=NETWORKS_OWN)] = None
     """Feature maps of the convolutions, such as 20 50."""
     kernel_size: Annotated[int | tuple[int, int] | None, arg(metavar="N [N]", help_behavior_hint=NETWORKS_OWN)] = None
     """Side of the convolutions' kernels, pixels: one number for both, or two, such as 7 3."""
     pooling: Annotated[Literal["max", "mean"] | None, arg(metavar="max|mean", help_behavior_hint=NETWORKS_OWN)] = None
     """Kind of pooling."""
-    squashing: Annotated[
-        Literal["tanh", "sigmoid"] | None, arg(metavar="tanh|sigmoid", help_behavior_hint=NETWORKS_OWN)
-    ] = None
-    """Activation of lenet5_1998: the paper's scaled tanh, or the sigmoid that its descriptions name."""
+    squashing: Annotated[Literal["tanh", "sigmoid"] | None, arg(metavar="NAME", help_behavior_hint=NETWORKS_OWN)] = None
+    """Activation of lenet5_1998: tanh, as scaled in the paper, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
+    passes: Annotated[int | None, arg(metavar="N", aliases=("--epochs",))] = None
+    """Times through the training images."""
+    batch_size: Annotated[int | None, arg(metavar="N")] = None
+    """Images per step."""
+    optimizer: Annotated[Optimizer | None, arg(metavar="NAME")] = None
+    """Update rule: adam, adamw, momentum or sgd."""
+    learning_rate: Annotated[float | None, arg(metavar="X", aliases=("--lr",))] = None
+    """Step size at its largest."""
+    schedule: Annotated[Schedule | None, arg(metavar="NAME")] = None
+    """Learning rate after the warm-up: constant, or half a cosine down to the final rate."""
+    final_rate: Annotated[float | None, arg(metavar="X")] = None
+    """Fraction of the learning rate that is left at the end of the cosine."""
+    warmup_steps: Annotated[int | None, arg(metavar="N")] = None
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: Annotated[float | None, arg(metavar="X")] = None
+    """Weight decay of adamw: each step subtracts this fraction of a weight, times the learning rate."""
+    ema: Annotated[float | None, arg(metavar="X")] = None
+    """Decay per step of a moving average of the weights; the average is scored and saved. 0 disables it."""
+    label_smoothing: Annotated[float | None, arg(metavar="X")] = None
+    """Fraction of each label that is spread evenly over the ten digits."""
+    seed: int = 1
+    """Random seed of initial weights, order of images and distortions."""
+    init_from: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
+    """Folder of a run whose best model to start from, instead of from random weights."""
+    rotation: Annotated[float | None, arg(metavar="X")] = None
+    """Maximum rotation in degrees, either direction; 0 disables it."""
+    scale: Annotated[float | None, arg(metavar="X")] = None
+    """Maximum change of width and height, as a fraction; 0 disables it."""
+    shear: Annotated[float | None, arg(metavar="X")] = None
+    """Maximum slant in pixels a row, either direction; 0 disables it."""
+    shift: Annotated[float | None, arg(metavar="X")] = None
+    """Maximum shift in pixels, each direction; 0 disables it."""
+    elastic_alpha: Annotated[float | None, arg(metavar="X")] = None
+    """Strength of the elastic distortion (Simard et al. 2003), pixels; 0 disables it."""
+    elastic_sigma: Annotated[float | None, arg(metavar="X")] = None
+    """Smoothness of the elastic distortion, pixels."""
+    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
+    validation_size: Annotated[int | None, arg(metavar="N")] = None
+    """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
+    stopping measures on them: with 0 there is none."""
+    shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
+    """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
+    select_on: Literal["validation", "test", "last"] = "validation"
+    """Images that choose the best pass; test is how the tutorials did it, and makes its score look better than it is;
+    last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
+    select_by: Annotated[Literal["loss", "error"] | None, arg(metavar="loss|error")] = None
+    """Measure of the best pass: the least loss, or the fewest errors."""
+    engine: Literal["paddle", "numpy"] = "paddle"
+    """Engine of the computation: Paddle's static programs, or NumPy alone (lenet5_numpy and conv_pool_bn)."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Device; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
+    kernel: Literal["auto", "fused", "stock"] = "auto"
+    """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
+    threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
+    """Threads of the fused operator, which does most of the work on a CPU."""
+    run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
+    save_dir: Path = dataclasses.field(default_factory=model_folder)
+    """Folder that the chosen model is published in when the run ends."""
+    export: Annotated[Literal["onnx"] | None, arg(metavar="onnx", help_behavior_hint="")] = None
+    """Save the chosen model as ONNX too, proven to answer like Paddle's (docs/onnx.md)."""
+    resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
+    """Folder of a run to continue exactly where it stopped, with its own settings."""
+    log_every: int = 100
+    """Batches from one row of steps.csv to the next; 1 logs each."""
+    checkpoint_seconds: float = 60.0
+    """Longest time that a crash may cost, seconds; a checkpoint is written at every pass too."""
     figures: Literal["all", "curves", "none"] = "all"
-    """What is drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
+    """Figures that are drawn into the run's folder: curves after each pass, all at the end; see docs/figures.md."""
     live: bool = False
     """Show the curve of the loss, batch by batch, while training: in a terminal, or in a notebook by %run."""
     log_to: Annotated[
         tuple[Literal["visualdl", "tensorboard"], ...], arg(metavar="visualdl|tensorboard ...", help_behavior_hint="")
     ] = ()
-    """Write scalars, images and histograms for these too, into visualdl/ and tensorboard/ of the run's folder."""
+    """Log scalars, images and histograms for these too, into visualdl/ and tensorboard/ of the run's folder."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
@@ -161,14 +155,9 @@ class Settings:
 
     def network_options(self) -> dict[str, Any]:
         """The options that go to the network's class: those that were given."""
-        given = {
-            "maps": self.maps,
-            "kernel_size": self.kernel_size,
-            "pooling": self.pooling,
-            "squashing": self.squashing,
-            "train_rbf": self.train_rbf or None,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        names = ("maps", "kernel_size", "pooling", "squashing", "train_rbf")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def resolved_recipe(self) -> Recipe:
         """The network's recipe with the fields that were given put in."""
@@ -180,6 +169,13 @@ class Settings:
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
             augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense
         return dataclasses.replace(recipe, **given)
+
+    def with_recipe(self) -> Settings:
+        """The defaults of this network and recipe, each option of the recipe with its value."""
+        recipe = recipe_for(self.network, self.recipe)
+        values = {**vars(recipe), **vars(recipe.distortions or Distortions())}
+        own = {field.name: values[field.name] for field in dataclasses.fields(Settings) if field.name in values}
+        return Settings(network=self.network, recipe=self.recipe, **own)
 
     def _given(self, fields: Iterable[dataclasses.Field]) -> dict[str, Any]:
         """Values of the options among those fields that were given."""

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import train
 from common.checksummed import dump_checksummed, load_checksummed
+from common.command_line import parse
 from tests.conftest import ROOT, Script
+from training.settings import Settings
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -74,6 +77,34 @@ def test_help_is_for_people(name: str, script: Script) -> None:
     result = script(name, "--help", env={**os.environ, "COLUMNS": "100"})
     assert (result.returncode, result.stderr) == (0, "")
     assert not re.search(r"None|STR|default: \)", result.stdout)
+
+
+def test_help_of_training_has_groups_and_the_numbers_of_the_recipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as left:
+        parse(Settings, ["--recipe", "best", "--help"], groups=train.GROUPS, shown=Settings.with_recipe)
+    shown = capsys.readouterr().out
+    assert not left.value.code and max(map(len, shown.splitlines())) <= 80
+    assert re.findall(r"^├─ (.+?) ─+┤$", shown, re.MULTILINE) == list(train.GROUPS.values())
+    text = re.sub(r"[\s│]+", " ", shown)
+    assert "--recipe" in text and "known. (default: published)" in text and "the recipe's" not in text
+    for option, value in {"--epochs N, --passes N": 100, "--ema X": 0.9995, "--rotation X": 12.0}.items():
+        assert re.search(rf"{option} [^(]*\(default: {value}\)", text), option
+
+
+def test_epochs_and_lr_are_other_names() -> None:
+    settings = parse(Settings, ["--epochs", "3", "--lr", "0.5"])
+    assert (settings.passes, settings.learning_rate) == (3, 0.5)
+
+
+def test_none_is_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--optimizer", "None"], ["--passes", "None"], ["--select-by", "erorr"]):
+        with pytest.raises(SystemExit):
+            parse(Settings, arguments)
+        error = capsys.readouterr().err
+        assert arguments[0] in error and "None" not in error.replace(f"got {arguments[1]}", "").replace("'None'", "")
 
 
 def test_sealed_json_keeps_any_name() -> None:
