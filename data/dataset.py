@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 
 Order = npt.NDArray[np.int64]
 
+DIGITS = tuple(map(str, range(10)))  # MNIST's classes
+
 
 @dataclass(frozen=True)
 class Mnist:
-    """A data set of MNIST's format; its arrays cannot be written to.
+    """A labelled data set, MNIST or another of as large images; its arrays cannot be written to.
 
     Attributes:
         train_images: uint8 [N, 28, 28], 0 background to 255 ink; MNIST has 60,000.
-        train_labels: uint8 [N], 0 to 9.
+        train_labels: uint8 [N], 0 to classes - 1; uint16 for more than 256 classes.
         test_images: uint8 [M, 28, 28]; MNIST has 10,000.
-        test_labels: uint8 [M].
+        test_labels: [M], as train_labels.
         sums: SHA-256 of each of the four as an uncompressed IDX file, by the file's name.
-        source: the folder it was read from.
+        source: the file or folder it was read from.
+        classes: names of the classes, 2 to 1,000, in the order of the labels.
+        format: the format that it was read as, in words.
+        split: of a set whose files have no test part: `share`, `seed`, and `sha256` of the list of test files; else
+            empty.
     """
 
     train_images: Bytes
@@ -39,6 +45,9 @@ class Mnist:
     test_labels: Bytes
     sums: dict[str, str]
     source: str
+    classes: tuple[str, ...] = DIGITS
+    format: str = "IDX by MNIST's names"
+    split: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

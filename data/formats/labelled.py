@@ -1,0 +1,197 @@
+"""Labelled images as a format's reader hands them over, and the checks that every format goes through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.cells import is_formula
+from common.errors import one_line
+from common.files import read_file
+from data.formats.idx import Bytes, DataError
+
+SIDE = 28  # pixels
+MOST_CLASSES = 1000
+NAMES_FILE = "classes.txt"
+
+Labels = npt.NDArray[Any]  # whole numbers, or names
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images uint8 [N, 28, 28] and their labels [N]: numbers or names as the file has them."""
+
+    images: Bytes
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A data set as its files have it.
+
+    Attributes:
+        train: the training part, or all there is.
+        test: the test part; None if the files have none.
+        format: the format in words, as "CSV file".
+        names: name of each label that is a number, in order; empty if the files name none.
+        files: what each training image is called in a list of files; empty if images have no names.
+    """
+
+    train: Part
+    test: Part | None
+    format: str
+    names: dict[int, str]
+    files: tuple[str, ...] = ()
+
+
+def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
+    """Images of one part as uint8 [N, 28, 28], with as many labels.
+
+    Raises:
+        DataError: another shape or element type, values outside 0 to 255, no image, or another number of labels.
+    """
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if images.ndim == 2 and images.shape[1] == SIDE * SIDE:
+        images = images.reshape(-1, SIDE, SIDE)
+    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        got = "×".join(map(str, images.shape))
+        raise DataError(f"{where}: expected images of [N, {SIDE}, {SIDE}] grey pixels, got {got}; resize them")
+    if images.dtype != np.uint8:
+        if images.dtype.kind not in "iu" or (images.size and (images.min() < 0 or images.max() > 255)):
+            raise DataError(
+                f"{where}: expected whole pixels of 0 to 255, got {images.dtype} values; scale them to bytes"
+            )
+        images = images.astype(np.uint8)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUT":
+        raise DataError(f"{where}: expected one label per image, a whole number or a name, got {labels.dtype} values")
+    if len(images) != len(labels) or not len(images):
+        raise DataError(
+            f"{where}: expected as many labels as images and at least one, got {len(images)} images and "
+            f"{len(labels)} labels"
+        )
+    return Part(images, labels)
+
+
+def number_classes(where: str, found: Labelled) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
+    """Number the classes from 0, and name them.
+
+    Numbers keep their order and count from 0, or from 1 if the least label is 1; a number without an image between
+    them is a class too. Names are sorted, those that are all numbers by their value.
+
+    Returns:
+        Numbers of the training labels, and of the test labels if there are any; the names, in the order of the numbers.
+
+    Raises:
+        DataError: fewer than 2 classes or more than 1,000, a negative label, a label without a name, or a bad name.
+    """
+    parts = [part.labels for part in (found.train, found.test) if part is not None]
+    if parts[0].dtype.kind in "iu":
+        numbers, names = _count(where, parts, found.names)
+    else:
+        names = _sorted_names({str(name) for part in parts for name in np.unique(part)})
+        places = {name: place for place, name in enumerate(names)}
+        numbers = [_places(part, places) for part in parts]
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise DataError(f"{where}: expected 2 to {MOST_CLASSES:,} classes, got {len(names)}")
+    for name in names:
+        if not name.isprintable() or not 0 < len(name) <= 100 or is_formula(name):
+            raise DataError(
+                f"{where}: expected printable names of classes that are no formulas to a spreadsheet, got "
+                f"{one_line(name, 60)!r}; rename it"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: expected a name of its own for each class, got {one_line(twice, 60)} twice")
+    return numbers, names
+
+
+def _count(
+    where: str, parts: list[Labels], names: dict[int, str]
+) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
+    least, most = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+    if least < 0 or most > MOST_CLASSES:
+        raise DataError(f"{where}: expected labels of 0 to {MOST_CLASSES - 1}, got {least} to {most}")
+    first = min(names) if names else int(least == 1)
+    last = max(names) if names else most
+    unnamed = sorted({int(label) for part in parts for label in np.unique(part)} - set(names)) if names else []
+    if unnamed:
+        raise DataError(f"{where}: expected a name for each label, got none for {one_line(unnamed, 60)}")
+    labels = [label for label in range(first, last + 1) if not names or label in names]
+    table = np.zeros(last + 1, np.uint16)
+    table[labels] = np.arange(len(labels))
+    return [table[part] for part in parts], tuple(names.get(label, str(label)) for label in labels)
+
+
+def _places(part: Labels, places: dict[str, int]) -> npt.NDArray[np.uint16]:
+    unique, inverse = np.unique(part, return_inverse=True)
+    return np.array([places[str(name)] for name in unique], np.uint16)[inverse]
+
+
+def _sorted_names(names: set[str]) -> tuple[str, ...]:
+    if all(re.fullmatch(r"0|[1-9][0-9]{0,8}", name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def read_names(folder: Path) -> dict[int, str]:
+    """Names of the classes from `classes.txt` in a folder, one a line, the first that of label 0; else from EMNIST's.
+
+    EMNIST's mapping file has a label and the codes of its characters in each line.
+
+    Raises:
+        DataError: such a file is broken; or there are several mappings.
+        OSError: it cannot be read.
+    """
+    path = folder / NAMES_FILE
+    if path.exists():
+        return dict(enumerate(_lines(path)))
+    mappings = sorted(folder.glob("emnist-*-mapping.txt"))
+    if len(mappings) > 1:
+        raise DataError(f"{one_line(folder)}: expected one mapping of EMNIST, got {len(mappings)}; leave one")
+    try:
+        rows = [[int(word) for word in line.split()] for path in mappings for line in _lines(path)]
+        return {row[0]: chr(row[1]) for row in rows}
+    except (ValueError, IndexError, OverflowError) as error:
+        raise DataError(
+            f"{one_line(mappings[0])}: expected lines of a label and a character's code, got: {one_line(error, 100)}"
+        ) from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in read_file(path, 1 << 20).decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{one_line(path)}: expected text in UTF-8, got: {one_line(error, 100)}") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def texts(values: Sequence[str]) -> Labels:
+    """Labels that were read as text: int64 if each is a whole number, else names."""
+    array = np.asarray(values, dtype=str)
+    try:
+        return array.astype(np.int64)
+    except (ValueError, OverflowError):
+        return array
+
+
+def joined(pieces: list[Bytes]) -> Bytes:
+    """One array of all pieces' rows; each piece is freed as soon as it is copied, so that memory holds them once."""
+    whole = np.empty((sum(map(len, pieces)), *pieces[0].shape[1:]), np.uint8)
+    start = 0
+    pieces.reverse()
+    while pieces:
+        piece = pieces.pop()
+        whole[start : start + len(piece)] = piece
+        start += len(piece)
+    return whole
