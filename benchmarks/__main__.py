@@ -115,7 +115,7 @@ def _hold(suite: Suite, peers: Path | None, data: Mnist, folder: Path, record: d
     image = NETWORKS[suite.network].image
     images, labels = folder / f"images-{suite.network}", folder / "labels"
     if not images.exists():
-        made = network_input(data.train_images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+        made = network_input(data.train_images, image)
         made.tofile(images)
         data.train_labels.astype(np.int64).tofile(labels)
     common = {"images": str(images), "labels": str(labels), "size": image.size, "network": suite.network}

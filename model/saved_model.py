@@ -22,6 +22,7 @@ from common.checksummed import dump_checksummed, file_entry, load_checksummed, p
 from common.errors import UserError, one_line
 from common.files import holds_only, read_file, real_path, sha256, write_folder
 from common.project import __version__
+from model.image import ImageSpec
 from model.program_check import ProgramError, check_program
 from model.trial import survive_trial
 
@@ -67,6 +68,12 @@ class SavedModel:
     def input(self) -> Mapping[str, Any]:
         """The picture that the network takes: name, shape, low, high, fit (see model.image.ImageSpec)."""
         return self.card["input"]
+
+    @property
+    def image(self) -> ImageSpec:
+        """The picture that the network takes, for `network_input`."""
+        entry = self.card["input"]
+        return ImageSpec(entry["shape"][-1], entry["low"], entry["high"], entry["fit"])
 
 
 def save_model(folder: Path, model: SavedModel) -> None:

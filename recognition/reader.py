@@ -138,15 +138,14 @@ class DigitReader:
             NoveltyError: the model's detector of pictures without a digit is of another release.
         """
         self.labels: Sequence[str] = model.card["labels"]
-        self._input, self._kind = model.input, PictureKind.of_card(model.card)
+        self._image, self._kind = model.image, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
         self.can_tell = self._novelty is not None
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """The network's input, [N, 1, S, S] float32, of images [N, 28, 28] uint8 made like MNIST's."""
-        spec, images = self._input, self._kind.apply(images)
-        return network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
+        return network_input(self._kind.apply(images), self._image)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Calibrated probability of each digit, [N, 10], of images [N, 28, 28] uint8 made like MNIST's."""

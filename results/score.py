@@ -178,7 +178,7 @@ def score_model(
     Raises:
         UserError: the data set has a class that the model does not know, or no image.
     """
-    labels, spec = list(model.card["labels"]), model.input
+    labels = list(model.card["labels"])
     unknown = [name for number, name in enumerate(classes) if name not in labels and (truth == number).any()]
     if unknown:
         raise UserError(
@@ -191,7 +191,7 @@ def score_model(
     score = Score(labels)
     for start in range(0, len(truth), BATCH):
         batch = images[start : start + BATCH]
-        inputs = network_input(batch, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
+        inputs = network_input(batch, model.image)
         log_probabilities = network.log_probabilities(inputs)
         probabilities = tempered(log_probabilities, model.temperature)
         score.add(batch, places[truth[start : start + BATCH]], log_probabilities, probabilities)

@@ -48,7 +48,7 @@ def pass_batches(
             if distort:
                 picked = distort(picked, chosen)
             yield (
-                network_input(picked, size=image.size, low=image.low, high=image.high, fit=image.fit),
+                network_input(picked, image),
                 training.labels[chosen].astype(np.int64),
             )
 

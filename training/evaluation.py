@@ -63,7 +63,7 @@ def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[
     log_probabilities = np.empty((len(subset.labels), 10), np.float32)
     for batch in _batches(len(subset.labels)):
         check()
-        images = network_input(subset.images[batch], size=image.size, low=image.low, high=image.high, fit=image.fit)
+        images = network_input(subset.images[batch], image)
         log_probabilities[batch] = scorer.log_probabilities(images)
     losses = -log_probabilities[np.arange(len(subset.labels)), subset.labels].astype(np.float64)
     answers = log_probabilities.argmax(axis=1).astype(np.uint8)

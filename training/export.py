@@ -45,10 +45,7 @@ def exported(model: SavedModel, test: Subset) -> SavedModel:
     Raises:
         ExportError: it cannot be made, or does not give the same digit for every image.
     """
-    spec = model.input
-    images = network_input(
-        test.images[:CHECKED_IMAGES], size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"]
-    )
+    images = network_input(test.images[:CHECKED_IMAGES], model.image)
     return with_onnx(model, images)
 
 

@@ -92,10 +92,7 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     paddle.enable_static()
     model, recipe, image = load_model(folder.model), settings.resolved_recipe(), NETWORKS[settings.network].image
     training, validation = split(data, recipe.validation_size)
-    inputs, unseen = (
-        network_input(images, size=image.size, low=image.low, high=image.high, fit=image.fit)
-        for images in (data.test_images, validation.images)
-    )
+    inputs, unseen = (network_input(images, image) for images in (data.test_images, validation.images))
     predictor = Predictor(model)
     log_probabilities = predictor.log_probabilities(inputs)
     answers = {"test": Confidences.of(log_probabilities, data.test_labels, model.temperature)}

@@ -70,7 +70,7 @@ def compare_steps(network: str, kernel: Kernel, training: Subset, seed: int = 1)
     """
     paddle.enable_static()
     spec = NETWORKS[network].image
-    images = network_input(training.images[:BATCH], size=spec.size, low=spec.low, high=spec.high, fit=spec.fit)
+    images = network_input(training.images[:BATCH], spec)
     labels = training.labels[:BATCH].astype(np.int64)
     config = NetworkConfig(network, kernel=kernel)
     numpys = NUMPY_NETWORKS[network](seed)

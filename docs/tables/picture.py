@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.feature_maps import FeatureMaps
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.saved_model import load_model
 from recognition.digit import to_mnist
 from recognition.picture import read_picture
@@ -27,7 +27,9 @@ def network_picture() -> Figure:
     paddle.enable_static()
     model = load_model(REPOSITORY / "inference_model")
     image = to_mnist(read_picture(SAMPLE))
-    layers = FeatureMaps.of_model(model).of(network_input(image[np.newaxis], size=28, low=-1.0, high=1.0, fit="none"))
+    layers = FeatureMaps.of_model(model).of(
+        network_input(image[np.newaxis], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
+    )
     scores = layers["output"][0].astype(np.float64) / model.temperature
     probability = np.exp(scores - scores.max())
     figure = Figure(figsize=(10.0, 2.7), layout="constrained")

@@ -19,7 +19,7 @@ from benchmarks.report import write_report
 from benchmarks.suite import ROOT, Competitor, CompetitorError, Player, Suite, compete, environment
 from benchmarks.suites import FIRST_WRITTEN, MATRIX_PRODUCT, QUICK, SUITES
 from data.dataset import Mnist, load_mnist
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.predictor import PREDICTION_BATCH, Predictor
 from model.saved_model import load_model
 from tests.conftest import MODEL
@@ -197,7 +197,7 @@ def test_the_best_of_onnx_runtime_is_the_measure() -> None:
 
 def test_images_at_a_time_do_not_change_the_answers(mnist: Mnist) -> None:
     model = load_model(MODEL)
-    images = network_input(mnist.test_images[:10], size=28, low=-1.0, high=1.0, fit="none")
+    images = network_input(mnist.test_images[:10], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
     whole, cut = (Predictor(model, batch=batch).probabilities(images) for batch in (PREDICTION_BATCH, 3))
     np.testing.assert_allclose(cut, whole, rtol=1e-5, atol=1e-6)
 

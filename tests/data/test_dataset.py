@@ -19,7 +19,7 @@ from common.errors import UsageError
 from data import sources
 from data.dataset import Mnist, batches, load_mnist, pass_order, split
 from data.formats import idx
-from model.image import network_input
+from model.image import ImageSpec, network_input
 
 ROOT = Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
@@ -122,7 +122,7 @@ def test_an_order_that_makes_no_sense_is_wrong_use(seed: int, buffer: int | Lite
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-0.1, 1.175), (0.0, 1.0), (0.0, 255 / 256), (-0.1307, 0.8693)])
 def test_pixels_get_the_range_of_the_network(low: float, high: float) -> None:
-    values = network_input(EVERY_BYTE, size=28, low=low, high=high, fit="none")
+    values = network_input(EVERY_BYTE, ImageSpec(size=28, low=low, high=high, fit="none"))
     assert values.shape == (1, 1, 28, 28)
     assert values.dtype == np.float32
     exact = low + EVERY_BYTE[0].astype(np.float64) / 255 * (high - low)
@@ -131,8 +131,8 @@ def test_pixels_get_the_range_of_the_network(low: float, high: float) -> None:
 
 
 def test_padding_puts_background_evenly_around(mnist: Mnist) -> None:
-    padded = network_input(mnist.test_images[:50], size=32, low=-0.1, high=1.175, fit="pad")
-    inner = network_input(mnist.test_images[:50], size=28, low=-0.1, high=1.175, fit="none")
+    padded = network_input(mnist.test_images[:50], ImageSpec(size=32, low=-0.1, high=1.175, fit="pad"))
+    inner = network_input(mnist.test_images[:50], ImageSpec(size=28, low=-0.1, high=1.175, fit="none"))
     np.testing.assert_array_equal(padded[:, :, 2:-2, 2:-2], inner)
     padded[:, :, 2:-2, 2:-2] = -0.1
     assert (padded == np.float32(-0.1)).all()
@@ -140,7 +140,7 @@ def test_padding_puts_background_evenly_around(mnist: Mnist) -> None:
 
 def test_resizing_gives_the_bytes_of_the_library_of_the_sources(mnist: Mnist) -> None:
     images = np.concatenate([IMAGES, mnist.test_images[:2000]])
-    resized = network_input(images, size=32, low=0, high=255, fit="resize")
+    resized = network_input(images, ImageSpec(size=32, low=0, high=255, fit="resize"))
     expected = [Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in images]
     np.testing.assert_array_equal(resized[:, 0], np.stack([np.asarray(picture) for picture in expected]))
 
@@ -148,9 +148,9 @@ def test_resizing_gives_the_bytes_of_the_library_of_the_sources(mnist: Mnist) ->
 @pytest.mark.parametrize(("size", "fit"), [(32, "none"), (26, "pad"), (31, "pad"), (20, "resize")])
 def test_a_size_that_cannot_be_made_is_an_error(size: int, fit: Literal["none", "pad", "resize"]) -> None:
     with pytest.raises(ValueError, match=f"28.*{size}|{size}.*28"):
-        network_input(IMAGES, size=size, low=0, high=1, fit=fit)
+        network_input(IMAGES, ImageSpec(size=size, low=0, high=1, fit=fit))
 
 
 def test_no_images_give_no_input() -> None:
     for fit in ("pad", "resize"):
-        assert network_input(IMAGES[:0], size=32, low=0, high=1, fit=fit).shape == (0, 1, 32, 32)
+        assert network_input(IMAGES[:0], ImageSpec(size=32, low=0, high=1, fit=fit)).shape == (0, 1, 32, 32)

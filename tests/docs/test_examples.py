@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data.dataset import Mnist
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.digit import to_mnist
@@ -49,5 +49,9 @@ def test_other_runtimes_answer_as_infer_py(mnist: Mnist, tmp_path: Path) -> None
     for own in answers.values():
         assert [answer["digit"] for answer in own] == [json.loads(line)["digit"] for line in read] == ["7", "2"]
     images = np.stack([to_mnist(read_picture(ROOT / path)) for path in pictures])
-    told = Predictor(model).calibrated(network_input(images, size=28, low=-1.0, high=1.0, fit="none")).max(axis=1)
+    told = (
+        Predictor(model)
+        .calibrated(network_input(images, ImageSpec(size=28, low=-1.0, high=1.0, fit="none")))
+        .max(axis=1)
+    )
     assert [answer["probability"] for answer in answers["node"]] == pytest.approx(told.tolist(), abs=1e-5)

@@ -12,7 +12,7 @@ from data.dataset import Mnist
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.feature_maps import FeatureMaps
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.program import NetworkConfig
@@ -23,7 +23,7 @@ from tests.conftest import MODEL
 
 def test_the_released_models_layers(mnist: Mnist) -> None:
     model = load_model(MODEL)
-    images = network_input(mnist.test_images[:3], size=28, low=-1.0, high=1.0, fit="none")
+    images = network_input(mnist.test_images[:3], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
     layers = FeatureMaps.of_model(model).of(images)
     shapes = {name: output.shape for name, output in layers.items()}
     assert shapes == {"conv1": (3, 20, 12, 12), "norm": (3, 20, 12, 12), "conv2": (3, 50, 4, 4), "output": (3, 10)}

@@ -50,7 +50,7 @@ def untouched(name: str) -> PaddleEngine:
 
 def batch(name: str, mnist: Mnist, count: int = 64) -> tuple[np.ndarray, np.ndarray]:
     image = NETWORKS[name].image
-    images = network_input(mnist.train_images[:count], size=image.size, low=image.low, high=image.high, fit=image.fit)
+    images = network_input(mnist.train_images[:count], image)
     return images, mnist.train_labels[:count].astype(np.int64)
 
 

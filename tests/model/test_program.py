@@ -12,7 +12,7 @@ from common.errors import UsageError, UserError
 from data.dataset import Mnist
 from model.device import choose_device
 from model.engine import Exporter, PaddleEngine
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.networks import NETWORKS, check_options
 from model.predictor import Predictor
 from model.program import NetworkConfig, evaluation_program, inference_program, training_program
@@ -29,7 +29,7 @@ def engine(seed: int = 1, **options: object) -> PaddleEngine:
 
 @pytest.fixture(scope="module")
 def batch(mnist: Mnist) -> tuple[np.ndarray, np.ndarray]:
-    images = network_input(mnist.train_images[:128], size=28, low=-1.0, high=1.0, fit="none")
+    images = network_input(mnist.train_images[:128], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
     return images, mnist.train_labels[:128].astype(np.int64)
 
 
@@ -206,7 +206,7 @@ def test_pooling_kinds_differ(batch: tuple[np.ndarray, np.ndarray]) -> None:
 def test_saved_model_answers_as_the_evaluation_program(name: NetworkName, mnist: Mnist, tmp_path) -> None:
     image = NETWORKS[name].image
     trained = PaddleEngine(NetworkConfig(name), PUBLISHED[name], choose_device("cpu"), 1)
-    images = network_input(mnist.test_images[:300], size=image.size, low=image.low, high=image.high, fit=image.fit)
+    images = network_input(mnist.test_images[:300], image)
     card = {
         "input": {"shape": [-1, 1, image.size, image.size], "low": image.low, "high": image.high, "fit": image.fit},
         "labels": list("0123456789"),

@@ -34,7 +34,7 @@ def digest(state: Mapping[str, np.ndarray]) -> str:
 
 def batches(name: str, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     spec = NETWORKS[name].image
-    inputs = network_input(images, size=spec.size, low=spec.low, high=spec.high, fit=spec.fit)
+    inputs = network_input(images, spec)
     for step in range(STEPS):
         own = slice(step * BATCH, step * BATCH + (BATCH if step < STEPS - 1 else LAST))
         yield inputs[own], labels[own].astype(np.int64)

@@ -234,7 +234,7 @@ def engine(name: Any, recipe: Recipe, kernel: Any) -> PaddleEngine:
 def batch(name: str, mnist: Mnist, first: int, past: int) -> tuple[np.ndarray, np.ndarray]:
     image = NETWORKS[name].image
     pictures = mnist.train_images[first:past]
-    images = network_input(pictures, size=image.size, low=image.low, high=image.high, fit=image.fit)
+    images = network_input(pictures, image)
     return images, mnist.train_labels[first:past].astype(np.int64)
 
 

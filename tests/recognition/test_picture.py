@@ -280,12 +280,12 @@ def test_a_picture_that_takes_too_long_is_given_up(mnist: Mnist) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
 def test_strangers_handwriting(workers: Workers) -> None:
     saved = load_model(MODEL)
-    predictor, spec = Predictor(saved), saved.input
+    predictor, spec = Predictor(saved), saved.image
 
     def right(folder: str) -> int:
         files = sorted(path for path in (SHARED / folder).rglob("*__*"))
         images = np.stack([np.asarray(image) for image in workers.read(list(map(str, files)))])
-        inputs = network_input(images, size=spec["shape"][-1], low=spec["low"], high=spec["high"], fit=spec["fit"])
+        inputs = network_input(images, spec)
         answers = predictor.probabilities(inputs).argmax(axis=1)
         return sum(str(answer) == path.name[0] for answer, path in zip(answers, files, strict=True))
 

@@ -24,11 +24,10 @@ Network = Callable[[np.ndarray], np.ndarray]
 @pytest.fixture(scope="module")
 def network() -> Network:
     saved = load_model(MODEL)
-    predictor, spec = Predictor(saved), saved.input
+    predictor, spec = Predictor(saved), saved.image
 
     def probabilities(images: np.ndarray) -> np.ndarray:
-        size, fit = spec["shape"][-1], spec["fit"]
-        return predictor.probabilities(network_input(images, size=size, low=spec["low"], high=spec["high"], fit=fit))
+        return predictor.probabilities(network_input(images, spec))
 
     return probabilities
 

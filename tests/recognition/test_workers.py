@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.dataset import Mnist
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.picture import Limits
@@ -29,7 +29,7 @@ def test_a_row_is_read_by_asking_the_network(mnist: Mnist) -> None:
     predictor = Predictor(load_model(MODEL))
 
     def probabilities(images: np.ndarray) -> np.ndarray:
-        return predictor.probabilities(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))
+        return predictor.probabilities(network_input(images, ImageSpec(size=28, low=-1.0, high=1.0, fit="none")))
 
     with Workers(Limits(max_seconds=30)) as workers:
         rows = workers.read_rows(

@@ -17,7 +17,7 @@ from paddle import nn, static
 
 from data.dataset import Mnist, Subset
 from docs.tables.oracle import compare_steps
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.networks import Kernel, build_network
 from reference.engine import CHUNK, NumpyEngine
 from reference.layers import (
@@ -432,7 +432,7 @@ def test_initialisation_has_the_stated_spread() -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow if name == "conv_pool_bn" else ()) for name in NETWORKS]
 )
 def test_it_learns_real_digits(name: str, mnist: Mnist) -> None:
-    images = network_input(mnist.train_images[:512], size=28, low=-1, high=1, fit="none")
+    images = network_input(mnist.train_images[:512], ImageSpec(size=28, low=-1, high=1, fit="none"))
     labels = mnist.train_labels[:512].astype(np.int64)
     engine = engine_of(name)
     history = [engine.train_step(images[i : i + 64], labels[i : i + 64], 1e-3) for i in [*range(0, 512, 64)] * 15]

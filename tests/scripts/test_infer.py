@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.dataset import Mnist, load_mnist
 from docs.tables.__main__ import RELEASED_CARD
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.saved_model import holds_only_a_model, load_model
@@ -39,7 +39,7 @@ def pictures(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers_of_the_model(folder: Path, images: np.ndarray) -> np.ndarray:
     saved = load_model(folder)
-    return Predictor(saved).calibrated(network_input(images, size=28, low=-1.0, high=1.0, fit="none"))
+    return Predictor(saved).calibrated(network_input(images, ImageSpec(size=28, low=-1.0, high=1.0, fit="none")))
 
 
 def test_json_tells_every_picture_in_order(small_run: Path, pictures: Path, mnist: Mnist, script: Script) -> None:
@@ -166,17 +166,14 @@ def test_the_tests_model_is_the_released_one() -> None:
 def test_released_model_reads_mnist(mnist: Mnist) -> None:
     """The released model is what its card says: the same 10,000 answers, on whatever Paddle this is."""
     saved = load_model(MODEL)
-    picture = saved.input
-    images = network_input(
-        mnist.test_images, size=picture["shape"][-1], low=picture["low"], high=picture["high"], fit=picture["fit"]
-    )
+    images = network_input(mnist.test_images, saved.image)
     answers = Predictor(saved).probabilities(images).argmax(axis=1)
     assert int((answers == mnist.test_labels).sum()) == saved.card["scores"]["test"]["correct"]
 
 
 def test_many_images_go_the_faster_way_which_answers_alike(small_run: Path, mnist: Mnist) -> None:
     saved = load_model(small_run / "model")
-    images = network_input(mnist.test_images[:400], size=28, low=-1.0, high=1.0, fit="none")
+    images = network_input(mnist.test_images[:400], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
     predictor = Predictor(saved)
     proven = predictor._predictor
     one_by_one = np.concatenate([predictor.probabilities(images[n : n + 1]) for n in range(20)])

@@ -38,7 +38,7 @@ def test_images(mnist: Mnist) -> Subset:
 
 
 def inputs(images: np.ndarray, image: ImageSpec) -> np.ndarray:
-    return network_input(images, size=image.size, low=image.low, high=image.high, fit=image.fit)
+    return network_input(images, image)
 
 
 def small_model(choice: NetworkConfig, mnist: Mnist) -> SavedModel:
