@@ -23,7 +23,7 @@ help:          ## Show this.
 
 venv: $(VENV)/installed   ## Set up .venv with what training and inference need.
 
-$(VENV)/installed: $(REQUIREMENTS)
+$(VENV)/installed: $(REQUIREMENTS) requirements-base.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: expected python3 or python3.10 … 3.13 on the path; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(call new_venv,$(VENV))
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar on -r $(REQUIREMENTS)

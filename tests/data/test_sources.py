@@ -167,6 +167,15 @@ def test_the_usual_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert all(url.startswith("https://") for url in sources.MIRRORS)
 
 
+def test_mounted_data_sets_are_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of AI Studio's: those alone that look like MNIST."""
+    (tmp_path / "data1").mkdir()
+    (tmp_path / "data1" / "flowers.zip").touch()
+    fill(tmp_path / "data2", ZIPPED)
+    monkeypatch.setattr(sources, "MOUNTED", tmp_path)
+    assert sources.usual_places().folders[1:-1] == (tmp_path / "data2",)
+
+
 @pytest.mark.parametrize("variant", ["raw", "gz", "dotted", "pickle"])
 def test_a_named_folder_may_hold_its_files_in_any_of_the_usual_forms(
     tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -61,6 +65,40 @@ def test_it_is_kept_without_outputs() -> None:
     links = [link for cell in notebook.cells for link in re.findall(r"\]\(([^)#]+)\)", cell.source)]
     own = [link for link in links if "://" not in link]
     assert own and [link for link in own if not (ROOT / "docs" / link).exists()] == []
+
+
+@pytest.mark.parametrize("place", ["docs", ".", "..", "../.."])
+@pytest.mark.parametrize(
+    ("paddle", "gpu", "requirements"),
+    [
+        ("paddlepaddle", True, "requirements-base.txt"),
+        ("paddlepaddle-gpu", False, "requirements-base.txt"),
+        ("rich", True, "requirements.txt"),
+        ("rich", False, "requirements-cpu.txt"),
+    ],
+)
+def test_the_first_cell_finds_the_project_and_keeps_an_installed_paddle(
+    place: str, paddle: str, gpu: bool, requirements: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened from its own folder, the project's, or one above; on a machine whose home is AI Studio's."""
+    project = tmp_path / "home" / "work" / "lenet"
+    (project / "docs").mkdir(parents=True)
+    (project / "docs" / "aistudio.ipynb").touch()
+    packages = [SimpleNamespace(metadata={"Name": name}, version="1.26.4") for name in (paddle, "numpy")]
+    monkeypatch.setattr(metadata, "distributions", lambda: packages)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if gpu else None)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    monkeypatch.chdir(project / place)
+    cell = nbformat.read(NOTEBOOK, as_version=4).cells[1].source.replace("/home/aistudio", str(tmp_path / "home"))
+    asked: list[str] = []
+    run = re.sub(r"^%pip (.*)$", r"asked.append(f'\1'.replace('$where', where))", cell, flags=re.MULTILINE)
+    exec(run, {"asked": asked})
+    kept = tmp_path / "home" / "external-libraries"
+    assert Path.cwd() == project
+    assert len(asked) == 1 and asked[0].endswith(f" --upgrade --target {kept} numpy==1.26.4 -r {requirements}")
+    assert sys.path[-1] == str(kept) and os.environ["PYTHONPATH"] == f"mine:{kept}"
+    assert (ROOT / requirements).is_file()
 
 
 @pytest.mark.slow
