@@ -17,7 +17,7 @@ from common.files import sha256
 from data.dataset import Mnist
 from results.run_folder import RunFolder
 from training.callbacks.callback import Callback
-from training.checkpoint import LOG, MANIFEST, PROGRESS
+from training.checkpoint import LOG, MANIFEST, PROGRESS, STATE, Checkpoint, load_checkpoint, save_checkpoint
 from training.loop import train
 from training.settings import Settings
 
@@ -220,3 +220,15 @@ def test_a_damaged_counter_costs_one_checkpoint_not_the_run(run: RunFolder, tiny
     alter(run.checkpoints / NEWEST, PROGRESS, changed("correct", -1))
     [line] = resume(run, tiny)
     assert "correct: expected a value that a run can have, got -1" in line
+
+
+@pytest.mark.parametrize("name", [STATE, PROGRESS, LOG])
+def test_a_changed_byte_of_a_file_is_noticed_though_its_size_is_the_same(name: str, tmp_path: Path) -> None:
+    arrays = {"a": np.ones(4, np.float32)}
+    save_checkpoint(tmp_path, Checkpoint("0001-000000", arrays, {"passes": 1, "steps": 0, "x": 5}, b"log"), "")
+    path = tmp_path / "0001-000000" / name
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1  # of the last number of an array, of a blank or a digit, of the log
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=f"{name} does not match {MANIFEST}: altered or damaged"):
+        load_checkpoint(tmp_path)
