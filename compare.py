@@ -21,6 +21,7 @@ if __name__ == "__main__":
     leave_at_once()  # before anything else is imported
     expect_packages()
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Options:
     """
 
     run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]", help_behavior_hint="")]] = ()
-    """Folders of runs, or their results.csv; all of runs/* if none is named."""
+    """Folders of runs, folders of such folders, or results.csv of runs; all of runs/* if none is named."""
     format: Literal["table", "json", "csv"] = "table"
     """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
     cell, true as 1, a name that begins with = + - or @ with ./ before it. Keys: the columns of results.csv in their
@@ -71,7 +72,7 @@ class Options:
     """Only runs with this recipe."""
     seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Only runs with this seed."""
-    passes: Annotated[tuple[int, ...], arg(metavar="N [N ...]", help_behavior_hint="")] = ()
+    passes: Annotated[tuple[int, ...], arg(metavar="N [N ...]", help_behavior_hint="", aliases=("--epochs",))] = ()
     """Only these passes, such as 7 9; with --verdict, two are compared with each other."""
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Only the first N passes of what is left, in the order of --sort."""
@@ -112,7 +113,7 @@ def main(stop: StopRequest) -> int:
             from results.html import check_html_path, write_report
 
         check_html_path(options.html)
-    paths = list(options.run_dirs) or find_runs()
+    paths = [run for path in options.run_dirs for run in runs_in(path)] or find_runs()
     if not paths:
         raise UserError("runs/: expected folders with a results.csv, found none; run train.py first, or name a folder")
     runs, problems = load_runs(paths)
@@ -138,6 +139,13 @@ def main(stop: StopRequest) -> int:
         more_problems += runs_below(runs, options.fail_under)
     complain(more_problems)
     return 1 if problems or more_problems else 0
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The run that a path names, or the runs in that folder."""
+    if not os.path.isdir(path) or (path / "results.csv").exists():  # noqa: PTH112  (of a name too long, no error here)
+        return [path]
+    return find_runs(path) or [path]
 
 
 def wanted(each: Run, options: Options) -> bool:

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,7 +57,7 @@ class Settings:
     pictures: Positional[Annotated[tuple[str, ...], arg(metavar="PICTURE|FOLDER|- ...", help_behavior_hint="")]] = ()
     """Pictures, folders of pictures, or - for one picture from standard input."""
     model_dir: Path = field(default_factory=model_folder)
-    """The saved model."""
+    """Folder of the saved model, or of a run."""
     trust: bool = False
     """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -103,6 +103,8 @@ class Settings:
 def main(stop: StopRequest) -> int:
     """Parse, read, print."""
     settings = parse(Settings)
+    if not (settings.model_dir / "card.json").exists() and (settings.model_dir / "inference_model").is_dir():
+        settings = replace(settings, model_dir=settings.model_dir / "inference_model")  # of a run
 
     with stop.importing():
         from recognition.picture import Limits

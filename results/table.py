@@ -7,10 +7,12 @@ import io
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -130,25 +132,85 @@ def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> Non
 def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> None:
     """Print one line per pass, each run's best pass marked, each with its verdict if there are any.
 
-    Without a terminal whole lines, however long.
+    Without a terminal whole lines, however long. A narrow terminal gets fewer columns, the verdicts below the table,
+    and long names shortened in the middle.
     """
-    console, endless = make_console(), Console(width=ENDLESS, file=io.StringIO())
-    shown = {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
-    table = _pass_table(entries, verdicts, shown)
+    console, shown = make_console(), {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
+    beside = verdicts
+    if verdicts and not _fits(_pass_table(entries, verdicts, _without(shown, LEFT_OUT_FIRST)), console):
+        beside = ()  # each verdict stands in a line of its own, below
+    table = _pass_table(entries, beside, shown)
     for header in LEFT_OUT_FIRST:
-        if endless.measure(table).maximum <= console.width:
+        if _fits(table, console):
             break
         del shown[header]
-        table = _pass_table(entries, verdicts, shown)
+        table = _pass_table(entries, beside, shown)
+    if not _fits(table, console):
+        over = _width(table) - console.width
+        longest = max(cell_len(entry.run.name) for entry in entries)
+        shown["run"] = lambda entry: shorten(entry.run.name, max(12, longest - over))
+        table = _pass_table(entries, beside, shown)
     console.print(table)
+    for entry, verdict in zip(entries, verdicts if beside != verdicts else (), strict=False):
+        pass_name = f" pass {entry.row.pass_number}"
+        console.print(Text(shorten(entry.run.name, console.width - len(pass_name)) + pass_name, style="bold"))
+        console.print(Text(f"  {_verdict_line(verdict)}"))
 
 
 def print_groups(groups: Sequence[Group]) -> None:
-    """Print one line per group of comparable runs: the test accuracy of the best passes across its runs."""
-    table = _table(GROUP_COLUMNS)
+    """Print one line per group of comparable runs: the test accuracy of the best passes across its runs.
+
+    On a terminal that is too narrow for that, some lines per group.
+    """
+    console, table = make_console(), _table(GROUP_COLUMNS)
     for group in groups:
         table.add_row(*(Text(text(group)) for text in GROUP_COLUMNS.values()))
-    make_console().print(table)
+    if _fits(table, console):
+        console.print(table)
+        return
+    for group in groups:
+        values = {header: text(group) for header, text in GROUP_COLUMNS.items()}
+        lines = [shorten(f"{group.network or 'unknown'} {group.recipe or 'unknown'}", console.width)]
+        lines += textwrap.wrap(group.differs, console.width - 2)
+        scores = [f"runs {group.runs}", "mean test {} %".format(values["mean test\n%"])]
+        if deviation := values["standard\ndeviation"]:
+            scores.append(f"standard deviation {deviation}")
+        scores.append("{} to {} %".format(values["lowest\n%"], values["highest\n%"]))
+        lines += textwrap.wrap(", ".join(scores if group.runs else scores[:1]), console.width - 2)
+        lines.append(group.verdict + (f" (p {values['p']})" if values["p"] else ""))
+        console.print(Text(lines[0], style="bold"))
+        for line in lines[1:]:
+            console.print(Text(f"  {line}"))
+
+
+def shorten(name: str, width: int) -> str:
+    """A name, with its middle left out if it is wider than so many cells of a terminal."""
+    if cell_len(name) <= width:
+        return name
+    left = set_cell_size(name, (width - 1) // 2)
+    right = set_cell_size(name[::-1], width // 2)[::-1]
+    return f"{left.rstrip()}…{right.lstrip()}"
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    words = verdict.outcome.value.format("the first")
+    if verdict.difference is None:
+        return words
+    difference, interval, p, _ = (text(verdict) for text in VERDICT_COLUMNS.values())
+    return f"{difference} % ({interval}), p {p}: {words}"
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return _width(table) <= console.width
+
+
+def _width(table: Table) -> int:
+    """Width of the table with nothing wrapped, characters."""
+    return Console(width=ENDLESS, file=io.StringIO()).measure(table).maximum
+
+
+def _without(shown: Columns, headers: Iterable[str]) -> Columns:
+    return {header: text for header, text in shown.items() if header not in headers}
 
 
 def make_console() -> Console:

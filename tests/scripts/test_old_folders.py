@@ -17,6 +17,7 @@ import infer
 import train
 from common.signals import catch_signals
 from results.log import read_results, read_steps
+from tests.conftest import Script
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "tests" / "samples" / "c93bf08"
@@ -109,3 +110,12 @@ def test_a_comparison_of_an_old_run_is_as_it_was(
     assert run_main(compare, monkeypatch, run, "--format", "csv") == 0
     expected = list(csv.reader((SAMPLES / "compare.csv").read_text().splitlines()))
     assert list(csv.reader(capsys.readouterr().out.splitlines())) == expected
+
+
+def test_the_folder_of_a_run_names_its_model(script: Script) -> None:
+    picture = sorted((SAMPLES / "pictures").iterdir())[0]
+    answers = [
+        script("infer.py", "--model-dir", folder, "--format", "json", picture)
+        for folder in (SAMPLES / "run", SAMPLES / "run" / "inference_model")
+    ]
+    assert answers[0].returncode == 0 and answers[0].stdout == answers[1].stdout != ""

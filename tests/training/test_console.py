@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from results.log import read_results
 from results.records import Step
 from training.callbacks import console as progress
 from training.callbacks.callback import Started
@@ -49,3 +51,17 @@ def run_a_pass(console: Console, screen: io.StringIO) -> str:
         display.on_step(Step(pass_number=1, step=number, loss=0.1234, accuracy=0.96875, learning_rate=1e-3))
     display.on_end()
     return screen.getvalue()
+
+
+def test_on_a_terminal_of_80_columns_no_row_is_wrapped(small_run: Path) -> None:
+    rows, _ = read_results(small_run / "run" / "results.csv")
+    for width, header in ((80, progress.NARROW_HEADER), (120, progress.HEADER)):
+        screen = io.StringIO()
+        display = ProgressDisplay(Console(file=screen, force_terminal=True, width=width, color_system=None))
+        display.on_start(STARTED)
+        display.on_end()
+        display.on_pass(replace(rows[0], pass_number=200, best=True))
+        first, *_, row = [line for line in re.split(r"[\r\n]+", screen.getvalue()) if line]
+        row = re.sub(r"\x1b\[\d*[A-Z]", "", row)
+        assert first == header and row.endswith("  best") and f"{rows[0].test_loss:.4f}" in row
+        assert len(row) <= width

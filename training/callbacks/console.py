@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0  # between two plain lines
 
 HEADER = "pass       train loss   acc %   validation loss   acc %   test loss   acc %   correct        s   images/s"
+NARROW_HEADER = "pass       train loss   validation loss   acc %   test loss   acc %"  # of a terminal of 80 columns
 
 
 class _Speed(ProgressColumn):
@@ -57,7 +58,8 @@ class ProgressDisplay(Callback):
         """See Callback."""
         self._started = started
         self._rate = _Rate()
-        self._line(HEADER)
+        self._narrow = self._console.is_terminal and self._console.width < len(HEADER) + len("  best")
+        self._line(NARROW_HEADER if self._narrow else HEADER)
         if self._console.is_terminal:
             self._bar = _Bar(
                 self._above,
@@ -106,7 +108,7 @@ class ProgressDisplay(Callback):
 
     def on_pass(self, row: Row) -> None:
         """See Callback."""
-        self._line(pass_line(row, self._started.passes))
+        self._line(pass_line(row, self._started.passes, self._narrow))
 
     def on_published(self, outcome: Outcome) -> None:
         """See Callback."""
@@ -150,15 +152,19 @@ class _Rate:
         return self._steps / max(self._seconds, 1e-9)
 
 
-def pass_line(row: Row, passes: int) -> str:
-    """One printed row of a pass, under `HEADER`."""
+def pass_line(row: Row, passes: int, narrow: bool = False) -> str:
+    """One printed row of a pass, under `HEADER`, or `NARROW_HEADER` if `narrow`."""
     validation = " " * 14 + "–" + " " * 7 + "–"
     if row.validation_total:
         validation = f"{row.validation_loss:15.4f} {100 * (row.validation_accuracy or 0):7.2f}"
+    best = "  best" if row.best else ""
+    if narrow:
+        test = f"{row.test_loss:9.4f} {100 * (row.test_accuracy or 0):7.2f}"
+        return f"{f'{row.pass_number}/{passes}':<10} {row.train_loss:10.4f}   {validation}   {test}{best}"
     test = f"{row.test_loss:9.4f} {100 * (row.test_accuracy or 0):7.2f}   {f'{row.test_correct}/{row.test_total}':>11}"
     return (
         f"{f'{row.pass_number}/{passes}':<10} {row.train_loss:10.4f} {100 * row.train_accuracy:7.2f}   {validation}   "
-        f"{test} {row.seconds:6.1f} {row.images_per_second:10,.0f}{'  best' if row.best else ''}"
+        f"{test} {row.seconds:6.1f} {row.images_per_second:10,.0f}{best}"
     )
 
 

@@ -1,0 +1,61 @@
+"""Comparisons on a terminal of 80 columns: no row wraps, and no verdict is cut."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+import compare
+from results import table
+from results.groups import group_runs
+from results.runs import Entry, load_runs
+from results.significance import Outcome, Verdict
+from tests.scripts.test_old_folders import SAMPLES
+
+LONG = "第一次训练_" + "long_name_" * 7 + "seed2"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two runs, one of a name that is wider than the terminal."""
+    for name in ("conv_pool_bn-seed1-20261128-063010", LONG):
+        (tmp_path / name).mkdir()
+        for file in ("results.csv", "run.json"):
+            shutil.copy(SAMPLES / "run" / file, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    monkeypatch.setattr(table, "make_console", lambda: Console(file=screen, width=80))
+    return screen
+
+
+def test_verdicts_stand_whole_below_the_table(runs: Path, screen: io.StringIO) -> None:
+    found, _ = load_runs(compare.runs_in(runs))
+    entries = [Entry(run, run.rows[0]) for run in found]
+    verdict = Verdict(Outcome.SAME, entries[0].name, 0.0005, -0.0011, 0.0021, 0.265)
+    table.print_passes(entries, [Verdict(Outcome.REFERENCE), verdict])
+    lines = screen.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert lines[-1] == "  +0.05 % (-0.11 to +0.21), p 0.265: not distinguishable from the first"
+    assert sum("第一次" in line and "…" in line and "seed2" in line for line in lines) == 2  # in the table, and below
+
+
+def test_groups_are_stacked(runs: Path, screen: io.StringIO) -> None:
+    table.print_groups(group_runs(load_runs(compare.runs_in(runs))[0]))
+    lines = screen.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80 and not any("…" in line for line in lines)
+    assert "  runs 2, mean test " in lines[1] and lines[-1] == "  reference"
+
+
+def test_a_folder_of_runs_is_its_runs(runs: Path) -> None:
+    assert [path.name for path in compare.runs_in(runs)] == sorted(path.name for path in runs.iterdir())
+    for path in (runs / LONG, runs / LONG / "results.csv", runs / "none", Path("x" * 5000)):
+        assert compare.runs_in(path) == [path]
