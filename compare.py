@@ -60,7 +60,7 @@ class Options:
     test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value, differs (what other
     groups of that network and recipe have otherwise)."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Also draw the loss and accuracy curves of the runs into this file, .png or .svg."""
+    """Also draw the loss and error curves of the runs into this file, .png, .svg or .pdf."""
     html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also write a report into this one .html file, readable without a network: runs, passes and groups with verdicts,
     and the curves."""

@@ -57,9 +57,9 @@ class Options:
     """json: JSON Lines, one object a model; csv: one row a model, without classes and confusion matrix. Accuracies,
     precision, recall and F1 are fractions between 0 and 1, losses nats per image."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Also draw the confusion matrix of the first model into this file, .png or .svg."""
+    """Also draw the confusion matrix of the first model into this file, .png, .svg or .pdf."""
     wrong: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Also draw the first model's surest wrong answers into this file, .png or .svg."""
+    """Also draw the first model's surest wrong answers into this file, .png, .svg or .pdf."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU if one works, else the CPU."""
     trust: bool = False

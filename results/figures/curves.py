@@ -1,4 +1,4 @@
-"""Curves of one run and of many: loss, accuracy, learning rate.
+"""Curves of one run and of many: loss, error, learning rate.
 
 Line styles repeat the colours: train dotted, validation dashed, test solid.
 """
@@ -42,20 +42,20 @@ LEGEND_ROWS = 18
 
 
 def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: int | None = None) -> Figure:
-    """One run: loss and accuracy of each pass and of each logged batch, the best pass marked.
+    """One run: loss and error of each pass and of each logged batch, the best pass marked.
 
     Args:
         rows: its passes.
         steps: its logged batches.
         steps_per_pass: batches in a pass; None where a whole pass is logged, the last batch of it or one near it.
     """
-    figure, loss, accuracy = _new_figure(WIDTH)
+    figure, loss, error = _new_figure(WIDTH)
     thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
     positions = _step_positions(steps, steps_per_pass)
     loss.plot(positions, [_finite(step.loss) for step in steps], **thin)
-    accuracy.plot(positions, [100 * step.accuracy for step in steps], **thin)
-    _draw_run(loss, accuracy, rows, SPLIT_COLOURS, marker="o")
-    _fit_to_passes(loss, accuracy, rows)
+    error.plot(positions, [100 * (1 - step.accuracy) for step in steps], **thin)
+    _draw_run(loss, error, rows, SPLIT_COLOURS, marker="o")
+    _fit_to_passes(loss, error, rows)
     handles: list[Artist] = [
         Line2D([], [], color=SPLIT_COLOURS[split], linestyle=style, marker="o", markersize=3, label=split)
         for split, style in SPLIT_STYLES.items()
@@ -65,7 +65,7 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: 
         handles.append(Line2D([], [], label="train, per batch", **thin))
     best = best_row(list(rows))
     if best is not None:
-        for axes in (loss, accuracy):
+        for axes in (loss, error):
             axes.axvline(best.pass_number, color="0.6", linewidth=0.8)
         handles.append(_star("0.3", f"best pass: {best.pass_number}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -100,17 +100,17 @@ def learning_rate_curve(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
 
 
 def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
-    """The passes of many runs, by name, in one pair of axes: loss and accuracy, each run's best pass marked."""
+    """The passes of many runs, by name, in one pair of axes: loss and error, each run's best pass marked."""
     labels = [_label(name) for name in runs]
     legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
-    figure, loss, accuracy = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
+    figure, loss, error = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
     handles: list[Artist] = []
     for index, (label, rows) in enumerate(zip(labels, runs.values(), strict=True)):
         colour = RUN_COLOURS[index % len(RUN_COLOURS)]
         marker = RUN_MARKERS[index // len(RUN_COLOURS) % len(RUN_MARKERS)]
-        _draw_run(loss, accuracy, rows, dict.fromkeys(SPLIT_STYLES, colour), marker)
+        _draw_run(loss, error, rows, dict.fromkeys(SPLIT_STYLES, colour), marker)
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=label))
-    _fit_to_passes(loss, accuracy, list(chain.from_iterable(runs.values())))
+    _fit_to_passes(loss, error, list(chain.from_iterable(runs.values())))
     handles += [
         Line2D([], [], color="0.3", linestyle=style, label=split)
         for split, style in SPLIT_STYLES.items()
@@ -123,12 +123,12 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
 
 def _new_figure(width: float) -> tuple[Figure, Axes, Axes]:
     figure = new_figure(4.4, width)
-    loss, accuracy = figure.subplots(1, 2)
+    loss, error = figure.subplots(1, 2)
     loss.set_ylabel("loss (nats per image)")
-    accuracy.set_ylabel("accuracy (%)")
-    for axes in (loss, accuracy):
+    error.set_ylabel("error (%)")
+    for axes in (loss, error):
         _axis_of_passes(axes)
-    return figure, loss, accuracy
+    return figure, loss, error
 
 
 def _axis_of_passes(axes: Axes) -> None:
@@ -137,35 +137,37 @@ def _axis_of_passes(axes: Axes) -> None:
     plain(axes)
 
 
-def _draw_run(loss: Axes, accuracy: Axes, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
+def _draw_run(loss: Axes, error: Axes, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
     passes = [row.pass_number for row in rows]
     best = best_row(list(rows))
     chosen_on = next((split for split in ("validation", "test") if _has(rows, split)), "train")
-    for axes, what, scale in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
+    for axes, value_of in ((loss, _loss), (error, _error)):
         for split, style in SPLIT_STYLES.items():
-            values = [scale * _finite(getattr(row, f"{split}_{what}")) for row in rows]
+            values = [value_of(row, split) for row in rows]
             axes.plot(passes, values, color=colours[split], linestyle=style, marker=marker, markersize=3)
         if best is not None:
-            value = scale * _finite(getattr(best, f"{chosen_on}_{what}"))
-            axes.plot(best.pass_number, value, **_STAR, color=colours[chosen_on])
+            axes.plot(best.pass_number, value_of(best, chosen_on), **_STAR, color=colours[chosen_on])
 
 
-def _fit_to_passes(loss: Axes, accuracy: Axes, rows: Sequence[Row]) -> None:
+def _fit_to_passes(loss: Axes, error: Axes, rows: Sequence[Row]) -> None:
     """Show the passes large; single batches scatter far more, and may leave the picture where they are very good."""
-    lowest_loss = min((value for value in _values(rows, "loss") if value > 0), default=None)
-    if lowest_loss is not None:
-        loss.set_yscale("log", nonpositive="mask")
-        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        loss.yaxis.set_minor_formatter(NullFormatter())
-        loss.set_ylim(bottom=0.6 * lowest_loss)
-    room = max(100 * (1 - min(_values(rows, "accuracy"), default=0)), 0.1)
-    accuracy.set_ylim(100 - 1.08 * room, 100 + 0.04 * room)
+    for axes, value_of in ((loss, _loss), (error, _error)):
+        values = [value for row in rows for split in SPLIT_STYLES if (value := value_of(row, split)) > 0]
+        if values:
+            axes.set_yscale("log", nonpositive="mask")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_ylim(bottom=0.6 * min(values))
 
 
-def _values(rows: Sequence[Row], what: str) -> list[float]:
-    values = [_finite(getattr(row, f"{split}_{what}")) for row in rows for split in SPLIT_STYLES]
-    return [value for value in values if math.isfinite(value)]
+def _loss(row: Row, split: str) -> float:
+    return _finite(getattr(row, f"{split}_loss"))
+
+
+def _error(row: Row, split: str) -> float:
+    """Share of wrong answers, per cent."""
+    return 100 * (1 - _finite(getattr(row, f"{split}_accuracy")))
 
 
 _STAR: dict[str, Any] = {

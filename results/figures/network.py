@@ -45,7 +45,7 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray]) -> Figure:
     for name, values in layers.items():
         if values.ndim == 3:
             words = f"{name}: {len(values)} maps of {values.shape[1]}x{values.shape[2]}"
-            sheets[words] = values, min(25, len(values))
+            sheets[words + _silent(values)] = values, min(25, len(values))
         else:
             sheets[f"{name}: {len(values)} units"] = values.reshape(-1, 1, 1), min(STRIP, len(values))
     # One pixel or more between maps, none between units; a row of maps at full width is as high as it then is.
@@ -69,6 +69,13 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray]) -> Figure:
             axes.tick_params(length=0)
     rows[-1].set_xlabel("digit")
     return figure
+
+
+def _silent(maps: np.ndarray) -> str:
+    """Names the maps [maps, H, W] that are the same everywhere: they say nothing about this picture."""
+    found = [str(number) for number, each in enumerate(maps) if np.ptp(each) == 0]
+    named = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
+    return f" ({len(found)} silent: {named})" if found else ""
 
 
 def seen(images: np.ndarray, labels: np.ndarray, words: str) -> Figure:

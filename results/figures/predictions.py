@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from model.calibration import Confidences, expected_calibration_error, reliability
 from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, text, tiled
 from results.score import WrongAnswer, surest
+from results.significance import wilson_interval
 
 COLUMNS = 8  # of wrong answers: as many as can be read at the width of a README
+FEWEST = 10  # answers in a bin that has a point in the reliability diagram
 SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below it
 
 
@@ -102,6 +104,8 @@ def wrong_sheet(wrong: Sequence[WrongAnswer], names: Sequence[str], count: int, 
 def calibration(log_probabilities: np.ndarray, labels: np.ndarray, temperature: float | None = None) -> Figure:
     """Reliability diagram: of the answers given with a confidence, how many are right, and how many there are.
 
+    Bars are Wilson's 95 % intervals; bins of fewer than 10 answers have no point.
+
     Args:
         log_probabilities: [N, 10], natural logarithm.
         labels: [N], the right digits.
@@ -116,13 +120,20 @@ def calibration(log_probabilities: np.ndarray, labels: np.ndarray, temperature: 
     for name, each, colour, marker in curves:
         answers = Confidences.of(log_probabilities, labels, each)
         bins = reliability(answers)
-        held = bins.counts > 0
+        held = bins.counts >= FEWEST
+        right = np.rint(bins.accuracy[held] * bins.counts[held]).astype(int)
+        intervals = [wilson_interval(int(k), int(n)) for k, n in zip(right, bins.counts[held], strict=True)]
+        low, high = np.array(intervals).reshape(-1, 2).T
         error = 100 * expected_calibration_error(answers)
-        accuracy.plot(
+        accuracy.errorbar(
             100 * bins.confidence[held],
             100 * bins.accuracy[held],
+            yerr=100 * np.abs([bins.accuracy[held] - low, high - bins.accuracy[held]]),
             color=colour,
+            linestyle="",
             marker=marker,
+            markersize=5,
+            capsize=3,
             label=f"{name}: calibration error {error:.2f} %",
         )
         counts.stairs(bins.counts, 100 * bins.edges, color=colour)

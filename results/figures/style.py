@@ -21,7 +21,8 @@ BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 
-SUFFIXES = (".png", ".svg")
+SUFFIXES = (".pdf", ".png", ".svg")  # of single figures; a run's are drawn as the last two
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 WIDTH = 10.0  # inches; a README shows it 830 pixels wide, and text of 9 points then 10 pixels high
 
 
@@ -74,10 +75,10 @@ def check_path(path: Path) -> None:
     """Refuse a figure's file name before any work is done for it.
 
     Raises:
-        UsageError: `path` ends neither in .png nor in .svg, or there is no folder to hold it.
+        UsageError: `path` ends in none of them, or there is no folder to hold it.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{one_line(path)}: expected a figure's name that ends in {' or '.join(SUFFIXES)}")
+        raise UsageError(f"{one_line(path)}: expected a figure's name that ends in .pdf, .png or .svg")
     if not path.parent.is_dir():
         raise UsageError(f"{one_line(path)}: expected a name in an existing folder, found no {one_line(path.parent)}")
 
@@ -100,15 +101,15 @@ def save_both(figure: Figure, path: Path) -> None:
 def drawn_both(figure: Figure, stem: str) -> dict[str, bytes]:
     """A figure as the bytes of a .png and of an .svg file, by the files' names."""
     pictures = {}
-    for suffix in SUFFIXES:
+    for suffix in SUFFIXES[1:]:
         pictures[stem + suffix] = drawn(figure, suffix)
         figure.set_layout_engine("none")  # laid out now; the second drawing need not do it again
     return pictures
 
 
 def drawn(figure: Figure, suffix: str) -> bytes:
-    """A figure as the bytes of a .png or .svg file: no date, and no random names inside SVG."""
+    """A figure as the bytes of a .pdf, .png or .svg file: no date, and no random names inside SVG."""
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "training.figures"}):
-        figure.savefig(picture, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+        figure.savefig(picture, format=suffix[1:], dpi=150, metadata=UNDATED.get(suffix))
     return picture.getvalue()

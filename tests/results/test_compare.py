@@ -290,7 +290,7 @@ def test_wilson_interval_is_scipys(counts: tuple[int, int]) -> None:
     assert wilson_interval(*counts) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["curves.png", "curves.svg"])
+@pytest.mark.parametrize("name", ["curves.pdf", "curves.png", "curves.svg"])
 def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str) -> None:
     assert compare(place, "--plot", name).returncode == 0
     picture_bytes = (place / name).read_bytes()
@@ -303,7 +303,7 @@ def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str)
             colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=10**6) or []}
         assert {(0, 114, 178), (213, 94, 0)} <= colours  # the first two of Okabe and Ito, one for each run
     else:
-        assert b"<svg" in picture_bytes
+        assert (b"<svg" if name.endswith("svg") else b"%PDF") in picture_bytes
     assert [path.name for path in place.iterdir() if ".tmp-" in path.name] == []
 
 
@@ -325,7 +325,7 @@ def test_curves_of_one_run_show_batches_and_the_best_pass(tmp_path: Path) -> Non
     ]
     save(training_curves(rows, steps), tmp_path / "curves.svg")
     drawn = (tmp_path / "curves.svg").read_text()
-    for said in ("best pass: 2", "train, per batch", "loss (nats per image)", "accuracy (%)"):
+    for said in ("best pass: 2", "train, per batch", "loss (nats per image)", "error (%)"):
         assert f"<!-- {said} -->" in drawn
     save(training_curves([], []), tmp_path / "empty.png")
     with pytest.raises(UsageError, match=r"\.png or \.svg"):

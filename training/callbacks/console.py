@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from training.publish import Outcome
 
 LINE_SECONDS = 5.0  # between two plain lines
+KNOWN_SECONDS = 0.5  # of training until its speed is shown
 
 HEADER = "pass       train loss   acc %   validation loss   acc %   test loss   acc %   correct        s   images/s"
 NARROW_HEADER = "pass       train loss   validation loss   acc %   test loss   acc %"  # of a terminal of 80 columns
 
 
 class _Speed(ProgressColumn):
-    """Images per second over the last moments."""
+    """Images per second; 0 until they have been measured for long enough."""
 
     def render(self, task: Task) -> Text:
         """See rich."""
-        speed = (task.speed or 0) * task.fields["batch_size"]
+        speed = task.fields["speed"]
         return Text(f"{speed:,.0f} images/s")
 
 
@@ -78,7 +79,7 @@ class ProgressDisplay(Callback):
                 total=started.passes * started.steps,
                 completed=done,
                 state="",
-                batch_size=started.batch_size,
+                speed=0.0,
             )
             self._bar.start()
 
@@ -96,6 +97,7 @@ class ProgressDisplay(Callback):
                 self._task,
                 completed=done,
                 description=f"pass {step.pass_number}/{started.passes}",
+                speed=self._rate.per_second() * started.batch_size if self._rate.is_known else 0.0,
                 state=f"loss {step.loss:.4f}  {100 * step.accuracy:6.2f} %",
             )
         elif time.monotonic() - self._said >= LINE_SECONDS:
@@ -147,6 +149,11 @@ class _Rate:
         self._steps += 1
         self._seconds += now - self._last
         self._last = now
+
+    @property
+    def is_known(self) -> bool:
+        """False at the start: losses of many batches are read at once, microseconds after each other."""
+        return self._seconds >= KNOWN_SECONDS
 
     def per_second(self) -> float:
         return self._steps / max(self._seconds, 1e-9)

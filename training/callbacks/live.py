@@ -95,9 +95,10 @@ class TerminalCurves(ProgressDisplay):
         figure.color_mode = "rgb"
         figure.origin = False
         figure.x_label, figure.y_label = "pass", "loss"
-        figure.x_ticks_fkt = lambda value, _: f"{value:.3g}"
-        figure.y_ticks_fkt = lambda value, _: f"{10**value:.3g}"
-        figure.set_x_limits(0, max(points[-1, 0], 1e-9))
+        figure.x_ticks_fkt = lambda value, _: f"{value:.4g}"
+        figure.y_ticks_fkt = _round_loss
+        # A tick every 10 columns: as far as a round number of passes a tick has to go to hold the curve.
+        figure.set_x_limits(0, _at_least(max(points[-1, 0], 1e-9) * 10 / figure.width) * figure.width / 10)
         figure.set_y_limits(losses.min() - 0.05, losses.max() + 0.05)
         figure.plot(means[:, 0], means[:, 1], lc=_rgb(BLUE))
         if len(passes):
@@ -139,6 +140,19 @@ class NotebookCurves(Callback):
         self._handle.update(self._display.Image(data=drawn(figure, ".png"), width=NOTEBOOK_WIDTH))
         took = time.monotonic() - began
         self._next = began + max(SECONDS, took / SHARE)
+
+
+def _at_least(value: float) -> float:
+    """The next number of one or two round digits."""
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(digits * unit for digits in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if digits * unit >= value * (1 - 1e-9))
+
+
+def _round_loss(low: float, high: float) -> str:
+    """The 1, 2 or 5 of a decade that a terminal's line holds, from log10 `low` to `high`; else nothing."""
+    decade = math.floor(high)
+    found = [each for power in (decade - 1, decade) for each in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)]
+    return next((f"{each:g}" for each in found if 10**low <= each < 10**high), "")
 
 
 def _add(points: list[tuple[float, float]], place: float, loss: float | None) -> None:
