@@ -19,7 +19,8 @@ def rejection(answers: Mapping[str, Confidences]) -> Figure:
     """Draw the curves by name, "validation" or "test": as in LeCun et al. (1998), but for every share of rejections."""
     figure = new_figure(4.8, 7.2)
     axes = figure.subplots()
-    last, rates = 0.02, []  # the share beyond which no error goes any more; error rates drawn
+    last = 0.02  # the share beyond which no error goes any more
+    rates: list[float] = []
     for name, each in answers.items():
         colour, line = STYLES[name]
         curve = rejection_curve(each)
