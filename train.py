@@ -31,7 +31,7 @@ GROUPS = {
     "network": "network and recipe",
     "passes": "optimization",
     "rotation": "distortions of the training images",
-    "data_dir": "data and the choice of the best pass",
+    "data": "data and the choice of the best pass",
     "engine": "computation",
     "run_dir": "folders of the run",
     "figures": "output",
@@ -72,7 +72,7 @@ def main(stop: StopRequest) -> int:
 
 def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
     with stop.importing():
-        from data.dataset import load_mnist
+        from data.load import load_data
         from training.callbacks.figures import Figures
         from training.callbacks.live import displays
         from training.callbacks.trackers import Tracking
@@ -80,7 +80,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console = ScriptConsole()
-    data = load_mnist(settings.data_dir, console)
+    data = load_data(settings.data_dir, console)
     callbacks = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
     callbacks += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
     outcome = train(settings, folder, callbacks, stop, data)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import one_line
-from common.files import open_file
+from common.files import open_file, user_path
 from common.kinds import HEAD, kind_of
 from data import sources
-from data.dataset import DIGITS, Mnist
+from data.dataset import DIGITS, Mnist, load_mnist
 from data.formats import idx
 from data.formats.folder import Decode, read_class_folders
 from data.formats.idx import DataError
@@ -24,6 +26,9 @@ from data.formats.npz import read_npz
 from data.formats.parquet import read_parquet
 from data.formats.pictures import SUFFIXES, decode_as_it_is
 from data.formats.table import read_csv
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TEST_SHARE = 0.2  # of each class, if there is no test part
 Split = dict[str, float | int | str]
@@ -44,6 +49,28 @@ class Reading:
     decode: Decode = decode_as_it_is
     strict: bool = False
     report: Callable[[str], None] = lambda line: None
+
+
+def load_data(path: Path | None, console: Console | None = None) -> Mnist:
+    """Load the data set in `path`, else in the folder that MNIST_DIR names, else MNIST from where it is found.
+
+    Args:
+        path: a file or folder of any format; None for MNIST.
+        console: where to report the format and draw progress bars; None for silence.
+
+    Raises:
+        DataError, UsageError, OSError: as `load` and `load_mnist`.
+    """
+    if path is None and os.environ.get(sources.FOLDER_VARIABLE):
+        path = user_path(os.environ[sources.FOLDER_VARIABLE])
+    if path is None:
+        return load_mnist(None, console)
+
+    def report(line: str) -> None:
+        if console:
+            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+    return load(path, Reading(report=report))
 
 
 def load(path: Path, reading: Reading | None = None) -> Mnist:

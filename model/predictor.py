@@ -48,6 +48,7 @@ class Predictor:
             ModelError: this Paddle cannot read the model.
         """
         self._folder = model.folder
+        self._classes = len(model.card["labels"])
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._temperature, self._batch = model.temperature, batch
         self._predictor: Any
@@ -114,7 +115,7 @@ class Predictor:
         self.probabilities(np.zeros((1, *self._shape), np.float32))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range.
+        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range.
 
         Raises:
             ModelError: an answer is not finite.
@@ -126,13 +127,19 @@ class Predictor:
         if self._take_faster and self._images_before_faster <= 0:
             take_faster, self._take_faster = self._take_faster, None  # once: it asks for probabilities itself
             take_faster()
-        answers = np.empty((len(images), 10), np.float32)
+        answers = np.empty((len(images), self._classes), np.float32)
         for start in range(0, len(images), self._batch):
             batch = np.ascontiguousarray(images[start : start + self._batch])
             self._input.reshape(list(batch.shape))
             self._input.copy_from_cpu(batch)
             self._predictor.run()
-            answers[start : start + len(batch)] = self._output.copy_to_cpu()
+            found = self._output.copy_to_cpu()
+            if found.shape != (len(batch), self._classes):
+                raise ModelError(
+                    f"{self._folder}: expected {self._classes} probabilities for an image, as many as card.json has "
+                    f"labels, got {list(found.shape)} for {len(batch)} images; train again"
+                )
+            answers[start : start + len(batch)] = found
         if not np.isfinite(answers).all():
             raise ModelError(
                 f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, or "

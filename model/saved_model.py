@@ -32,6 +32,7 @@ MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD)
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
+MOST_LABELS = 1000
 MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
 
 
@@ -229,8 +230,8 @@ def _card_problem(card: Mapping[str, Any]) -> str:
     if (picture["fit"] == "none") != (size == [28]):
         return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
     labels = card.get("labels")
-    if not isinstance(labels, list) or len(labels) != 10 or not all(map(_is_name, labels)):
-        return "expected labels, a list of 10 printable names that are no formulas to a spreadsheet"
+    if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS or not all(map(_is_name, labels)):
+        return "expected labels, a list of 2 to 1000 printable names that are no formulas to a spreadsheet"
     temperature = card.get("temperature", 1)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
         return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"

@@ -63,12 +63,9 @@ class NumpyEngine:
         return np.array(self._recent, np.float32).reshape(-1, 2)[len(self._recent) - steps :]
 
     def log_probabilities(self, images: Array) -> Array:
-        """Natural logarithm of each digit's probability, [N, 10], of images [N, 1, S, S], any N, in bounded memory."""
-        answers = np.empty((len(images), 10), images.dtype)
-        for start in range(0, len(images), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            answers[chunk] = log_softmax(self.network.forward(images[chunk])).T
-        return answers
+        """Natural logarithm of each class's probability, [N, classes], of images [N, 1, S, S]; memory is bounded."""
+        chunks = [images[start : start + CHUNK] for start in range(0, max(len(images), 1), CHUNK)]
+        return np.concatenate([log_softmax(self.network.forward(chunk)).T for chunk in chunks])
 
     def parameters(self) -> dict[str, Array]:
         """Parameters and running statistics by their names in the network ("conv1.weight"); copies."""

@@ -56,6 +56,7 @@ def lenet5_numpy(
     maps: tuple[int, int] = (6, 16),
     kernel_size: KernelSize = 5,
     pooling: Pooling = "max",
+    classes: int = 10,
     initialisation: Literal["published", "he"] = "published",
     dtype: type[np.floating] = np.float32,
 ) -> Network:
@@ -94,7 +95,7 @@ def lenet5_numpy(
             "relu3": ReLU(),
             "full2": full(120, 84),
             "relu4": ReLU(),
-            "output": full(84, 10),
+            "output": full(84, classes),
         }
     )
 
@@ -105,6 +106,7 @@ def conv_pool_bn(
     maps: tuple[int, int] = (20, 50),
     kernel_size: KernelSize = 5,
     pooling: Pooling = "max",
+    classes: int = 10,
     dtype: type[np.floating] = np.float32,
 ) -> Network:
     """The network of document 001, 33,620 parameters, for 1×28×28 images in [-1, 1].
@@ -134,7 +136,7 @@ def conv_pool_bn(
             "conv2": conv(first, second, k2),  # 50 × 8 × 8
             "relu2": ReLU(),
             "pool2": POOLINGS[pooling](2),  # 50 × 4 × 4
-            "output": FullyConnected(uniform(d_in, d_in, 10), uniform(d_in, 10)),
+            "output": FullyConnected(uniform(d_in, d_in, classes), uniform(d_in, classes)),
         }
     )
 

@@ -1,8 +1,8 @@
 """The test answers of each pass, kept so that two passes can be compared image by image.
 
-One safetensors file a pass in `runs/NAME/answers/`: `answers` and `labels`, [images] uint8 each, and `sha256`, [32]
-uint8, of both one after the other. 20 kB for MNIST's 10,000 test images; uncompressed, so that no small file can
-unpack to a large one.
+One safetensors file a pass in `runs/NAME/answers/`: `answers` and `labels`, [images] uint8 each (uint16 for more than
+256 classes), and `sha256`, [32] uint8, of both one after the other. 20 kB for MNIST's 10,000 test images; uncompressed,
+so that no small file can unpack to a large one.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ def write_predictions(path: Path, answers: np.ndarray, labels: np.ndarray) -> No
 
     Args:
         path: from `predictions_path`.
-        answers: the digit given for each test image, [images], 0 to 255.
+        answers: the digit given for each test image, [images], 0 to 65,535.
         labels: the right ones, [images].
 
     Raises:
         OSError: it cannot be written; an old file is untouched.
     """
-    arrays = {"answers": answers.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    kind = np.uint8 if max(answers.max(initial=0), labels.max(initial=0)) < 256 else np.uint16
+    arrays = {"answers": answers.astype(kind), "labels": labels.astype(kind)}
     path.parent.mkdir(exist_ok=True)
     write_file(path, save(arrays | {"sha256": _checksum(**arrays)}))
 
@@ -73,7 +74,9 @@ def read_predictions(path: Path) -> Predictions:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{one_line(path)}: expected answers as safetensors, got: {one_line(error, 100)}") from error
     shapes = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}
-    if shapes != dict.fromkeys(("answers", "labels", "sha256"), ("uint8", 1)):
+    one_kind = (arrays["answers"].dtype.name if "answers" in arrays else "", 1)
+    expected = {"answers": one_kind, "labels": one_kind, "sha256": ("uint8", 1)}
+    if shapes != expected or one_kind[0] not in ("uint8", "uint16"):
         raise UserError(
             f"{one_line(path)}: expected answers, labels and sha256 as rows of uint8, got {one_line(shapes)}"
         )

@@ -30,8 +30,8 @@ class Scores:
         loss: mean negative log-probability of the right digit, nats per image.
         correct: right answers.
         total: images.
-        answers: the digit given for each image, [total] uint8.
-        log_probabilities: of each digit for each image, natural logarithm, [total, 10] float32.
+        answers: the digit given for each image, [total] uint8; uint16 for more than 256 classes.
+        log_probabilities: of each digit for each image, natural logarithm, [total, classes] float32.
     """
 
     loss: float
@@ -60,13 +60,14 @@ def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[
         subset: images and labels; at least one.
         check: called between batches; may raise to leave.
     """
-    log_probabilities = np.empty((len(subset.labels), 10), np.float32)
+    pieces = []
     for batch in _batches(len(subset.labels)):
         check()
         images = network_input(subset.images[batch], image)
-        log_probabilities[batch] = scorer.log_probabilities(images)
+        pieces.append(scorer.log_probabilities(images))
+    log_probabilities = np.concatenate(pieces, dtype=np.float32)
     losses = -log_probabilities[np.arange(len(subset.labels)), subset.labels].astype(np.float64)
-    answers = log_probabilities.argmax(axis=1).astype(np.uint8)
+    answers = log_probabilities.argmax(axis=1).astype(np.uint8 if log_probabilities.shape[1] <= 256 else np.uint16)
     correct = int(np.count_nonzero(answers == subset.labels))
     return Scores(float(losses.sum()) / len(losses), correct, len(losses), answers, log_probabilities)
 

@@ -18,7 +18,8 @@ from common.command_line import parse, run
 from common.errors import UserError, one_line
 from common.project import __version__
 from common.signals import StopRequest
-from data.dataset import Mnist, load_mnist, split
+from data.dataset import Mnist, split
+from data.load import load_data
 from model.calibration import Confidences, tempered
 from model.feature_maps import FeatureMaps
 from model.image import network_input
@@ -73,7 +74,7 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
 
 
 def _same_data(folder: RunFolder, known: object, settings: Settings, data_dir: Path | None) -> Mnist:
-    data = load_mnist(data_dir or settings.data_dir)
+    data = load_data(data_dir or settings.data_dir)
     if not isinstance(known, dict) or known.get("sha256") != data.sums:
         raise UserError(
             f"{one_line(data.source)}: expected the data of the run in {one_line(folder.path)} (run.json has their "
@@ -105,9 +106,9 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     images, labels = next(pass_batches(training, image, recipe, settings.seed, pass_number=1))
     temperature = model.card.get("temperature")
     for name, figure in {
-        "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1)),
+        "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1), data.classes),
         "wrong_answers": wrong_answers(
-            data.test_images, data.test_labels, tempered(log_probabilities, temperature or 1.0)
+            data.test_images, data.test_labels, tempered(log_probabilities, temperature or 1.0), data.classes
         ),
         "calibration": calibration(log_probabilities, data.test_labels, temperature),
         "rejection": rejection(answers),

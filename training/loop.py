@@ -11,7 +11,8 @@ import paddle
 
 from common.errors import UserError, one_line
 from common.signals import Stopped, StopRequest
-from data.dataset import Mnist, Subset, load_mnist
+from data.dataset import Mnist, Subset
+from data.load import load_data
 from model.calibration import card_entries
 from model.onnx import expect_packages
 from model.program import REMEMBERED_STEPS
@@ -69,7 +70,7 @@ def train(
         if settings.resume is None:
             folder.expect_no_run()
         recorded = folder.read_record(whole=True) if settings.resume else {}
-        data = data or load_mnist(settings.data_dir)
+        data = data or load_data(settings.data_dir)
         try:
             return _Loop(prepare(settings, folder, callbacks, data, recorded), stop or StopRequest()).run()
         except OSError as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from common.errors import one_line
 from data.dataset import Mnist, Subset
 from recognition.kind import NARROW, Images, PictureKind
 
 MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
+MOST_NAMES = 120  # characters of names of classes in a line
 RARE = 20  # times fewer images than the most frequent class has: said to be rare
 
 
@@ -59,23 +61,29 @@ def _constant(data: Mnist) -> Iterator[str]:
 
 
 def _classes(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
-    everywhere = np.bincount(np.concatenate([data.train_labels, data.test_labels]), minlength=10)
+    everywhere = np.bincount(np.concatenate([data.train_labels, data.test_labels]), minlength=len(data.classes))
     parts = [("training", training), ("validation", validation), ("test", Subset(data.test_images, data.test_labels))]
     for name, part in parts:
-        counts = np.bincount(part.labels, minlength=10)
-        missing = [str(label) for label in np.flatnonzero((counts == 0) & (everywhere > 0))]
+        counts = np.bincount(part.labels, minlength=len(data.classes))
+        missing = _names(data.classes[label] for label in np.flatnonzero((counts == 0) & (everywhere > 0)))
         if missing and len(part):
             elsewhere = int(everywhere[counts == 0].sum())
             yield (
-                f"{name} images: none of the {len(part)} is of class {', '.join(missing)}, though the data set has "
+                f"{name} images: none of the {len(part)} is of class {missing}, though the data set has "
                 f"{elsewhere} of these; shuffle the images, or choose another --validation-size"
             )
     if np.count_nonzero(everywhere) == 1:
-        yield f"labels: all {int(everywhere.sum())} are {int(everywhere.argmax())}; nothing can be learned"
-    counts = np.bincount(training.labels, minlength=10)
-    rare = [f"{label} ({count})" for label, count in enumerate(counts) if 0 < count * RARE < counts.max()]
+        only = data.classes[int(everywhere.argmax())]
+        yield f"labels: all {int(everywhere.sum())} are {only}; nothing can be learned"
+    counts = np.bincount(training.labels, minlength=len(data.classes))
+    few = [label for label, count in enumerate(counts) if 0 < count * RARE < counts.max()]
+    rare = _names(f"{data.classes[label]} ({counts[label]})" for label in few)
     if rare:
-        yield f"training images: few of class {', '.join(rare)}; the most frequent has {int(counts.max())}"
+        yield f"training images: few of class {rare}; the most frequent has {int(counts.max())}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return one_line(", ".join(names), MOST_NAMES)
 
 
 def _duplicates(data: Mnist) -> Iterator[str]:

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UsageError, UserError, one_line
-from data.dataset import load_mnist, split
+from data.dataset import split
+from data.load import load_data
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.kernels.build import threads
-from model.networks import NETWORKS
+from model.networks import NETWORKS, with_classes
 from model.ops.backend import resolve_kernel
 from model.program import NetworkConfig
 from training.batches import pass_batches, prefetch
@@ -37,7 +38,8 @@ def print_profile(settings: Settings, console: Console) -> None:
         raise UsageError(f"--profile: expected --engine paddle, got {settings.engine}")
     paddle.enable_static()
     recipe = settings.resolved_recipe()
-    training, _ = split(load_mnist(settings.data_dir, console), recipe.validation_size)
+    data = load_data(settings.data_dir, console)
+    training, _ = split(data, recipe.validation_size)
     device = choose_device(settings.device)
 
     def tell(line: str) -> None:
@@ -46,7 +48,7 @@ def print_profile(settings: Settings, console: Console) -> None:
     kernel, reason = resolve_kernel(settings.kernel, device.name, tell)
     if reason:
         tell(reason)
-    config = NetworkConfig(settings.network, settings.network_options(), kernel)
+    config = NetworkConfig(settings.network, with_classes(settings.network_options(), len(data.classes)), kernel)
     engine = PaddleEngine(config, recipe, device, settings.seed)
     image = NETWORKS[settings.network].image
 

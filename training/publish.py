@@ -14,6 +14,7 @@ import paddle
 from common.errors import UsageError, UserError
 from common.files import expect_replaceable, make_folder, real_path, remove_leftovers
 from common.project import __version__
+from model.networks import with_classes
 from model.onnx import ExportError, agreement_in
 from model.predictor import Predictor
 from model.saved_model import ModelError, SavedModel, holds_only_a_model, load_model, read_model, save_model
@@ -134,8 +135,9 @@ def outcome_record(setup: Setup, state: State, outcome: Outcome) -> dict[str, An
 
 
 def digest(answers: np.ndarray) -> str:
-    """SHA-256 of answers [N], a byte each."""
-    return hashlib.sha256(answers.astype(np.uint8).tobytes()).hexdigest()
+    """SHA-256 of answers [N], a byte each; two if one is above 255."""
+    byte = answers.max(initial=0) < 256
+    return hashlib.sha256(answers.astype(np.uint8 if byte else "<u2").tobytes()).hexdigest()
 
 
 def describe_model(folder: Path) -> str:
@@ -161,7 +163,7 @@ def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:
         }
     return {
         "network": settings.network,
-        "options": settings.network_options(),
+        "options": with_classes(settings.network_options(), len(setup.data.classes)),
         "input": {
             "name": "image",
             "shape": [-1, 1, image.size, image.size],
@@ -170,7 +172,7 @@ def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:
             "fit": image.fit,
         },
         "pictures": (setup.kind or PictureKind()).to_json(),
-        "labels": [str(digit) for digit in range(10)],
+        "labels": list(setup.data.classes),
         "run": setup.folder.name,
         "pass": row.pass_number,
         "selected_on": settings.select_on,

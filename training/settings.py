@@ -93,8 +93,10 @@ class Settings:
     """Strength of the elastic distortion (Simard et al. 2003), pixels; 0 disables it."""
     elastic_sigma: Annotated[float | None, arg(metavar="X")] = None
     """Smoothness of the elastic distortion, pixels."""
-    data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder with a data set in MNIST's format; otherwise MNIST is looked for, and fetched."""
+    data_dir: Annotated[
+        Path | None, arg(name="data", aliases=("--data-dir",), metavar="PATH", help_behavior_hint="")
+    ] = None
+    """Labelled 28×28 images: a folder per class, IDX, NPZ, CSV or Parquet; otherwise MNIST, found or fetched."""
     validation_size: Annotated[int | None, arg(metavar="N")] = None
     """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
     stopping measures on them: with 0 there is none."""

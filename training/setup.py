@@ -13,7 +13,7 @@ from data.dataset import Mnist, Subset, split
 from model.device import Device, choose_device
 from model.engine import Exporter
 from model.image import ImageSpec
-from model.networks import NETWORKS
+from model.networks import NETWORKS, check_options, with_classes
 from model.onnx import to_onnx
 from model.ops.backend import resolve_kernel
 from model.program import NetworkConfig
@@ -120,7 +120,9 @@ def prepare(
     for reason in (device.reason and f"computing on the CPU: {device.reason}", why_stock):
         if reason:
             report(callbacks, reason)
-    config = NetworkConfig(settings.network, settings.network_options(), kernel)
+    options = with_classes(settings.network_options(), len(data.classes))
+    check_options(settings.network, options)
+    config = NetworkConfig(settings.network, options, kernel)
     engine, exporter = make_engine(settings.engine, config, recipe, device, settings.seed), Exporter(config)
     if settings.init_from and not recorded:
         for line in start_from(engine, settings.init_from):
@@ -166,7 +168,13 @@ def _record(
         "engine": settings.engine,
         "kernel": kernel,
         "parameters": engine.trainable,
-        "data": {"source": data.source, "sha256": data.sums},
+        "data": {
+            "source": data.source,
+            "sha256": data.sums,
+            "format": data.format,
+            "classes": list(data.classes),
+            "split": dict(data.split),
+        },
         "version": __version__,
         "environment": environment(),
     }

@@ -27,6 +27,7 @@ NETWORKS: dict[str, type[Network]] = {
     "lenet5_numpy": LeNet5NumPy,
 }
 
+DIGITS = 10  # classes of a network without the option `classes`
 MOST_MAPS = 1024  # in a layer; two such layers have 27 million parameters, and a batch of 128 takes a gigabyte
 
 
@@ -40,6 +41,11 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         raise UsageError(f"--network {name}: expected one of {', '.join(NETWORKS)}")
     known = inspect.signature(NETWORKS[name]).parameters
     for option in options:
+        if option == "classes" and option not in known:
+            raise UsageError(
+                f"--network {name}: its bitmaps exist for the ten digits, and the data has {options[option]} classes; "
+                "take another network"
+            )
         if option not in known:
             raise UsageError(f"--{option.replace('_', '-')}: the network {name} has no such option")
     maps = options.get("maps")
@@ -62,6 +68,11 @@ def _check_kernel_size(image_size: int, kernel_size: KernelSize) -> None:
     raise UsageError(f"--kernel-size {shown}: expected 1 to {largest}, or two sizes such as 7 3 that leave a pixel")
 
 
+def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """The options of a network for that many classes; for ten digits `options` itself, as models have always had it."""
+    return {**options} if classes == DIGITS else {**options, "classes": classes}
+
+
 def build_network(name: str, options: Mapping[str, Any], kernel: Kernel) -> Network:
     """Create the layers of a network inside the current program guard.
 
@@ -73,4 +84,4 @@ def build_network(name: str, options: Mapping[str, Any], kernel: Kernel) -> Netw
     return NETWORKS[name](**options, kernel=kernel)
 
 
-__all__ = ["NETWORKS", "ImageSpec", "Kernel", "Network", "build_network", "check_options"]
+__all__ = ["NETWORKS", "ImageSpec", "Kernel", "Network", "build_network", "check_options", "with_classes"]

@@ -31,8 +31,10 @@ class ConvPoolBN(Network):
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
         kernel: Kernel = "stock",
+        classes: int = 10,
     ) -> None:
         super().__init__()
+        self.classes = classes
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
@@ -45,7 +47,7 @@ class ConvPoolBN(Network):
         self.norm = BatchNorm(first, kernel)
         self.conv2 = conv(first, second, second_size)
         init = torch_default(second * side * side)
-        self.output = FullyConnected(second * side * side, 10, kernel, init, init)
+        self.output = FullyConnected(second * side * side, classes, kernel, init, init)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

@@ -35,8 +35,10 @@ class LeNet5NumPy(Network):
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
         kernel: Kernel = "stock",
+        classes: int = 10,
     ) -> None:
         super().__init__()
+        self.classes = classes
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
@@ -52,7 +54,7 @@ class LeNet5NumPy(Network):
         self.conv2 = conv(first, second, second_size)
         self.full1 = full(second * side * side, 120)
         self.full2 = full(120, 84)
-        self.output = full(84, 10)
+        self.output = full(84, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

@@ -37,8 +37,10 @@ class LeNet5ReLU(Network):
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
         kernel: Kernel = "stock",
+        classes: int = 10,
     ) -> None:
         super().__init__()
+        self.classes = classes
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
@@ -52,7 +54,7 @@ class LeNet5ReLU(Network):
         init = torch_default(second * side * side)
         self.conv3 = WholeMapConv(second, 120, side, kernel, init, init)
         self.full1 = FullyConnected(120, 84, kernel, torch_default(120), torch_default(120))
-        self.output = FullyConnected(84, 10, kernel, torch_default(84), torch_default(84))
+        self.output = FullyConnected(84, classes, kernel, torch_default(84), torch_default(84))
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

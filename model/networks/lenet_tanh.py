@@ -34,8 +34,10 @@ class LeNetTanh(Network):
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
         kernel: Kernel = "stock",
+        classes: int = 10,
     ) -> None:
         super().__init__()
+        self.classes = classes
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
@@ -49,7 +51,7 @@ class LeNetTanh(Network):
         self.conv2 = conv(first, second, second_size)
         inputs = second * side * side
         self.full1 = FullyConnected(inputs, 500, kernel, _glorot(inputs, 500), zero)
-        self.output = FullyConnected(500, 10, kernel, zero, zero)
+        self.output = FullyConnected(500, classes, kernel, zero, zero)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

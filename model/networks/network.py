@@ -12,14 +12,14 @@ from model.ops.loss import first, log_softmax
 
 
 class Network(nn.Layer):
-    """A LeNet: image [N, 1, size, size] -> scores [N, 10], larger is likelier.
+    """A LeNet: image [N, 1, size, size] -> scores [N, classes], larger is likelier.
 
     A subclass states the picture it takes and builds its layers in its constructor, whose keyword arguments are the
     network's options.
     """
 
     image: ClassVar[ImageSpec]
-    classes: ClassVar[int] = 10
+    classes: int = 10
     undecayed: ClassVar[tuple[str, ...]] = ()  # weights that weight decay leaves alone, by their names in the network
 
     def decayed(self) -> frozenset[str]:
@@ -28,13 +28,13 @@ class Network(nn.Layer):
         return frozenset(p.name for name, p in named if len(p.shape) > 1 and name not in self.undecayed)
 
     def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """What a softmax makes the probabilities of, [N, ≥ 10]: the ten digits' scores, and others behind them."""
+        """What a softmax makes the probabilities of, [N, ≥ classes]: the classes' scores, and others behind them."""
         return scores
 
     def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """Scores [N, 10] -> natural logarithm of each digit's probability [N, 10]."""
+        """Scores [N, classes] -> natural logarithm of each class's probability [N, classes]."""
         return first(self.classes, log_softmax(self.logits(scores)))
 
     def probability(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """Scores [N, 10] -> each digit's probability [N, 10]; Paddle 3's exp refuses the old IR."""
+        """Scores [N, classes] -> each class's probability [N, classes]; Paddle 3's exp refuses the old IR."""
         return first(self.classes, nn.functional.softmax(self.logits(scores), axis=1))

@@ -18,11 +18,14 @@ FEWEST = 10  # answers in a bin that has a point in the reliability diagram
 SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below it
 
 
-def confusion_matrix(labels: np.ndarray, answers: np.ndarray) -> Figure:
-    """Confusion matrix of the digits; labels and answers [images], 0 to 9."""
-    counts = np.zeros((10, 10), int)
+DIGITS = tuple(map(str, range(10)))
+
+
+def confusion_matrix(labels: np.ndarray, answers: np.ndarray, names: Sequence[str] = DIGITS) -> Figure:
+    """Confusion matrix of the classes of those names; labels and answers [images], numbers of the classes."""
+    counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, answers), 1)
-    return confusion_figure(counts, [str(digit) for digit in range(10)])
+    return confusion_figure(counts, names)
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
@@ -55,18 +58,21 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
-def wrong_answers(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+def wrong_answers(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] = DIGITS
+) -> Figure:
     """The pictures that were read wrong, the surest mistakes first, as many as can be read.
 
     Args:
         images: [N, 28, 28] uint8.
         labels: [N], the right digits.
-        probabilities: [N, 10].
+        probabilities: [N, classes].
+        names: of the classes.
     """
     answers = probabilities.argmax(axis=1)
     missed = np.flatnonzero(answers != labels)
     wrong = surest(WrongAnswer(int(n), images[n], int(labels[n]), probabilities[n]) for n in missed)
-    return wrong_sheet(wrong, [str(digit) for digit in range(10)], len(missed), len(labels))
+    return wrong_sheet(wrong, names, len(missed), len(labels))
 
 
 def wrong_sheet(wrong: Sequence[WrongAnswer], names: Sequence[str], count: int, total: int) -> Figure:
