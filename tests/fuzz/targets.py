@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import safetensors.numpy
 from PIL import Image
 
@@ -25,6 +27,8 @@ from common.checksummed import dump_checksummed, parse_object
 from common.errors import UserError
 from common.files import sha256
 from data.formats.idx import encode, read_images, read_labels, read_pickle
+from data.formats.pictures import decode_as_it_is
+from data.load import load
 from model.program_check import check_program
 from model.saved_model import CARD, read_model
 from recognition.digit import to_mnist
@@ -86,6 +90,59 @@ def _read_pickle(data: bytes, folder: Path) -> None:
 def _pickle_seeds(folder: Path) -> list[bytes]:
     pair = np.zeros((1, 784), np.float32), np.zeros(1, np.int64)
     return [pickle.dumps((pair, pair, pair), protocol=protocol) for protocol in (1, 2)]
+
+
+# data.load: a file of each format, found from the content.
+
+
+def _load(data: bytes, folder: Path) -> None:
+    load(_file(data, folder))
+
+
+def _labelled() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8), np.arange(4) % 2
+
+
+def _npz_seeds(folder: Path) -> list[bytes]:
+    images, labels = _labelled()
+    found = []
+    for save in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+        found.append(file.getvalue())
+    return found
+
+
+def _csv_seeds(folder: Path) -> list[bytes]:
+    images, labels = _labelled()
+    lines = [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True)]
+    header = ",".join(["label", *(f"pixel{number}" for number in range(784))])
+    return ["\n".join(lines).encode(), "\n".join([header, *lines]).encode()]
+
+
+def _parquet_seeds(folder: Path) -> list[bytes]:
+    images, labels = _labelled()
+    pictures = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        pictures.append({"bytes": file.getvalue(), "path": None})
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "label": labels}), table)
+    return [table.getvalue()]
+
+
+def _decode_as_it_is(data: bytes, folder: Path) -> None:
+    decode_as_it_is("file", data)
+
+
+def _small_picture_seeds(folder: Path) -> list[bytes]:
+    found = []
+    for kind in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"):
+        file = io.BytesIO()
+        Image.fromarray(_labelled()[0][0]).save(file, kind)
+        found.append(file.getvalue())
+    return found
 
 
 # recognition.picture, and what makes a digit of it.
@@ -247,6 +304,10 @@ def _answers_seeds(folder: Path) -> list[bytes]:
 TARGETS = {
     "idx": Target(_read_idx, _idx_seeds),
     "pickle": Target(_read_pickle, _pickle_seeds),
+    "npz": Target(_load, _npz_seeds),
+    "csv": Target(_load, _csv_seeds),
+    "parquet": Target(_load, _parquet_seeds),
+    "small_picture": Target(_decode_as_it_is, _small_picture_seeds),
     "picture": Target(_read_picture, _picture_seeds),
     "results": Target(_read_results, _results_seeds),
     "checkpoint": Target(_read_checkpoint, _checkpoint_seeds),
