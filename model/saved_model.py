@@ -5,7 +5,7 @@ parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what the
 its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
 that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
 were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
-bounds what a tampered program can do.
+bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py).
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from common.errors import UserError, one_line
 from common.files import holds_only, read_file, real_path, sha256, write_folder
 from common.project import __version__
 from model.image import ImageSpec
+from model.page import model_page
 from model.program_check import ProgramError, check_program
 from model.trial import survive_trial
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
 ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
-MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD)
+README = "README.md"  # made from the card; nothing reads it, and a folder may be without it
+MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD, README)
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
@@ -91,6 +93,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
     contents |= {name: data for name, data in ((ONNX, model.onnx), (NOVELTY, model.novelty)) if data is not None}
     files = {name: file_entry(data) for name, data in contents.items()}
     contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **model.card, "files": files})
+    contents[README] = model_page(model.card).encode()
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_folder(folder, contents, MODEL_FILES)
 

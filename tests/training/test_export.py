@@ -83,7 +83,7 @@ def test_a_trained_model_gets_its_onnx_form(small_run: Path, script: Script, tmp
     assert "1,000 of 1,000 answers equal" in result.stdout and result.stderr == ""
     assert len(result.stdout.splitlines()) == 1
     after = load_model(folder)
-    assert {path.name for path in folder.iterdir()} == {PROGRAM, PARAMETERS, ONNX, NOVELTY, "card.json"}
+    assert {path.name for path in folder.iterdir()} == {PROGRAM, PARAMETERS, ONNX, NOVELTY, "card.json", "README.md"}
     assert (after.program, after.parameters, after.novelty) == (before.program, before.parameters, before.novelty)
     assert after.card["files"][ONNX]["sha256"] == sha256((folder / ONNX).read_bytes())
     assert after.card["scores"] == before.card["scores"]

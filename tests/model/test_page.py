@@ -1,0 +1,45 @@
+"""README.md of a model folder: what a hub of models reads of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data.sources import SUMS
+from model.page import model_page
+from model.saved_model import README, holds_only_a_model, read_model, save_model
+from tests.conftest import MODEL
+
+
+def head(page: str) -> dict[str, Any]:
+    """The front matter, each value of which is JSON."""
+    _, front, _ = page.split("---\n", 2)
+    return {key: json.loads(value) for key, value in (line.split(": ", 1) for line in front.splitlines())}
+
+
+def test_it_has_scores_data_and_licence() -> None:
+    card = json.loads((MODEL / "card.json").read_bytes())
+    score = card["scores"]["test"]
+    said = head(model_page({**card, "data_sha256": SUMS}))
+    assert said["license"] == "apache-2.0" and said["datasets"] == ["ylecun/mnist"]
+    [index] = said["model-index"]
+    found = {result["dataset"]["split"]: result["metrics"][0]["value"] for result in index["results"]}
+    assert index["name"] == card["network"] and found["test"] == score["correct"] / score["total"]
+    assert f"{score['correct']:,} of {score['total']:,}" in model_page(card)
+    assert "datasets" not in head(model_page({**card, "data_sha256": {}}))
+
+
+def test_a_hostile_name_stays_one_value() -> None:
+    card = json.loads((MODEL / "card.json").read_bytes())
+    [index] = head(model_page({**card, "network": "a: b\n---\nlicense: x"}))["model-index"]
+    assert index["name"].startswith("a: b") and "\n" not in index["name"]
+
+
+def test_it_is_saved_with_the_model_and_an_old_folder_needs_none(tmp_path: Path) -> None:
+    model = read_model(MODEL)
+    save_model(tmp_path / "model", model)
+    assert (tmp_path / "model" / README).read_text() == model_page(model.card)
+    assert holds_only_a_model(tmp_path / "model")
+    (tmp_path / "model" / README).unlink()
+    assert read_model(tmp_path / "model").program == model.program and holds_only_a_model(tmp_path / "model")
