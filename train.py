@@ -18,13 +18,23 @@ if __name__ == "__main__":
     leave_at_once()  # before anything else is imported
     expect_packages()
 
+import os
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from common.command_line import parse, run
 from common.console import ScriptConsole, outlive_readers
 from common.errors import one_line
+from common.processes import rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
 from training.resume import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
+
+if TYPE_CHECKING:
+    from training.callbacks.callback import Callback
+    from training.parallel import Team
 
 # Title of each group of options in --help, by the group's first option.
 GROUPS = {
@@ -55,6 +65,8 @@ def main(stop: StopRequest) -> int:
 
         print_profile(settings, ScriptConsole())
         return 0
+    if rank_and_size()[1] > 1:
+        return _train_together(settings, stop)
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
         if said := what_was_finished(folder, settings.passes):
@@ -70,7 +82,7 @@ def main(stop: StopRequest) -> int:
         folder.remove_if_unused()
 
 
-def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
+def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team | None = None) -> int:
     with stop.importing():
         from data.load import load_data
         from training.callbacks.figures import Figures
@@ -79,13 +91,60 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest) -> int:
         from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
-    console = ScriptConsole()
-    data = load_data(settings.data_dir, console)
-    callbacks = [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
+    console, first = ScriptConsole(), team is None or team.world.rank == 0
+    data = load_data(settings.data_dir, console if first else None)
+    callbacks: list[Callback] = []
+    if first:
+        callbacks += [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
     callbacks += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
-    outcome = train(settings, folder, callbacks, stop, data)
-    print(f"the run is in {one_line(outcome.run_dir)}/")
+    outcome = train(settings, folder, callbacks, stop, data, team)
+    if outcome:
+        print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
+
+
+def _train_together(settings: Settings, stop: StopRequest) -> int:
+    """Train as one process of several, which `python -m paddle.distributed.launch` has started."""
+    rank, size = rank_and_size()
+    folder, finished = None, ""
+    if settings.resume and (rank == 0 or settings.resume.exists()):  # another machine may not see it
+        settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
+        finished = what_was_finished(folder, settings.passes)
+        restore_arithmetic(folder)
+    elif rank == 0:
+        folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
+    if not settings.threads and "CONV_POOL_THREADS" not in os.environ:
+        use_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", size))))
+    with stop.importing():
+        from data.load import load_data
+        from model.kernels.build import load_fused
+        from model.world import join
+        from training.parallel import Team, expect_shards
+
+        expect_shards(settings, size)
+        load_data(settings.data_dir, ScriptConsole() if rank == 0 else None)
+        load_fused()  # fetched and compiled before the processes meet, after which none waits long for another
+        world = join()
+    team = Team(world, stop)
+    if finished := team.share(finished.encode()).decode():
+        if rank == 0:
+            print(finished)
+        return 0
+    own = team.folder(folder, bool(settings.resume))
+    try:
+        if rank and settings.resume:
+            settings, own = resumed(own.path, lambda default: parse(Settings, default=default))
+            settings = replace(settings, resume=own.path)
+        if rank:
+            settings = replace(settings, save_dir=own.path.parent / "model", export=None, figures="none", log_to=())
+        return _train(settings, own, stop, team)
+    except RuntimeError as error:  # gloo's and NCCL's
+        raise team.explained(error) from error
+    finally:
+        if rank:
+            shutil.rmtree(own.path.parent, ignore_errors=True)
+        else:
+            own.remove_if_unused()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -36,6 +37,16 @@ class StopRequest:
     def __init__(self) -> None:
         self._number = 0
         self._deferred = False
+        self._since = 0.0
+        self.burst = 0.0  # seconds in which a signal that comes again counts as the first
+
+    @property
+    def number(self) -> int:
+        """The signal that has come; 0 if none has."""
+        return self._number
+
+    def agree(self) -> None:
+        """Ask the other processes of the run whether one was told to stop; there are none."""
 
     @property
     def requested(self) -> bool:
@@ -95,9 +106,11 @@ class StopRequest:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile arrives now
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._number and time.monotonic() - self._since < self.burst:
+            return
         if self._number:
             os._exit(128 + number)
-        self._number = number
+        self._number, self._since = number, time.monotonic()
         if not self._deferred:
             raise Stopped(number)
 

@@ -13,6 +13,8 @@ from model.device import Device
 from model.engine import PaddleEngine
 from model.program import NetworkConfig
 from model.recipes import Recipe
+from model.shards import ShardedEngine
+from model.world import ALONE, World
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.optimizers import SGD, Adam, Momentum, Optimizer
@@ -39,14 +41,26 @@ class Engine(Protocol):
     def load_parameters(self, parameters: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
 
 
-def make_engine(name: EngineName, config: NetworkConfig, recipe: Recipe, device: Device, seed: int) -> Engine:
+def make_engine(
+    name: EngineName,
+    config: NetworkConfig,
+    recipe: Recipe,
+    device: Device,
+    seed: int,
+    shards: int = 1,
+    world: World = ALONE,
+) -> Engine:
     """The engine of that name, with parameters that start from the seed.
 
     Raises:
         UsageError: NumPy's engine lacks the network, or something that the recipe asks for.
     """
+    if name == "paddle" and shards > 1:
+        return ShardedEngine(config, recipe, device, seed, shards, world)
     if name == "paddle":
         return PaddleEngine(config, recipe, device, seed)
+    if shards > 1:
+        raise UsageError(f"--engine numpy --shards {shards}: expected --engine paddle with shards")
     if config.name not in NUMPY_NETWORKS:
         raise UsageError(f"--engine numpy: expected one of the networks {', '.join(NUMPY_NETWORKS)}, got {config.name}")
     if recipe.ema or recipe.label_smoothing or recipe.optimizer == "adamw":

@@ -10,6 +10,7 @@ import numpy as np
 
 from data.dataset import Subset
 from model.image import ImageSpec, network_input
+from model.world import ALONE, World
 
 EVALUATION_BATCH = 128  # images at a time; bounds the memory, whatever the size of the data set
 
@@ -51,7 +52,14 @@ class Scores:
         return (self.total - self.correct) / self.total
 
 
-def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[], None] = lambda: None) -> Scores:
+def evaluate(
+    scorer: Scorer,
+    image: ImageSpec,
+    subset: Subset,
+    check: Callable[[], None] = lambda: None,
+    *,
+    world: World = ALONE,
+) -> Scores:
     """Score every image of a set; it changes nothing.
 
     Args:
@@ -59,13 +67,19 @@ def evaluate(scorer: Scorer, image: ImageSpec, subset: Subset, check: Callable[[
         image: the picture that its network takes.
         subset: images and labels; at least one.
         check: called between batches; may raise to leave.
+        world: processes that share the batches; each gets all scores.
     """
-    pieces = []
-    for batch in _batches(len(subset.labels)):
+    log_probabilities: np.ndarray = np.zeros(0, np.float32)
+    for number, batch in enumerate(_batches(len(subset.labels))):
         check()
+        if number % world.size != world.rank:
+            continue
         images = network_input(subset.images[batch], image)
-        pieces.append(scorer.log_probabilities(images))
-    log_probabilities = np.concatenate(pieces, dtype=np.float32)
+        found = scorer.log_probabilities(images)
+        if not log_probabilities.size:
+            log_probabilities = np.zeros((len(subset.labels), found.shape[1]), np.float32)
+        log_probabilities[batch] = found
+    log_probabilities = world.sum(log_probabilities)
     losses = -log_probabilities[np.arange(len(subset.labels)), subset.labels].astype(np.float64)
     answers = log_probabilities.argmax(axis=1).astype(np.uint8 if log_probabilities.shape[1] <= 256 else np.uint16)
     correct = int(np.count_nonzero(answers == subset.labels))

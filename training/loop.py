@@ -17,6 +17,7 @@ from model.calibration import card_entries
 from model.onnx import expect_packages
 from model.program import REMEMBERED_STEPS
 from model.recipes import learning_rate
+from model.world import ALONE
 from results.log import ResultsLog, StepsLog, expect_readable
 from results.predictions import predictions_path, write_predictions
 from results.records import Row, Step
@@ -25,6 +26,7 @@ from training.batches import pass_batches, prefetch
 from training.callbacks.callback import Callback, Started
 from training.early_stopping import is_out_of_patience, take_in
 from training.evaluation import Scores, evaluate
+from training.parallel import Team, engine_facts, start_facts
 from training.publish import Outcome, digest, expect_publishable, outcome_record, publish, save_best_model
 from training.saving import load_state, restore_folder, save_state
 from training.settings import Settings
@@ -46,7 +48,8 @@ def train(
     callbacks: Sequence[Callback] = (),
     stop: StopRequest | None = None,
     data: Mnist | None = None,
-) -> Outcome:
+    team: Team | None = None,
+) -> Outcome | None:
     """Begin a run, or continue it.
 
     Args:
@@ -55,6 +58,10 @@ def train(
         callbacks: told of every step and pass, in this order.
         stop: where signals are noted; the run then saves a checkpoint and raises `Stopped`.
         data: the images, if they are loaded already.
+        team: the processes that train it, if there are several.
+
+    Returns:
+        The outcome; None in all processes but the first.
 
     Raises:
         UserError: what was asked for cannot be done: data, device, folder, or training that diverges.
@@ -72,7 +79,8 @@ def train(
         recorded = folder.read_record(whole=True) if settings.resume else {}
         data = data or load_data(settings.data_dir)
         try:
-            return _Loop(prepare(settings, folder, callbacks, data, recorded), stop or StopRequest()).run()
+            setup = prepare(settings, folder, callbacks, data, recorded, team.world if team else ALONE)
+            return _Loop(setup, team or stop or StopRequest(), team).run()
         except OSError as error:
             rest = "nothing was trained"
             if folder.record.exists():
@@ -83,17 +91,19 @@ def train(
 class _Loop:
     """The passes of a run; `setup` does not change, `state` does."""
 
-    def __init__(self, setup: Setup, stop: StopRequest) -> None:
-        self.setup, self.stop = setup, stop
+    def __init__(self, setup: Setup, stop: StopRequest, team: Team | None = None) -> None:
+        self.setup, self.stop, self.team = setup, stop, team
         self.last_checkpoint = time.monotonic()
         self.state = State()
 
-    def run(self) -> Outcome:
+    def run(self) -> Outcome | None:
         setup, folder = self.setup, self.setup.folder
         expect_readable(folder.name, setup.recipe.passes, setup.steps, setup.settings.log_every)
         self.state = load_state(setup)
         folder.write_record(setup.record)
         restore_folder(setup, self.state)
+        if self.team:
+            self.team.expect_same(start_facts(setup, self.state))
         self.results, self.steps_log = ResultsLog(folder.results), StepsLog(folder.steps)
         passes, done = setup.recipe.passes, self.state.progress
         started = Started(
@@ -107,6 +117,10 @@ class _Loop:
                     self._train_pass()
                     validation = self._evaluate(setup.validation) if len(setup.validation) else None
                     self._finish_pass(validation, self._evaluate(setup.test))
+                if self.team:
+                    self.team.leave()
+                if setup.world.rank:
+                    return None
                 outcome = publish(setup, self.state, self.stop.check)
             self.stop.check()  # no longer deferred: the callbacks may take seconds, and --resume calls them again
             for callback in setup.callbacks:
@@ -138,6 +152,8 @@ class _Loop:
             for images, labels in ready:
                 setup.engine.train_step(images, labels, self._learning_rate(len(unread)))
                 unread.append(len(labels))
+                if (done.steps + len(unread)) % READ_EVERY == 0:
+                    self.stop.agree()
                 late = time.monotonic() - self.last_checkpoint > setup.settings.checkpoint_seconds
                 if len(unread) == READ_EVERY or late or self.stop.requested:
                     mark = self._read_losses(unread, mark)
@@ -186,12 +202,14 @@ class _Loop:
         return time.perf_counter()
 
     def _evaluate(self, subset: Subset) -> Scores:
-        return evaluate(self.setup.engine, self.setup.image, subset, self.stop.check)
+        return evaluate(self.setup.engine, self.setup.image, subset, self.stop.check, world=self.setup.world)
 
     def _finish_pass(self, validation: Scores | None, test: Scores) -> None:
         """Log the pass, keep its model if it is the best, save a checkpoint; whole, whatever signal comes."""
         setup, state, progress = self.setup, self.state, self.state.progress
         parameters = setup.engine.parameters()
+        if self.team:
+            self.team.expect_same(engine_facts(setup))
         measure = self._measure(parameters, validation, test)
         select_on = setup.settings.select_on
         best = progress.best_measure is None or measure < progress.best_measure or select_on == "last"

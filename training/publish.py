@@ -71,6 +71,8 @@ def expect_publishable(save_dir: Path, run: Path) -> None:
 
 def save_best_model(setup: Setup, state: State, row: Row) -> None:
     """Write the best model into the run's folder; if its ONNX form fails, without that: training goes on."""
+    if setup.world.rank:
+        return
     files = setup.exporter.files(state.best_parameters)
     model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=setup.novelty)
     if setup.settings.export:

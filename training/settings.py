@@ -26,6 +26,7 @@ RANGES = {
     "ema": Range(0, 1),
     "label_smoothing": Range(0, 1),
     "seed": Range(0, 2**31 - 1),  # what Paddle's generator takes
+    "shards": Range(1, 1024),
     "threads": Range(1, 10**4),
     "validation_size": Range(0, 10**9),
     "shuffle_buffer": Range(1, 10**9),
@@ -113,6 +114,8 @@ class Settings:
     """Device; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
     kernel: Literal["auto", "fused", "stock"] = "auto"
     """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
+    shards: Annotated[int, arg(metavar="V")] = 1
+    """Parts of each batch, a power of two; up to V processes compute them, with the same bits (docs/scaling.md)."""
     threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
     """Threads of the fused operator, which does most of the work on a CPU."""
     run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
@@ -142,6 +145,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)
+        if self.shards & (self.shards - 1):
+            raise UsageError(f"--shards {self.shards}: expected a power of two")
         for name in self.log_to:  # a run.json from elsewhere must not name other folders to write in
             if name not in ("visualdl", "tensorboard"):
                 raise UsageError(f"--log-to {one_line(name, 60)}: expected visualdl or tensorboard")

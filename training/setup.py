@@ -18,6 +18,7 @@ from model.onnx import to_onnx
 from model.ops.backend import resolve_kernel
 from model.program import NetworkConfig
 from model.recipes import Recipe
+from model.world import ALONE, World
 from recognition import novelty
 from recognition.kind import PictureKind
 from results.run_folder import RunFolder, environment
@@ -48,6 +49,7 @@ class Setup:
         engine: trains and scores the network.
         exporter: makes inference models of its parameters.
         record: run.json, but for the outcome.
+        world: the processes that train it; all but the first work for the first.
     """
 
     settings: Settings
@@ -65,6 +67,7 @@ class Setup:
     engine: Engine
     exporter: Exporter
     record: Mapping[str, Any]
+    world: World = ALONE
 
     @property
     def test(self) -> Subset:
@@ -93,7 +96,12 @@ def report(callbacks: Sequence[Callback], line: str) -> None:
 
 
 def prepare(
-    settings: Settings, folder: RunFolder, callbacks: Sequence[Callback], data: Mnist, recorded: Mapping[str, Any]
+    settings: Settings,
+    folder: RunFolder,
+    callbacks: Sequence[Callback],
+    data: Mnist,
+    recorded: Mapping[str, Any],
+    world: World = ALONE,
 ) -> Setup:
     """Set a run up, and report doubts about its data, its device and its kernel.
 
@@ -103,6 +111,7 @@ def prepare(
         callbacks: told of what is found.
         data: all images.
         recorded: run.json as it was when a run that goes on began; empty for a new run.
+        world: the processes that train it.
 
     Raises:
         UserError: what was asked for cannot be done, or is not what the run began with.
@@ -123,7 +132,8 @@ def prepare(
     options = with_classes(settings.network_options(), len(data.classes))
     check_options(settings.network, options)
     config = NetworkConfig(settings.network, options, kernel)
-    engine, exporter = make_engine(settings.engine, config, recipe, device, settings.seed), Exporter(config)
+    engine = make_engine(settings.engine, config, recipe, device, settings.seed, settings.shards, world)
+    exporter = Exporter(config)
     if settings.init_from and not recorded:
         for line in start_from(engine, settings.init_from):
             report(callbacks, line)
@@ -152,6 +162,7 @@ def prepare(
         engine=engine,
         exporter=exporter,
         record=record,
+        world=world,
     )
 
 

@@ -1,0 +1,196 @@
+"""One run by several processes: the bits of one, whoever begins and ends it; differences and losses stop all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UsageError, UserError
+from common.files import sha256
+from common.signals import Stopped, StopRequest
+from model.world import World
+from tests.conftest import ROOT
+from training.parallel import Team, expect_shards
+from training.settings import Settings
+
+OPTIONS = ("--validation-size", "2300", "--passes", "2", "--shards", "4", "--figures", "none", "--log-every", "1")
+
+
+class Others(World):
+    """A world of two in this process: the other one's part of each sum is made from ours by `answer`."""
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        own = np.array(values, np.float32)
+        if own.ndim > 1 and len(own) == self.size:  # a row a process
+            own[1 - self.rank] = own[self.rank]
+            if self.differs is not None and own.ndim == 3:
+                own[1, self.differs] += 1
+        return own
+
+    differs: int | None = None
+
+
+@pytest.fixture
+def team() -> Iterator[Team]:
+    made = Team(Others(0, 2), StopRequest())
+    yield made
+    made.leave()
+
+
+def test_what_differs_is_named_with_its_process(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.expect_same({"data": 1, "seed": 2})
+    monkeypatch.setattr(Others, "differs", 1)
+    with pytest.raises(UserError, match=r"process 1 \(\d+ on .*\): expected what process 0 has, got other seed;"):
+        team.expect_same({"data": 1, "seed": 2})
+
+
+def test_all_stop_together_and_only_where_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = StopRequest()
+    team = Team(Others(0, 2), stop)
+    try:
+        with team.deferred():
+            stop._on_signal(signal.SIGTERM, None)
+            stop._on_signal(signal.SIGTERM, None)  # a launcher repeats it
+            team.check()
+            assert not team.requested
+            team.agree()
+            assert team.requested
+            with pytest.raises(Stopped) as stopped:
+                team.check()
+        assert stopped.value.status == 128 + signal.SIGTERM
+    finally:
+        team.leave()
+
+
+def test_a_process_that_ended_is_named(team: Team) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    team._processes = [team._processes[0], (ended.pid, team._processes[0][1])]
+    line = str(team.explained(RuntimeError("std::exception")))
+    assert line.startswith(f"process 1 ({ended.pid} on ") and "--resume" in line and "\n" not in line
+
+
+@pytest.mark.parametrize("options", [{"shards": 2}, {"shards": 4, "engine": "numpy", "network": "lenet5_numpy"}])
+def test_more_processes_than_shards_and_numpy_are_wrong_use(options: dict) -> None:
+    with pytest.raises(UsageError, match=r"--shards 2: expected at least as many as the 4|--engine numpy"):
+        expect_shards(Settings(**options), 4)
+    with pytest.raises(UsageError, match="--shards 3: expected a power of two"):
+        Settings(shards=3)
+
+
+def job(size: int, log: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    """train.py by Paddle's launcher, or alone for a size of 1."""
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(size), "--log_dir", str(log)]
+    return subprocess.Popen(
+        [sys.executable, *(launcher if size > 1 else []), "train.py", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def result(folder: Path) -> tuple[str, list[list[str]]]:
+    """SHA-256 of the published parameters, and what results.csv says but for names and times."""
+    rows = [line.split(",")[1:12] for line in (folder / "run" / "results.csv").read_text().splitlines()]
+    return sha256((folder / "model" / "inference.pdiparams").read_bytes()), rows
+
+
+def into(folder: Path) -> tuple[object, ...]:
+    return "--run-dir", folder / "run", "--save-dir", folder / "model"
+
+
+@pytest.fixture(scope="module")
+def alone(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    assert job(1, folder, "--data-dir", small_data, *OPTIONS, *into(folder)).wait(240) == 0
+    return folder
+
+
+def test_two_processes_train_the_run_of_one(alone: Path, small_data: Path, tmp_path: Path) -> None:
+    assert job(2, tmp_path / "log", "--data-dir", small_data, *OPTIONS, *into(tmp_path)).wait(240) == 0
+    assert result(tmp_path) == result(alone)
+    assert (tmp_path / "run" / "steps.csv").read_bytes() == (alone / "run" / "steps.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_process_ends_the_job_which_others_continue(
+    number: int, alone: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """Begun by 3, of which one is lost; continued by 1 process, and ended by 2."""
+    options = [option if option != "2" else "40" for option in OPTIONS]
+    more = ["--checkpoint-seconds", "0.5"]
+    whole = tmp_path / "whole"
+    assert job(1, whole, "--data-dir", small_data, *options, *into(whole)).wait(240) == 0
+    begun = job(3, tmp_path / "log", "--data-dir", small_data, *options, *more, *into(tmp_path))
+    results = tmp_path / "run" / "results.csv"
+    while not results.exists() or results.read_text().count("\n") < 4:
+        time.sleep(0.1)
+    (victim,) = [int(p) for p in _processes(begun.pid, "PADDLE_TRAINER_ID=2")]
+    os.kill(victim, number)
+    assert begun.wait(120) != 0, "the job ends by itself"
+    if Path(f"/proc/{victim}").exists():
+        os.kill(victim, signal.SIGKILL)
+    assert f"process 2 ({victim} on" in (tmp_path / "log" / "workerlog.0").read_text(errors="replace")
+    once = job(1, tmp_path, "--resume", tmp_path / "run")
+    time.sleep(6)
+    once.send_signal(signal.SIGTERM)
+    once.wait(60)
+    shutil.rmtree(tmp_path / "log")
+    assert job(2, tmp_path / "log", "--resume", tmp_path / "run").wait(240) == 0
+    assert result(tmp_path) == result(whole)
+
+
+def _processes(launcher: int, variable: str) -> list[str]:
+    """The processes of a launcher's session that have a variable in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) and b"train.py" in (entry / "cmdline").read_bytes():
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if variable.encode() in environment and parent == launcher:
+                    found.append(entry.name)
+        except (OSError, ProcessLookupError):
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "named"), [("--seed", "network, seed or shards"), ("--data-dir", "data")])
+def test_a_process_with_another_seed_or_data_stops_all(
+    option: str, named: str, small_data: Path, tmp_path: Path
+) -> None:
+    """Process 1 gets another option than process 0, from a script between the launcher and train.py."""
+    shutil.copytree(small_data, tmp_path / "other")
+    labels = bytearray((tmp_path / "other" / "train-labels-idx1-ubyte").read_bytes())
+    labels[-1] = (labels[-1] + 1) % 10
+    (tmp_path / "other" / "train-labels-idx1-ubyte").write_bytes(labels)
+    other = ["--seed", "2"] if option == "--seed" else ["--data-dir", str(tmp_path / "other")]
+    (tmp_path / "between.py").write_text(
+        "import os, runpy, sys\n"
+        f"sys.argv += {other} if os.environ['PADDLE_TRAINER_ID'] == '1' else []\n"
+        f"sys.argv[0], sys.path[0] = {str(ROOT / 'train.py')!r}, {str(ROOT)!r}\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(tmp_path / "between.py"), *OPTIONS, *map(str, into(tmp_path))],
+        cwd=ROOT,
+        env={**os.environ, "MNIST_DIR": str(small_data)},
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"got other {named}" in (tmp_path / "log" / "workerlog.0").read_text(errors="replace")
