@@ -153,10 +153,10 @@ class Reader:
             if isinstance(rows, Unread):
                 raise UserError(rows.why)
             return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
-        (image,) = self._workers.read([data])
-        if isinstance(image, Unread):
-            raise UserError(image.why)
-        return Found([image])
+        (cuts,) = self._workers.read_cuts([data])
+        if isinstance(cuts, Unread):
+            raise UserError(cuts.why)
+        return Found(self._paddle.submit(lambda: self._load(self.models()[0]).digits.choose([cuts])).result())
 
     def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         """The answer of each of `models` for each image.

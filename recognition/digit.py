@@ -10,13 +10,19 @@ Of a photograph, a scan or a drawing the ink has to be found first: `recognition
 from __future__ import annotations
 
 import numpy as np
+import scipy
 
-from recognition.segmentation import cut_out, find_ink, one_digit
+from recognition.picture import BlankError
+from recognition.segmentation import Ink, box_of, cut_out, find_inks, one_digit
 
 SIDE, BOX, MIDDLE = 28, 20, 14
 
 # Strokes of MNIST's images are 2.2 to 3.8 pixels wide (10th to 90th percentile); thinner ones are thickened to this.
 STROKE = 2.4
+
+NEAR = 0.12  # of the picture's longest side: a smaller digit is looked at from near
+MINIMUM_MARGIN = 0.03  # of the picture's longest side, around a small digit
+SPECK = 3.0  # stroke widths: what is small and no longer is a speck
 
 
 def to_mnist(grey: np.ndarray) -> np.ndarray:
@@ -33,10 +39,40 @@ def to_mnist(grey: np.ndarray) -> np.ndarray:
     Raises:
         PictureError: there is nothing to read.
     """
-    for candidate in (grey, 255 - grey):
-        if _is_of_mnists_kind(candidate):
-            return candidate
-    return centred(cut_out(find_ink(grey, one_digit)))
+    own = as_mnist(grey)
+    return centred(cut_out(digit_ink(grey)[1][0])) if own is None else own
+
+
+def as_mnist(grey: np.ndarray) -> np.ndarray | None:
+    """The picture, or its negative, if that is of MNIST's kind; else None."""
+    return next((image for image in (grey, 255 - grey) if _is_of_mnists_kind(image)), None)
+
+
+def digit_ink(grey: np.ndarray) -> tuple[Ink, list[Ink]]:
+    """The ink of one digit as found in the picture; and, likelier first, as found from near if it is small there.
+
+    Raises:
+        PictureError: there is nothing to read.
+    """
+    inks = find_inks(grey, one_digit)
+    # On a large paper a speck is all that there is; a small picture is cut close to a digit, dark or light.
+    for page in inks if inks[0].enlargement > 1 else inks[:1]:
+        box = [slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)]
+        side, longest = max(each.stop - each.start for each in box), max(grey.shape)
+        if side >= NEAR * longest:
+            return page, [page, *(ink for ink in inks if ink is not page)]
+        margin = round(max(side, MINIMUM_MARGIN * longest))
+        near = find_inks(grey[tuple(slice(max(each.start - margin, 0), each.stop + margin) for each in box)], one_digit)
+        if not _is_speck(near[0].own):
+            return page, near
+    raise BlankError("nothing to read: expected a piece of ink, got a speck")
+
+
+def _is_speck(own: np.ndarray) -> bool:
+    rows, columns = box_of(own)
+    distances = scipy.ndimage.distance_transform_edt(np.pad(own[rows, columns], 1))
+    stroke = 4 * distances[distances > 0].mean()  # in a strip of width w the distance to its edge is w/4 on average
+    return bool(max(rows.stop - rows.start, columns.stop - columns.start) < SPECK * stroke)
 
 
 def _is_of_mnists_kind(image: np.ndarray) -> bool:
@@ -71,17 +107,15 @@ def centred(digit: np.ndarray) -> np.ndarray:
 
 def _thickened(digit: np.ndarray) -> np.ndarray:
     """Widen strokes that would be thinner than `STROKE` at MNIST's size."""
-    from scipy import ndimage
-
     scale = BOX / max(digit.shape)
     inside = np.pad(digit > 0.5, 1)
     # In a strip of width w the distance to its edge is w/4 on average.
-    stroke = 4 * ndimage.distance_transform_edt(inside)[inside].mean() * scale
+    stroke = 4 * scipy.ndimage.distance_transform_edt(inside)[inside].mean() * scale
     grow = (STROKE - stroke) / 2 / scale
     if grow < 0.5:
         return digit
     wider = np.pad(digit, int(np.ceil(grow)))
-    distance = ndimage.distance_transform_edt(wider <= 0.5)
+    distance = scipy.ndimage.distance_transform_edt(wider <= 0.5)
     return np.maximum(wider, np.clip(grow + 1 - distance, 0, 1))
 
 

@@ -1,11 +1,12 @@
 """Answers as a table, as JSON Lines, as CSV. The shapes of JSON and CSV are a contract.
 
 JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "rejected": false, "no_digit": false,
-                          "top": [{"digit": "7", "probability": 0.998}, …]}
+                          "top": [{"digit": "7", "probability": 0.998}, …], "several": false}
                     or:  {"path": "7.png", "error": "why it could not be read", "no_digit": false}
 A rejected answer has "digit": null and "rejected": true; "top" still holds the network's answers. "no_digit" is true
 where the picture is unlike every digit; "digit" is then what it is likest all the same. It is no error, except for a
-picture with nothing in it at all, which has no digit.
+picture with nothing in it at all, which has no digit. "several" is true if the picture plainly holds several
+digits, of which the answer is one; --lines reads them all.
 
 With --lines:  {"path": "number.jpg", "lines": [{"text": "2024", "probability": 0.95, "rejected": false,
                 "no_digit": false, "box": [40, 52, 310, 96], "digits": [{"digit": "2", "probability": 0.99,
@@ -39,6 +40,7 @@ CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_d
 BOX_COLUMNS = ("left", "top", "width", "height")
 LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
 NO_DIGIT = "no digit?"
+SEVERAL = "several digits? Read them with --lines"
 
 
 def model_line(folder: Path, card: Mapping[str, Any]) -> str:
@@ -60,7 +62,7 @@ def as_json(answer: Answer | Page | Failure) -> str:
     if isinstance(answer, Failure):
         return json.dumps({"path": answer.path, "error": answer.error, "no_digit": answer.no_digit})
     if isinstance(answer, Answer):
-        return json.dumps({"path": answer.path, **_record(answer)})
+        return json.dumps({"path": answer.path, **_record(answer), "several": answer.several})
     lines = [
         {
             "text": line.text,
@@ -120,6 +122,7 @@ def as_table_row(answer: Answer | Page | Failure) -> str:
     others = "  ".join(f"{digit} {100 * probability:.1f} %" for digit, probability in answer.digits[1:])
     shown = f"({digit})" if answer.rejected else f" {digit} "
     path = one_line(answer.path) + (f"  {NO_DIGIT}" if answer.no_digit else "")
+    path += f"  {SEVERAL}" if answer.several else ""
     return f"{shown:>5}  {100 * probability:10.2f} %  {others:<24}  {path}"
 
 

@@ -6,13 +6,14 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import SavedModel
+from recognition.cuts import Cuts
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
 from recognition.workers import Unread, Workers
@@ -20,6 +21,10 @@ from recognition.workers import Unread, Workers
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
 STANDARD_INPUT = "-"
+
+DOUBT = 0.6  # plausibility of the plain cut under which the others are looked at
+GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
+UNLIKE = 0.6  # a cut that is unlike every digit counts as so much less probable
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class Answer:
         digits: labels with their probabilities, the most likely first.
         rejected: the most likely digit is less probable than `reject_below`.
         no_digit: the picture is unlike every digit (`recognition.novelty`); it may show something else.
+        several: the picture plainly holds several digits, of which this is one.
     """
 
     path: str
     digits: Sequence[tuple[str, float]]
     rejected: bool
     no_digit: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,11 @@ def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> It
         workers: decode the pictures.
     """
     remaining = iter(paths)
-    in_hand: tuple[list[str], Iterator[np.ndarray | Unread]] | None = None
+    in_hand: tuple[list[str], Iterator[Cuts | Unread]] | None = None
     while True:
         chunk = list(itertools.islice(remaining, CHUNK))
         # The workers begin with the next chunk before the network answers for this one.
-        begun = (chunk, workers.read([source(path, workers.limits.max_bytes) for path in chunk]))
+        begun = (chunk, workers.read_cuts([source(path, workers.limits.max_bytes) for path in chunk]))
         if in_hand:
             yield from _answered(in_hand[0], list(in_hand[1]), reader)
         if not chunk:
@@ -108,13 +115,11 @@ def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> It
         in_hand = begun
 
 
-def _answered(
-    paths: Sequence[str], read: Sequence[np.ndarray | Unread], reader: DigitReader
-) -> Iterator[Answer | Failure]:
-    named = [(path, image) for path, image in zip(paths, read, strict=True) if isinstance(image, np.ndarray)]
-    answers = iter(reader.answers([path for path, _ in named], [image for _, image in named]))
-    for path, image in zip(paths, read, strict=True):
-        yield Failure(path, image.why, image.blank) if isinstance(image, Unread) else next(answers)
+def _answered(paths: Sequence[str], read: Sequence[Cuts | Unread], reader: DigitReader) -> Iterator[Answer | Failure]:
+    named = [(path, cuts) for path, cuts in zip(paths, read, strict=True) if isinstance(cuts, Cuts)]
+    answers = iter(reader.read([path for path, _ in named], [cuts for _, cuts in named]))
+    for path, cuts in zip(paths, read, strict=True):
+        yield Failure(path, cuts.why, cuts.blank) if isinstance(cuts, Unread) else next(answers)
 
 
 class DigitReader:
@@ -154,6 +159,43 @@ class DigitReader:
     def no_digit(self, images: np.ndarray) -> np.ndarray:
         """True for each image [N, 28, 28] uint8 that is unlike every digit; [N] bool, all False unless `can_tell`."""
         return self._novelty.holds_no_digit(self._kind.apply(images)) if self._novelty else np.zeros(len(images), bool)
+
+    def read(self, paths: Sequence[str], cuts: Sequence[Cuts]) -> list[Answer]:
+        """The answer for each picture's cuts; its probabilities are the mean of the plain and the chosen cut's.
+
+        The plain cut alone decides if the picture holds no digit: of any thing some cut looks like one.
+        """
+        if not cuts:
+            return []
+        plain, chosen = np.stack([each.images[0] for each in cuts]), np.stack(self.choose(cuts))
+        probabilities = self.probabilities(plain)
+        changed = (plain != chosen).any(axis=(1, 2))
+        if changed.any():
+            probabilities[changed] = (probabilities[changed] + self.probabilities(chosen[changed])) / 2
+        marks = zip(self.no_digit(plain), [each.several for each in cuts], strict=True)
+        return [
+            replace(self._answer(path, row, bool(no_digit)), several=several)
+            for path, row, (no_digit, several) in zip(paths, probabilities, marks, strict=True)
+        ]
+
+    def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
+        """Of each picture the cut to read, [28, 28] uint8: the plain one, unless it is in doubt and another is not."""
+        if not cuts:
+            return []
+        chosen = [each.images[0] for each in cuts]
+        likely = self._plausible(np.stack(chosen))
+        for number in np.flatnonzero(likely < DOUBT).tolist():
+            others = cuts[number].images[1:]
+            if len(others):
+                values = self._plausible(others)
+                best = int(values.argmax())
+                if values[best] > likely[number] + GAIN:
+                    chosen[number] = others[best]
+        return chosen
+
+    def _plausible(self, images: np.ndarray) -> np.ndarray:
+        """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""
+        return self.probabilities(images).max(axis=1) * np.where(self.no_digit(images), UNLIKE, 1)
 
     def answers(self, paths: Sequence[str], images: Sequence[np.ndarray]) -> list[Answer]:
         """The answer for each image [28, 28] uint8."""

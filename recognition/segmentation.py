@@ -26,7 +26,7 @@ THRESHOLDS = (0.4, 0.55, 0.7)  # parts of the ink's contrast from which on a pix
 FLAT = 0.5  # of the steepest edges: an outline that follows nothing steeper is not one of ink
 DIMMEST = 2.5  # how many times darker than most of the paper its shaded parts are taken to be at most
 MINIMUM_CONTRAST = 12  # grey levels between ink and paper under which there is nothing to read
-MINIMUM_EXTENT = 0.025  # of the picture's longest side; what is smaller is no digit
+MINIMUM_EXTENT = 0.012  # of the picture's longest side; what is smaller is no digit
 MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
 MINIMUM_PIECE = 0.02  # of the digit's ink: a smaller piece is a speck
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
@@ -51,7 +51,12 @@ class Ink:
 
 
 def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
-    """Find the ink, dark or light, whichever has its outline where the picture has edges.
+    """The likelier of `find_inks`."""
+    return find_inks(grey, pick)[0]
+
+
+def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
+    """Find the ink, dark and light; first the one that has its outline where the picture has edges.
 
     Args:
         grey: [height, width] uint8, 0 black to 255 white.
@@ -85,24 +90,26 @@ def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
     if not found:
         raise failures[0]
     steepest = max(float(np.percentile(outline, 75)) for outline, _ in found) + 1e-6
-    return max(found, key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()))[1]
+    found.sort(key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()), reverse=True)
+    return [ink for _, ink in found]
 
 
-def cut_out(ink: Ink, own: Mask | None = None) -> Grey:
+def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) -> Grey:
     """Ink in the box around it, [h, w], 0 paper to 1 ink, everything else taken for paper.
 
     Args:
         ink: what `find_ink` found.
         own: which of its pixels; all by default.
+        exponent: of the grey levels in a tiny picture; less than 1 strengthens faint strokes.
     """
     from scipy import ndimage
 
     own = ink.own if own is None else own
-    rows, columns = _box(own)
+    rows, columns = box_of(own)
     # A margin around the digit keeps the grey edges of its strokes.
     margin = ndimage.binary_dilation(own, iterations=max(2, ink.enlargement))
     if ink.enlargement >= TINY:  # a pixel that is part ink and part paper shows how much of it is ink
-        levels = np.clip(1.2 * ink.depth / np.percentile(ink.depth[own], 95), 0, 1) ** 1.5
+        levels = np.clip(1.2 * ink.depth / np.percentile(ink.depth[own], 95), 0, 1) ** (exponent or 1.5)
     else:
         low = ink.threshold / 2
         levels = np.clip((ink.depth / np.percentile(ink.depth[own], 60) - low) / (0.9 - low), 0, 1)
@@ -160,7 +167,8 @@ def _inner(image: np.ndarray) -> np.ndarray:
     return image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
 
 
-def _box(mask: Mask) -> tuple[slice, slice]:
+def box_of(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns of the box around a mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
@@ -250,7 +258,7 @@ def one_digit(pieces: Pieces) -> Mask:
         if not may_join.any():
             break
         own = pieces.pixels(kept)
-        reach = REACH * max(side.stop - side.start for side in _box(own))
+        reach = REACH * max(side.stop - side.start for side in box_of(own))
         joining = may_join & (
             ndimage.minimum(ndimage.distance_transform_edt(~own), pieces.labels, pieces.numbers) < reach
         )

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, one_line
+from recognition.cuts import Cuts
 from recognition.picture import Limits
 from recognition.rows import Certainty, FoundDigit
 
@@ -97,7 +98,7 @@ class Workers:
         """
         _shorten_temporary_folder()
         _start_tracker()
-        _context.set_forkserver_preload(["recognition.rows", "PIL.Image", "scipy.ndimage"])
+        _context.set_forkserver_preload(["recognition.rows", "recognition.cuts", "PIL.Image", "scipy.ndimage"])
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
         self.limits = limits
@@ -116,13 +117,18 @@ class Workers:
             if isinstance(worker, _Worker):
                 worker.stop()
 
-    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | Unread]:
-        """MNIST's image of each picture, [28, 28] uint8, in order.
+    def read_cuts(self, sources: Iterable[str | bytes]) -> Iterator[Cuts | Unread]:
+        """The digit of each picture, cut out in different ways, in order.
 
         Args:
             sources: a file's path, or the bytes of a picture.
         """
-        return self._threads.map(self._read, sources)
+        return self._threads.map(lambda source: self._ask(source, None), sources)
+
+    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | Unread]:
+        """MNIST's image of each picture, [28, 28] uint8, as the plain cut gives it; arguments as for `read_cuts`."""
+        for cuts in self.read_cuts(sources):
+            yield cuts if isinstance(cuts, Unread) else cuts.images[0]
 
     def read_rows(self, source: str | bytes, certainty: Certainty) -> Rows | Unread:
         """Rows of digits in a picture.
@@ -132,10 +138,6 @@ class Workers:
             certainty: see `recognition.rows.find_rows`; called in the caller's thread.
         """
         return self._ask(source, certainty)
-
-    def _read(self, source: str | bytes) -> np.ndarray | Unread:
-        answer = self._ask(source, None)
-        return answer if isinstance(answer, Unread) else np.frombuffer(answer, np.uint8).reshape(28, 28)
 
     def _hire(self) -> None:
         """Start a worker; in a thread, since the first start waits for the server's imports, a quarter of a second."""
@@ -246,12 +248,12 @@ class _Worker:
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:
-    """Worker main loop: read each picture asked for; answer with 784 bytes, or `Rows`, or `Unread`.
+    """Worker main loop: read each picture asked for; answer with `Cuts`, or `Rows`, or `Unread`.
 
     If rows are wanted, images [N, 28, 28] may come before the answer, to be answered with the network's certainty of
     each.
     """
-    from recognition.digit import to_mnist
+    from recognition.cuts import cut_digit
     from recognition.picture import BlankError, read_sized
     from recognition.rows import find_rows
 
@@ -271,10 +273,10 @@ def _serve(pipe: Connection, limits: Limits) -> None:
             source, rows = pipe.recv()
         except EOFError:
             return
-        answer: bytes | Rows | Unread
+        answer: Cuts | Rows | Unread
         try:
             grey, own_size = read_sized(Path(source) if isinstance(source, str) else source, limits)
-            answer = Rows(grey, own_size, find_rows(grey, certainty)) if rows else to_mnist(grey).tobytes()
+            answer = Rows(grey, own_size, find_rows(grey, certainty)) if rows else cut_digit(grey)
         except BlankError as error:
             answer = Unread(one_line(error), blank=True)
         except UserError as error:

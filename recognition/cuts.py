@@ -1,0 +1,141 @@
+"""Ways to cut one digit out of a picture: the plain one, and others for a picture that the plain one may spoil.
+
+A form's line may run along the digit, faint parts may be lost, a stroke at the rim may be left out, or the digit may
+be stretched to fill the picture. Each has its own cut; the network decides, if the plain cut leaves it in doubt.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from recognition.digit import as_mnist, centred, digit_ink
+from recognition.picture import PictureError
+from recognition.ruling import without_lines
+from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, one_digit
+
+FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
+FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
+MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
+LONGEST = 224  # pixels of a side that other cuts look at
+NARROWED = 0.6  # width that is left of a digit that fills its picture
+TILT = 2  # pixels by which a line may leave its row or column
+SQUARE = 0.7  # width by height of a digit that may be stretched
+FULL = 0.9  # of the picture's sides: such a digit fills it
+AS_HIGH = 0.55  # of the digit's longest side: a piece as long may be a digit too
+AS_DARK = 0.5  # of the digit's mean depth
+AS_HEAVY = 0.125  # of the digit's ink: a 1 has a third of an 8's
+WIDE = 1.6  # width by height from which on one piece is several digits that touch
+PAIR = 0.75  # width by height from which on two pieces side by side are two digits
+APART = 0.15  # of the narrower piece's width: two pieces side by side share no more columns
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """One picture's digit, cut out in different ways.
+
+    Attributes:
+        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first.
+        several: the picture plainly holds several digits.
+    """
+
+    images: np.ndarray
+    several: bool = False
+
+
+def cut_digit(grey: np.ndarray) -> Cuts:
+    """Cut one digit out of a picture [height, width] uint8.
+
+    Raises:
+        PictureError: there is nothing to read.
+    """
+    if (own := as_mnist(grey)) is not None:
+        return Cuts(own[None])
+    page, inks = digit_ink(grey)
+    ink = inks[0]
+    cuts = [centred(cut_out(ink))]
+    for cut in itertools.chain.from_iterable(_other_cuts(_reduced(_around(each))) for each in inks):
+        image = centred(cut)
+        if not any(np.array_equal(image, other) for other in cuts):
+            cuts.append(image)
+    return Cuts(np.stack(cuts), _several(_reduced(ink)) or (page is not ink and _several(_reduced(page))))
+
+
+def _around(ink: Ink) -> Ink:
+    """The digit with a margin around it."""
+    rows, columns = box_of(ink.own)
+    margin = round(MARGIN * max(_length(rows), _length(columns)))
+    window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))
+    return Ink(ink.depth[window], ink.own[window], ink.threshold, ink.enlargement)
+
+
+def _reduced(ink: Ink) -> Ink:
+    """The same with at most `LONGEST` pixels a side: MNIST's image has 28."""
+    factor = -(-max(ink.depth.shape) // LONGEST)
+    if factor == 1:
+        return ink
+    height, width = (side // factor * factor for side in ink.depth.shape)
+    blocks = ink.depth[:height, :width].reshape(height // factor, factor, width // factor, factor)
+    return Ink(blocks.mean((1, 3)), ink.own[:height:factor, :width:factor], ink.threshold, ink.enlargement)
+
+
+def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
+    exponent = FAINT_EXPONENT if ink.enlargement >= TINY else None
+    for threshold, own in ((ink.threshold, ink.own), (FAINT, _faint(ink))):
+        if own is not None:
+            faint = exponent if threshold == FAINT else None
+            lined = without_lines(own, TILT)
+            for mask in (own, lined):
+                if mask is not None:
+                    yield cut_out(Ink(ink.depth, mask, threshold, ink.enlargement), exponent=faint)
+    yield cut_out(ink, _with_rim(Pieces(ink.depth, ink.threshold), ink.own))
+    height, width = map(_length, box_of(ink.own))
+    if height > FULL * len(ink.own) and width > FULL * ink.own.shape[1] and width > SQUARE * height:
+        yield scipy.ndimage.zoom(cut_out(ink), (1, NARROWED), order=1)
+
+
+def _faint(ink: Ink) -> Mask | None:
+    """The digit with its faint parts; None if specks are as faint."""
+    try:
+        return one_digit(Pieces(ink.depth, FAINT))
+    except PictureError:
+        return None
+
+
+def _with_rim(pieces: Pieces, own: Mask) -> Mask:
+    """The digit and every larger piece near it, also at the rim."""
+    size = max(map(_length, box_of(own)))
+    near = scipy.ndimage.minimum(scipy.ndimage.distance_transform_edt(~own), pieces.labels, pieces.numbers) < size / 5
+    return own | pieces.pixels(near & (pieces.weights > pieces.depth[own].sum() / 20))
+
+
+def _several(ink: Ink) -> bool:
+    """True if other pieces of ink are as large and as dark as the digit, or if it is too wide for one."""
+    pieces = Pieces(ink.depth, ink.threshold)
+    height, width = map(_length, box_of(ink.own))
+    inside = np.setdiff1d(pieces.labels[ink.own], 0) - 1
+    others = pieces.whole.copy()
+    others[inside] = False
+    counts = np.bincount(pieces.labels.ravel(), minlength=pieces.count + 1)[1:]
+    size, weight = max(height, width), ink.depth[ink.own].sum()
+    alike = pieces.weights / counts > AS_DARK * ink.depth[ink.own].mean()
+    alike &= (pieces.extents > AS_HIGH * size) & (pieces.extents < size / AS_HIGH)
+    alike &= pieces.weights > AS_HEAVY * weight
+    if (others & alike).any():
+        return True
+    if width <= PAIR * height:
+        return False
+    high = [columns for rows, columns in (pieces.boxes[each] for each in inside) if _length(rows) > AS_HIGH * height]
+    apart = (
+        first.start < second.start and first.stop - second.start < APART * min(_length(first), _length(second))
+        for first, second in itertools.permutations(high, 2)
+    )
+    return any(apart) or (width > WIDE * height and without_lines(ink.own, TILT) is None)
+
+
+def _length(side: slice) -> int:
+    return int(side.stop - side.start)

@@ -1,0 +1,71 @@
+"""Straight lines of a form beside a digit's strokes: boxes, combs, cell borders, ruled paper.
+
+A line runs from end to end of the ink's box, or along its rim; it is as thick everywhere, so a stroke that crosses it
+stays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy
+
+from recognition.segmentation import Mask
+
+LONG = 0.95  # of the ink's box: a straight run of this length may be a line
+LONG_AT_RIM = 0.25  # of the ink's box, if the run lies along the box's rim, as the teeth of a comb do
+RIM = 0.15  # of the ink's box on each side
+THICKER = 1.7  # times a line's usual thickness: there a stroke crosses it
+THICKEST = 0.2  # of the ink's box: a thicker run is no line
+MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
+
+
+def without_lines(own: Mask, tilt: int) -> Mask | None:
+    """Ink without the straight lines in it; None if there are none, or if they are nearly all of it.
+
+    Args:
+        own: [H, W] the ink of one digit.
+        tilt: pixels by which a line may leave its row or column.
+    """
+    lines = _horizontal(own, tilt) | _horizontal(own.T, tilt).T
+    rest = scipy.ndimage.binary_opening(own & ~lines, iterations=max(1, tilt // 2)) & ~lines
+    if not lines.any() or np.count_nonzero(rest) < MINIMUM_REST * np.count_nonzero(own):
+        return None
+    labels, count = scipy.ndimage.label(rest, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes > 0.05 * sizes.max())[labels]
+
+
+def _horizontal(own: Mask, tilt: int) -> Mask:
+    """The pixels of horizontal lines, without those where a stroke crosses."""
+    rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    thick = scipy.ndimage.maximum_filter1d(own.astype(np.uint8), 2 * tilt + 1, axis=0)
+    rim = np.zeros(own.shape, bool)
+    edge = max(1, round(RIM * height))
+    rim[rows[0] : rows[0] + edge] = rim[rows[-1] + 1 - edge : rows[-1] + 1] = True
+    runs = (_opened(thick, LONG * width) | (_opened(thick, LONG_AT_RIM * width) & rim)) & own
+    above = _run_lengths(own)
+    thickness = above + _run_lengths(own[::-1])[::-1] - 1
+    lines = np.zeros(own.shape, bool)
+    labels, _ = scipy.ndimage.label(runs, np.ones((3, 3)))
+    for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        run = labels[box] == number
+        usual = np.percentile(thickness[box][run], 30)
+        if usual <= max(THICKEST * height, 2):
+            lines[box] |= run & (thickness[box] <= THICKER * usual + 1)
+    return lines
+
+
+def _opened(mask: np.ndarray, length: float) -> Mask:
+    size = max(3, round(length))
+    eroded = scipy.ndimage.minimum_filter1d(mask, size, axis=1, mode="constant")
+    return scipy.ndimage.maximum_filter1d(eroded, size, axis=1, mode="constant", origin=-1 if size % 2 == 0 else 0) > 0
+
+
+def _run_lengths(own: Mask) -> np.ndarray:
+    """How many pixels of ink end in each one from above, itself counted."""
+    lengths = own.astype(np.int32)
+    for row in range(1, len(lengths)):
+        lengths[row] = (lengths[row - 1] + 1) * own[row]
+    return lengths

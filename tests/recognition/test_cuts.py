@@ -1,0 +1,121 @@
+"""One digit among what hides it: form lines, a large page, specks, other digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from data.dataset import Mnist
+from model.predictor import Predictor
+from model.saved_model import load_model
+from recognition.cuts import Cuts, cut_digit
+from recognition.output import as_json, as_table_row
+from recognition.picture import BlankError
+from recognition.reader import Answer, DigitReader
+from recognition.ruling import without_lines
+from tests.conftest import MODEL
+
+PAPER, PEN = 240.0, 50.0
+NUMBERS = range(30, 50)
+
+
+@pytest.fixture(scope="module")
+def reader() -> DigitReader:
+    saved = load_model(MODEL)
+    return DigitReader(saved, Predictor(saved))
+
+
+def digit(mnist: Mnist, number: int, height: int) -> np.ndarray:
+    """A test digit, tightly cropped, `height` pixels high, 0 paper to 1 ink."""
+    smooth = ndimage.gaussian_filter(ndimage.zoom(mnist.test_images[number] / 255, 8, order=1), 2)
+    ink = np.clip((smooth - 0.35) / 0.3, 0, 1).astype(np.float32)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    size = min(max(2, round(ink.shape[1] * height / len(ink))), height), height
+    return np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX))
+
+
+def put(sheet: np.ndarray, part: np.ndarray, top: int, left: int) -> np.ndarray:
+    under = sheet[top : top + len(part), left : left + part.shape[1]]
+    np.maximum(under, part, out=under)
+    return sheet
+
+
+def picture(ink: np.ndarray) -> np.ndarray:
+    return np.rint(PAPER * (1 - ink) + PEN * ink).astype(np.uint8)
+
+
+def marked(draw: Callable[[int], np.ndarray], mnist: Mnist, reader: DigitReader) -> tuple[int, int]:
+    """Numbers of digits read rightly, and of those among them that are marked as no digit or as several."""
+    cuts = [cut_digit(draw(number)) for number in NUMBERS]
+    answers = reader.read([""] * len(cuts), cuts)
+    right = [answer.digits[0][0] == str(mnist.test_labels[n]) for answer, n in zip(answers, NUMBERS, strict=True)]
+    marks = [answer.no_digit or answer.several for answer in answers]
+    return sum(right), sum(is_right and mark for is_right, mark in zip(right, marks, strict=True))
+
+
+def test_a_digit_of_six_millimetres_on_a_large_page(mnist: Mnist, reader: DigitReader) -> None:
+    def page(number: int) -> np.ndarray:
+        return picture(put(np.zeros((640, 452), np.float32), digit(mnist, number, 13), 300 + number, 5 * number))
+
+    right, doubted = marked(page, mnist, reader)
+    assert right >= 19 and doubted <= 2
+
+
+def test_a_cut_that_looks_like_a_digit_does_not_make_a_thing_one(reader: DigitReader, mnist: Mnist) -> None:
+    plain = np.zeros((28, 28), np.uint8)
+    plain[4:24, 4:24] = 255
+    cuts = Cuts(np.stack([plain, mnist.test_images[0]]))
+    (answer,) = reader.read([""], [cuts])
+    assert answer.no_digit and answer.digits[0][1] < 0.95
+
+
+def test_a_comb_beside_the_digit(mnist: Mnist, reader: DigitReader) -> None:
+    def comb(number: int) -> np.ndarray:
+        part = digit(mnist, number, 34)
+        sheet = put(np.zeros((46, part.shape[1] + 16), np.float32), part, 11, 8)
+        sheet[-2:] = sheet[-20:, :2] = sheet[-20:, -2:] = 0.8
+        return picture(sheet)
+
+    right, _ = marked(comb, mnist, reader)  # by the plain cut alone 9
+    assert right >= 13
+
+
+def test_lines_are_taken_away_and_strokes_stay(mnist: Mnist) -> None:
+    for number in NUMBERS:
+        own = put(np.zeros((140, 130), np.float32), digit(mnist, number, 100), 20, 20) > 0.5
+        boxed = own.copy()
+        boxed[:4] = boxed[-4:] = boxed[:, :4] = boxed[:, -4:] = True
+        rest = without_lines(boxed, 2)
+        assert rest is not None and np.count_nonzero(rest & ~own) < 30
+        assert np.count_nonzero(own & ~rest) < 0.1 * np.count_nonzero(own)
+    stroke = np.zeros((100, 60), bool)
+    stroke[:, 25:32] = True
+    assert without_lines(stroke, 2) is None
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_a_speck_is_nothing_to_read(size: int) -> None:
+    row, column = np.mgrid[:400, :300]
+    with pytest.raises(BlankError, match="nothing to read"):
+        cut_digit(picture(np.exp(-(((row - 200) / size) ** 4) - ((column - 90) / size / 1.3) ** 4)))
+
+
+def test_several_digits_are_marked(mnist: Mnist) -> None:
+    for number in NUMBERS:
+        first, second = (digit(mnist, each, 60) for each in (number, number + 1))
+        gap = 4 + number % 20
+        sheet = np.zeros((100, 60 + first.shape[1] + gap + second.shape[1]), np.float32)
+        put(put(sheet, first, 20, 30), second, 20, 30 + first.shape[1] + gap)
+        assert cut_digit(picture(sheet)).several, number
+        assert not cut_digit(picture(np.pad(first, 30))).several, number
+
+
+def test_several_digits_name_the_option() -> None:
+    answer = Answer("42.png", [("2", 0.99)], rejected=False, several=True)
+    assert '"several": true' in as_json(answer) and "--lines" in as_table_row(answer)
+    assert "--lines" not in as_table_row(Answer("2.png", [("2", 0.99)], rejected=False))
