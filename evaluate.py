@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from data.dataset import Subset
     from results.score import Score
 
-CLASSES = tuple(map(str, range(10)))
-
 
 @dataclass(frozen=True)
 class Options:
@@ -50,7 +48,7 @@ class Options:
     models: Positional[Annotated[tuple[Path, ...], arg(metavar="[MODEL_DIR ...]", help_behavior_hint="")]] = ()
     """Folders of models or of runs; the default model if none is named."""
     data: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
-    """Labelled data set; MNIST, wherever it is found, if none is named."""
+    """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
     part: Literal["test", "train", "all"] = "test"
     """Images to score: the test part, the training part, or both."""
     format: Literal["table", "json", "csv"] = "table"
@@ -76,7 +74,8 @@ def main(stop: StopRequest) -> int:
     options = parse(Options)
     with stop.importing():
         from common.console import ScriptConsole
-        from data.dataset import load_mnist, part
+        from data.dataset import part
+        from data.load import load_data
         from results.figures.predictions import confusion_figure, wrong_sheet
         from results.figures.style import check_path, save
         from results.score_table import print_scores
@@ -84,8 +83,10 @@ def main(stop: StopRequest) -> int:
     for path in filter(None, (options.plot, options.wrong)):
         check_path(path)
     console = ScriptConsole(stderr=True)
-    images = part(load_mnist(options.data, console), options.part)
-    scores = {folder: _score(folder, images, options, console) for folder in options.models or (model_folder(),)}
+    data = load_data(options.data, console)
+    images = part(data, options.part)
+    folders = options.models or (model_folder(),)
+    scores = {folder: _score(folder, images, data.classes, options, console) for folder in folders}
     print_scores(scores, options.format)
     first = next(iter(scores.values()))
     if options.plot:
@@ -95,7 +96,7 @@ def main(stop: StopRequest) -> int:
     return _complain(scores, options.fail_under or 0)
 
 
-def _score(folder: Path, images: Subset, options: Options, console: Console) -> Score:
+def _score(folder: Path, images: Subset, classes: Sequence[str], options: Options, console: Console) -> Score:
     from rich.progress import Progress
 
     from model.device import choose_device
@@ -107,7 +108,7 @@ def _score(folder: Path, images: Subset, options: Options, console: Console) -> 
     network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(str(folder), total=len(images))
-        return score_model(model, network, images.images, images.labels, CLASSES, lambda n: bar.advance(task, n))
+        return score_model(model, network, images.images, images.labels, classes, lambda n: bar.advance(task, n))
 
 
 def _complain(scores: Mapping[Path, Score], fail_under: float) -> int:

@@ -127,7 +127,7 @@ def _of_numbers(said: str) -> str:
     kinds = (
         r"invalid literal for int.*?: (.+)|could not convert .*?: (.+)|no type matching .*(?:INT|FLOAT).* from (.+)\."
     )
-    if not (found := re.fullmatch(rf"Error parsing (--[\w-]+): (?:{kinds})", said)):
+    if not (found := re.fullmatch(rf"Error parsing (?:--[\w-]+/)*(--[\w-]+): (?:{kinds})", said)):
         return said
     got = next(filter(None, found.groups()[1:])).strip("[]").replace("'", "").replace(",", "")
     whole = "FLOAT" not in said and "float" not in said

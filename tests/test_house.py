@@ -1,4 +1,4 @@
-"""The floor plan: imports run one way, without a circle."""
+"""The floor plan: imports run one way, without a circle; files, classes and functions stay small."""
 
 from __future__ import annotations
 
@@ -78,3 +78,18 @@ def test_no_circle() -> None:
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' imports '.join(reversed(error.args[1]))}")
     assert len(order) == len(FILES)
+
+
+def _sizes() -> Iterator[tuple[str, int, int]]:
+    """Every file, class and function by its name, with its lines and its limit."""
+    for name, path in FILES.items():
+        text = path.read_text()
+        yield name, text.count("\n"), 320
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                yield f"{name}.{node.name}", lines, 200 if isinstance(node, ast.ClassDef) else 60
+
+
+def test_files_classes_and_functions_are_small() -> None:
+    assert [f"{name}: {lines} lines, at most {most}" for name, lines, most in _sizes() if lines > most] == []

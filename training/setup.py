@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -123,12 +123,7 @@ def prepare(
     for line in (*warnings, *filter(None, [kind_note(kind)])):
         report(callbacks, line)
     device = choose_device(settings.device)
-    without_fused = recorded.get("kernel") == "stock" or settings.engine == "numpy"
-    wish = "stock" if without_fused else settings.kernel
-    kernel, why_stock = resolve_kernel(wish, device.name, lambda line: report(callbacks, line))
-    for reason in (device.reason and f"computing on the CPU: {device.reason}", why_stock):
-        if reason:
-            report(callbacks, reason)
+    kernel = _kernel(settings, recorded, device, lambda line: report(callbacks, line))
     options = with_classes(settings.network_options(), len(data.classes))
     check_options(settings.network, options)
     config = NetworkConfig(settings.network, options, kernel)
@@ -139,13 +134,9 @@ def prepare(
             report(callbacks, line)
     if settings.export:
         to_onnx(*exporter.files(engine.parameters()))  # what cannot be converted is reported now
-    record = _record(settings, folder, recipe, data, device, kernel, engine)
+    record: Mapping[str, Any] = _record(settings, folder, recipe, data, device, kernel, engine)
     if recorded:
-        expect_same_run(folder, recorded, record)
-        differing = list(differences(recorded, record))
-        for line in differing:
-            report(callbacks, line)
-        record = continued(recorded, record, differing)
+        record = _continued(folder, recorded, record, callbacks)
     return Setup(
         settings=settings,
         folder=folder,
@@ -164,6 +155,29 @@ def prepare(
         record=record,
         world=world,
     )
+
+
+def _continued(
+    folder: RunFolder, recorded: Mapping[str, Any], record: Mapping[str, Any], callbacks: Sequence[Callback]
+) -> Mapping[str, Any]:
+    """The record with which a run continues; reports what differs from when it began."""
+    expect_same_run(folder, recorded, record)
+    differing = list(differences(recorded, record))
+    for line in differing:
+        report(callbacks, line)
+    return continued(recorded, record, differing)
+
+
+def _kernel(
+    settings: Settings, recorded: Mapping[str, Any], device: Device, report: Callable[[str], None]
+) -> Literal["stock", "fused"]:
+    """The operators that the run takes; reports why they, or the device, are not the fastest."""
+    without_fused = recorded.get("kernel") == "stock" or settings.engine == "numpy"
+    kernel, why_stock = resolve_kernel("stock" if without_fused else settings.kernel, device.name, report)
+    for reason in (device.reason and f"computing on the CPU: {device.reason}", why_stock):
+        if reason:
+            report(reason)
+    return kernel
 
 
 def _record(

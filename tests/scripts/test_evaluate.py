@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import evaluate
 from common.errors import UserError
-from data.dataset import Mnist
+from data.dataset import DIGITS, Mnist
 from model.saved_model import load_model
 from results import score
 from results.score import Score, score_model
@@ -49,7 +50,7 @@ class Fixed:
         return self._log[self._first - len(images) : self._first]
 
 
-def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = evaluate.CLASSES) -> Score:
+def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = DIGITS) -> Score:
     images = np.zeros((len(truth), 28, 28), np.uint8)
     images[:, 0, 0] = range(len(truth))
     return score_model(load_model(MODEL), Fixed(np.array(answers)), images, np.array(truth, np.uint8), classes)
@@ -131,3 +132,17 @@ def test_each_part_has_its_images(
         assert run_main(evaluate, monkeypatch, MODEL, "--data", data, "--part", part, "--format", "json") == 0
         images[part] = json.loads(capsys.readouterr().out)["images"]
     assert images == {"test": 500, "train": 300, "all": 800}
+
+
+def test_a_folder_per_class_is_scored_by_its_names(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three of the model's ten classes, as pictures; all of them, since nothing is trained on."""
+    for name in ("2", "7", "8"):
+        (tmp_path / name).mkdir()
+        for number in np.flatnonzero(mnist.test_labels == int(name))[:10]:
+            Image.fromarray(mnist.test_images[number]).save(tmp_path / name / f"{number}.png")
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images"], found["correct"]) == (30, 30)
+    assert [(each["label"], each["images"]) for each in found["classes"]] == [("2", 10), ("7", 10), ("8", 10)]
