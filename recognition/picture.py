@@ -77,6 +77,17 @@ def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarr
     return read_sized(source, limits)[0]
 
 
+def grey_of(pixels: np.ndarray) -> np.ndarray:
+    """Grey levels, uint8 [H, W], of pixels uint8 [H, W] or [H, W, 3] (red, green, blue), as `read_picture` makes them.
+
+    Raises:
+        PictureError: pixels of another shape or type.
+    """
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise PictureError(f"expected pixels uint8 [H, W] or [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
+    return _grey(Image.fromarray(pixels), Limits())[0]
+
+
 def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned."""
     limits = limits or Limits()

@@ -7,15 +7,18 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
-from model.saved_model import SavedModel
-from recognition.cuts import Cuts
+from model.saved_model import SavedModel, load_model, model_in
+from recognition.cuts import Cuts, cut_digit
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
+from recognition.picture import grey_of, read_picture
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -147,6 +150,33 @@ class DigitReader:
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
         self.can_tell = self._novelty is not None
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None, top_k: int = 3, reject_below: float = 0.0) -> DigitReader:
+        """A reader of the model in a folder, or in that of a run; of the default model if none is named.
+
+        Raises:
+            ModelError: the folder holds no usable model.
+        """
+        model = load_model(model_in(Path(folder) if folder else model_folder()))
+        return cls(model, Predictor(model), top_k, reject_below)
+
+    def answer(self, picture: str | Path | np.ndarray) -> Answer:
+        """The answer for one picture of one digit, read in this process.
+
+        Args:
+            picture: a file, or pixels: uint8 [H, W] grey or [H, W, 3] red, green, blue; ink dark or light.
+
+        Raises:
+            PictureError: it cannot be read, or there is nothing to read.
+        """
+        return self.answer_all([picture])[0]
+
+    def answer_all(self, pictures: Sequence[str | Path | np.ndarray]) -> list[Answer]:
+        """The answers for several pictures, in their order; see `answer`."""
+        greys = [grey_of(each) if isinstance(each, np.ndarray) else read_picture(Path(each)) for each in pictures]
+        names = ["array" if isinstance(each, np.ndarray) else str(each) for each in pictures]
+        return self.read(names, [cut_digit(grey) for grey in greys])
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """The network's input, [N, 1, S, S] float32, of images [N, 28, 28] uint8 made like MNIST's."""

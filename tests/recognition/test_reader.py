@@ -1,0 +1,45 @@
+"""DigitReader from code: a file, an array, a list."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import recognition
+from data.dataset import Mnist
+from recognition import Answer, DigitReader
+from recognition.picture import PictureError
+from tests.conftest import MODEL, ROOT
+
+SEVEN = ROOT / "docs" / "samples" / "seven_on_squared_paper.png"
+
+
+@pytest.fixture(scope="module")
+def reader() -> DigitReader:
+    return DigitReader.load(MODEL, top_k=2)
+
+
+def test_a_file_its_pixels_and_a_list_have_one_answer(reader: DigitReader) -> None:
+    from_file = reader.answer(SEVEN)
+    assert isinstance(from_file, Answer) and from_file.digits[0][0] == "7" and len(from_file.digits) == 2
+    pixels = np.asarray(Image.open(SEVEN).convert("RGB"))
+    grey = np.asarray(Image.open(SEVEN).convert("L"))
+    assert [each.digits[0][0] for each in reader.answer_all([SEVEN, pixels, grey])] == ["7", "7", "7"]
+    assert reader.answer(str(SEVEN)).digits == from_file.digits
+
+
+def test_mnists_images_are_read_as_they_are(reader: DigitReader, mnist: Mnist) -> None:
+    answers = reader.answer_all(list(mnist.test_images[:50]))
+    assert sum(a.digits[0][0] == str(label) for a, label in zip(answers, mnist.test_labels[:50], strict=True)) >= 49
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((5, 5), np.float32), np.zeros((5, 5, 4), np.uint8), np.zeros(5, np.uint8)])
+def test_other_arrays_are_refused_in_one_line(reader: DigitReader, pixels: np.ndarray) -> None:
+    with pytest.raises(PictureError, match="expected pixels uint8"):
+        reader.answer(pixels)
+
+
+def test_the_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'digits'"):
+        recognition.digits  # noqa: B018
