@@ -149,7 +149,7 @@ def runs_in(path: Path) -> list[Path]:
 
 
 def wanted(each: Run, options: Options) -> bool:
-    """Whether a run passes the filters."""
+    """True if a run passes the filters."""
     filters = {"network": options.network, "recipe": options.recipe, "seed": options.seed}
     return all(value in (None, getattr(each, name)) for name, value in filters.items())
 

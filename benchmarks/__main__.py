@@ -41,7 +41,7 @@ from results.run_folder import environment
 
 @dataclass(frozen=True)
 class Settings:
-    """How fast the project is, beside its peers."""
+    """Measure the project's speed beside its peers."""
 
     quick: bool = False
     """Only see that everything works."""
@@ -64,7 +64,7 @@ class Settings:
             raise UsageError(f"--peers {self.peers}: expected a Python; make bench sets one up in .venv-bench")
 
     def wants(self, part: str) -> bool:
-        """Whether a part is to be done."""
+        """True if a part was asked for."""
         return not self.only or part.split("/")[0] in self.only
 
 
@@ -111,7 +111,7 @@ def _part(title: str, begun: float, record: dict[str, Any]) -> Iterator[None]:
 
 
 def _hold(suite: Suite, peers: Path | None, data: Mnist, folder: Path, record: dict[str, Any]) -> None:
-    """Let a suite take place, and add it to the record."""
+    """Run a suite and add it to the record."""
     image = NETWORKS[suite.network].image
     images, labels = folder / f"images-{suite.network}", folder / "labels"
     if not images.exists():
@@ -162,7 +162,7 @@ def _cold(settings: Settings, data: Mnist, folder: Path) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """What its name, as the kernel gives it, may leave out: " (family 26, model 2)"; empty on other systems."""
+    """Part of the processor's name that the kernel may leave out: " (family 26, model 2)"; empty elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     fields = dict(re.findall(r"(?m)^(cpu family|model)\s*: (\d+)$", cpuinfo.read_text())) if cpuinfo.exists() else {}
     return f" (family {fields['cpu family']}, model {fields['model']})" if len(fields) == 2 else ""

@@ -1,4 +1,4 @@
-"""What the project set out to reach in speed, what it reached, and where others are faster or need less memory."""
+"""The project's goals of speed, what was measured, and where others are faster or need less memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Goal:
 
 
 def models_qualify(record: Record) -> bool:
-    """Whether every saved model, the peers' too, reached MODEL_CORRECT."""
+    """True if every saved model, the peers' too, reached MODEL_CORRECT."""
     return all(command["correct"] >= MODEL_CORRECT for command in record.get("commands", []))
 
 
@@ -110,7 +110,7 @@ def readme_table(record: Record) -> str:
 
 
 def weaker(record: Record) -> list[str]:
-    """Where a peer is faster or needs less memory, in words, as measured."""
+    """A sentence for each case in which a peer is faster or needs less memory."""
     found, more_memory, compared = [], [], 0
     for suite in record["contests"]:
         for at in by_batch(suite["results"]):

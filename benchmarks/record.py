@@ -28,7 +28,7 @@ def ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
 
 
 def rates_over(result: Result, other: Result) -> list[float]:
-    """How many times as fast as another, round by round."""
+    """Speed as a multiple of another's, round by round."""
     return ratios(result["rates"], other["rates"])
 
 
@@ -54,7 +54,7 @@ def best(of: Sequence[Result], start: str) -> Result | None:
 
 
 def is_ours(labelled: Record) -> bool:
-    """Whether a result or a command is of Paddle, not of a peer."""
+    """True for a result or a command of Paddle, not of a peer."""
     return labelled["label"].startswith(("Paddle", "evaluation program"))
 
 

@@ -88,7 +88,7 @@ resident set of the process.
 
 
 def _goals(record: Record) -> str:
-    """What the project set out to reach, and what it reached; only what was measured."""
+    """The project's goals and the measurements; only those that were measured."""
     found = goals_table(record)
     return "\n\n".join(filter(None, ["## Goals", found, _fraction(record)])) if found else ""
 
@@ -100,7 +100,7 @@ def _weaker(record: Record) -> str:
 
 
 def _fraction(record: Record) -> str:
-    """How near training comes to the machine's matrix product."""
+    """Speed of training as a fraction of the machine's matrix product."""
     sentences = []
     for product, training in (("matmul", "training"), ("matmul/1", "threads")):
         speeds, steps = results(record, product), results(record, training)

@@ -29,7 +29,7 @@ TOLERANCE = 1e-3  # of the values that competitors report after two steps
 
 @dataclass(frozen=True)
 class Competitor:
-    """How a competitor is started.
+    """A competitor and the command that starts it.
 
     Attributes:
         label: its name in tables.
@@ -75,7 +75,7 @@ class Suite:
 
 @dataclass
 class Result:
-    """What one competitor did of one kind of work.
+    """The measurements of one competitor at one kind of work.
 
     Attributes:
         label: the competitor's.
@@ -135,7 +135,7 @@ class Player:
         self._rest()
 
     def ask(self, **request: Any) -> tuple[float, float]:
-        """Let it do `steps` steps; returns seconds and value."""
+        """Run `steps` steps; returns seconds and value."""
         self.process.send_signal(signal.SIGCONT)
         assert self.process.stdin
         print(json.dumps(request), file=self.process.stdin, flush=True)

@@ -1,4 +1,4 @@
-"""Who competes at what."""
+"""The suites and their competitors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What train.py does, as a plain PyTorch script: train, score every pass, save the best pass by validation.
+"""The job of train.py as a plain PyTorch script: train, score every pass, save the best pass by validation.
 
     python -m benchmarks.torch_script DATA_DIR SAVE_FILE [--passes N] [--seed N] …
 

@@ -98,7 +98,7 @@ def part(mnist: Mnist, name: Literal["train", "test", "all"]) -> Subset:
 
 
 def split(mnist: Mnist, validation_size: int) -> tuple[Subset, Subset]:
-    """Hold the last `validation_size` training images, in file order, out for validation, as document 003 does.
+    """Hold the last `validation_size` training images, in file order, out for validation, as the Theano tutorial does.
 
     Returns:
         What is left for training, and the validation set (empty for 0).
@@ -119,8 +119,8 @@ def split(mnist: Mnist, validation_size: int) -> tuple[Subset, Subset]:
 def pass_order(count: int, seed: int, pass_number: int, shuffle_buffer: int | Literal["all"]) -> Order:
     """The order in which a pass takes its images: a pure function of the arguments, so a resumed run needs no state.
 
-    A buffer of N is that of document 001 (paddle.reader.shuffle): take the next N images, shuffle them, hand them out,
-    and again, so that no image moves further than N. "all" shuffles all images together; 1 keeps the order of the file.
+    A buffer of N is that of the fluid tutorial (paddle.reader.shuffle): take the next N images, shuffle them, hand them
+    out, and again, so that no image moves further than N. "all" shuffles all images together; 1 keeps the file's order.
 
     Args:
         count: number of images.

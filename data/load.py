@@ -38,7 +38,7 @@ SPLIT_SEED = 0  # the same for every run, so that scores of runs compare
 
 @dataclass(frozen=True)
 class Reading:
-    """How files become images.
+    """The way in which files become images.
 
     Attributes:
         decode: makes uint8 [28, 28] of a picture's name and bytes; raises DataError.

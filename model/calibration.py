@@ -1,4 +1,4 @@
-"""What a network's probabilities are worth: a temperature makes them the share of answers that are right.
+"""Calibration of a network's probabilities: a temperature makes them the share of answers that are right.
 
 They then tell which answers to reject, so that no more than a wanted share of the others is wrong.
 """
@@ -82,7 +82,7 @@ STATED_REJECTION = 0.01  # share of the test images, for which the errors on the
 
 @dataclass(frozen=True)
 class Confidences:
-    """How sure a network was of each answer, and whether it was right.
+    """The confidence of each answer, and whether it was right.
 
     Attributes:
         confidence: [N] float64, 0 to 1.
@@ -173,7 +173,7 @@ def expected_calibration_error(answers: Confidences, bins: int = BINS) -> float:
 
 @dataclass(frozen=True)
 class Rejection:
-    """What remains when the least sure answers are rejected, for each number of them.
+    """The errors that remain when the least sure answers are rejected, for each number of them.
 
     LeCun et al. (1998), section III, compare classifiers so: how many patterns must be rejected, because the likeliest
     answer is below a threshold, until 0.5 % of the rest are wrong.
@@ -221,7 +221,7 @@ def useful_thresholds(curve: Rejection, most: int = MOST_THRESHOLDS) -> Rejectio
 def card_entries(
     validation: tuple[np.ndarray, np.ndarray] | None, test: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
-    """What a model's card says of its confidence; the test images are measured, and decide nothing.
+    """The entries of a model's card about its confidence; the test images are measured, and decide nothing.
 
     Args:
         validation: log-probabilities [N, 10] and labels [N] of the images that decide; None if there are none, and

@@ -1,4 +1,4 @@
-"""Where a program runs."""
+"""The device that a program runs on."""
 
 from __future__ import annotations
 

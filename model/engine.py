@@ -56,7 +56,7 @@ class PaddleEngine:
 
     @property
     def trainable(self) -> int:
-        """How many numbers the optimizer may change."""
+        """Number of values that the optimizer may change."""
         return self.training.trainable
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:

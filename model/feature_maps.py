@@ -1,4 +1,4 @@
-"""What each layer of a network makes of an image: the feature maps, through a static program that fetches them all."""
+"""The feature maps of an image: the output of each layer, through a static program that fetches them all."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ImageSpec:
         high: value of full ink (byte 255).
         fit: how 28×28 becomes size×size. "none": it has that size. "pad": background evenly around it (LeCun et al.
             1998). "resize": bilinearly enlarged, pixel centres at halves, rounded to a byte after each direction; from
-            28 to 32 the very bytes of Pillow's, which is what documents 000 and 002 use (torchvision's Resize).
+            28 to 32 the very bytes of Pillow's, which is what the PyTorch notebook and note use (torchvision's Resize).
     """
 
     size: int = 28

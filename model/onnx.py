@@ -120,7 +120,7 @@ class ExecutorPredictor:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What three runtimes answer to the same images.
+    """The answers of three runtimes to the same images.
 
     Attributes:
         images: how many.
@@ -140,7 +140,7 @@ class Agreement:
 
 
 def agreement(model: SavedModel, onnx: bytes, images: np.ndarray) -> Agreement:
-    """Let Executor, Paddle Inference and ONNX Runtime answer for images [N, 1, S, S] float32.
+    """Compare Executor, Paddle Inference and ONNX Runtime on images [N, 1, S, S] float32.
 
     Raises:
         ExportError: ONNX Runtime cannot read the model.
@@ -175,5 +175,5 @@ def with_onnx(model: SavedModel, images: np.ndarray) -> SavedModel:
 
 
 def agreement_in(card: Mapping[str, Any]) -> Agreement:
-    """What `with_onnx` wrote into a card."""
+    """The agreement that `with_onnx` recorded in a card."""
     return Agreement(**card["onnx"]["agreement"])

@@ -16,7 +16,7 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Document 003's rule: stop when this many steps are done, unless the validation error still falls by enough.
+    """The Theano tutorial's rule: stop after this many steps, unless the validation error still falls by enough.
 
     Attributes:
         patience: steps that are done in any case.
@@ -31,7 +31,7 @@ class EarlyStopping:
 
 @dataclass(frozen=True)
 class Distortions:
-    """How far training images are distorted: ranges by the names and units of `data.augment.Distortions`; 0 is off."""
+    """The ranges of the distortions, by the names and units of `data.augment.Distortions`; 0 is off."""
 
     rotation: float = 0.0
     scale: float = 0.0
@@ -43,7 +43,7 @@ class Distortions:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; each default is Adam's plain use, as in document 001.
+    """A set of training settings; each default is Adam's plain use, as in the fluid tutorial.
 
     Attributes:
         optimizer: which update rule.
@@ -102,15 +102,15 @@ class Recipe:
 
 # As each source states them (docs/networks.md).
 PUBLISHED: dict[NetworkName, Recipe] = {
-    # Document 001 shuffles in a buffer of 512; the full shuffle is the default here, `--shuffle-buffer 512` the other.
+    # The fluid tutorial shuffles in a buffer of 512 (`--shuffle-buffer 512`); the full shuffle is the default here.
     "conv_pool_bn": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, passes=10),
     # The paper's stochastic diagonal Levenberg-Marquardt takes one image a step and goes from the rate 5e-4 to 1e-5 in
     # 20 passes: Adam instead, the rate chosen on validation; the passes are kept, and that the rate falls.
     "lenet5_1998": Recipe(optimizer="adam", learning_rate=3e-3, batch_size=64, passes=20, schedule="cosine"),
     "two_branch": Recipe(optimizer="adam", learning_rate=2e-3, batch_size=256, passes=15),
-    # Document 002 names no optimizer, and its loader does not shuffle by default: Adam and a full shuffle are ours.
+    # The PyTorch note names no optimizer, and its loader does not shuffle by default: Adam and a full shuffle are ours.
     "lenet5_relu": Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, passes=500),
-    # 100 steps a pass, in file order; document 003 chooses and stops by the validation error.
+    # 100 steps a pass, in file order; the Theano tutorial chooses and stops by the validation error.
     "lenet_tanh": Recipe(
         optimizer="sgd",
         learning_rate=0.1,
@@ -121,15 +121,15 @@ PUBLISHED: dict[NetworkName, Recipe] = {
         select_by="error",
         early_stopping=EarlyStopping(patience=10_000, increase=2.0, threshold=0.995),
     ),
-    # Document 004 names no learning rate for Adam, and no schedule: chosen on validation, as is that errors choose the
-    # pass. (By its σ of the initial weights, five times He's, losses are large and tell little: at a constant 1e-3 the
-    # pass of least loss has 98.1 %.) Its 20,000 steps are 23 passes of 860 steps, in whole passes.
+    # The NumPy report names no learning rate for Adam, and no schedule: chosen on validation, as is that errors choose
+    # the pass. (By its σ of the initial weights, five times He's, losses are large and tell little: at a constant 1e-3
+    # the pass of least loss has 98.1 %.) Its 20,000 steps are 23 passes of 860 steps, in whole passes.
     "lenet5_numpy": Recipe(
         optimizer="adam", learning_rate=5e-3, batch_size=64, passes=23, schedule="cosine", select_by="error"
     ),
 }
 
-# Document 004 trains in two more ways, at the rate 1e-4 for the sum of a batch's gradients: 64e-4 for their mean.
+# The NumPy report trains in two more ways, at the rate 1e-4 for the sum of a batch's gradients: 64e-4 for their mean.
 PUBLISHED_SGD: dict[NetworkName, Recipe] = {
     "lenet5_numpy": Recipe(optimizer="sgd", learning_rate=64e-4, batch_size=64, passes=23),
 }

@@ -64,7 +64,7 @@ class SavedModel:
 
     @property
     def temperature(self) -> float:
-        """What makes the probabilities worth what they say (`model.calibration.tempered`); 1 in cards without it."""
+        """Temperature that calibrates the probabilities (`model.calibration.tempered`); 1 in cards without it."""
         return float(self.card.get("temperature", 1))
 
     @property
@@ -99,7 +99,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
 
 
 def holds_only_a_model(folder: Path) -> bool:
-    """Whether a folder may be replaced by a model: there is none, or it is empty, or it holds a model and no more."""
+    """True if a model may replace a folder: there is none, or it is empty, or it holds a model and no more."""
     folder = real_path(folder)
     return holds_only(folder, MODEL_FILES) and (
         not folder.exists() or not any(folder.iterdir()) or (folder / CARD).exists()
@@ -177,7 +177,7 @@ def _load(folder: Path, descriptor: int) -> SavedModel:
 
 
 def _was_replaced(folder: Path, descriptor: int) -> bool:
-    """Whether another folder has the name by now: then the files of the opened one may be gone already."""
+    """True if another folder has the name by now: then the files of the opened one may be gone already."""
     try:
         return not os.path.samestat(os.stat(folder), os.fstat(descriptor))  # noqa: PTH116
     except OSError:
@@ -208,7 +208,7 @@ def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
 
 
 def _card_problem(card: Mapping[str, Any]) -> str:
-    """What makes a card unusable, in words; empty if nothing does."""
+    """The fault that makes a card unusable, in words; empty if there is none."""
     if card.get("format") != CARD_FORMAT:
         got = one_line(card.get("format"), 40)
         release = one_line(card.get("version"), 20)

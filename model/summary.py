@@ -76,7 +76,7 @@ def layer_table(name: str, options: Mapping[str, Any] | None = None) -> list[Lay
 
 @singledispatch
 def rows(layer: nn.Layer, name: str, taken: Shape, given: Shape) -> list[LayerRow]:
-    """What there is to say of a layer.
+    """The rows of a layer in the summary.
 
     Args:
         layer: as built.
@@ -138,7 +138,7 @@ def _shared(layer: nn.Layer, name: str, kind: str, maps: int, size: int) -> Laye
 
 
 def _count(layer: nn.Layer) -> tuple[int, int]:
-    """How many parameters a layer has, and how many of them are fixed."""
+    """Number of parameters of a layer, and of those that are fixed."""
     # Running statistics, which Paddle has among the parameters of a static program, have names such as _mean.
     own = [parameter for inner, parameter in layer.named_parameters() if not inner.startswith("_")]
     fixed = sum(math.prod(parameter.shape) for parameter in own if parameter.stop_gradient)

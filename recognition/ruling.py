@@ -64,7 +64,7 @@ def _opened(mask: np.ndarray, length: float) -> Mask:
 
 
 def _run_lengths(own: Mask) -> np.ndarray:
-    """How many pixels of ink end in each one from above, itself counted."""
+    """Number of ink pixels above each pixel without a gap, itself counted."""
     lengths = own.astype(np.int32)
     for row in range(1, len(lengths)):
         lengths[row] = (lengths[row - 1] + 1) * own[row]

@@ -18,14 +18,14 @@ REMEMBERED_STEPS = 32
 class NumpyEngine:
     """Trains and scores one network in NumPy.
 
-    Document 004 ran out of memory when it scored the training set in one piece; here any number of images is scored
+    The NumPy report ran out of memory when it scored the training set in one piece; here any number of images is scored
     in chunks of a fixed size. The document also centres the test images with their own mean, which a network in use
     does not have: images come here already centred, all with the mean of the training images.
 
     Args:
         network: with the parameters to start from.
         optimizer: constructed for this network's parameters.
-        summed_gradients: train on the sum of the images' gradients, as document 004 does, not on their mean; a
+        summed_gradients: train on the sum of the images' gradients, as the NumPy report does, not on their mean; a
             learning rate then means batch size times as much (for Adam: the same).
     """
 
@@ -37,7 +37,7 @@ class NumpyEngine:
 
     @property
     def trainable(self) -> int:
-        """How many numbers the optimizer changes."""
+        """Number of values that the optimizer changes."""
         return sum(array.size for array in self.network.parameters.values())
 
     def train_step(self, images: Array, labels: Array, learning_rate: float) -> tuple[float, int]:

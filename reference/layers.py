@@ -1,9 +1,9 @@
 """Layers with hand-written gradients.
 
 Feature maps are [C, H, W, N]: the images come last, all images of one pixel side by side in memory. What a layer does
-to a pixel it then does to N neighbouring numbers at once. Measured at N = 64 on the first convolution of document 004's
-network, the images last against the usual [N, C, H, W]: 0.05 against 0.19 ms to lay out the columns, 0.03 against
-0.08 ms for the pooling. The values of a fully connected layer are [D, N].
+to a pixel it then does to N neighbouring numbers at once. Measured at N = 64 on the first convolution of the NumPy
+report's network, the images last against the usual [N, C, H, W]: 0.05 against 0.19 ms to lay out the columns, 0.03
+against 0.08 ms for the pooling. The values of a fully connected layer are [D, N].
 
 Notation: L is the loss, x a layer's input, y its output, dx = ∂L/∂x, and so on. A layer's backward half is two
 methods, to be called after `forward(x, training=True)`: `parameter_gradients(dy)`, and `input_gradient(dy)`, which the
@@ -47,7 +47,7 @@ class Conv(Layer):
     """Convolution, stride 1, no padding: y[o, h, w] = Σ_{c,i,j} weight[o, c, i, j] · x[c, h + i, w + j] + bias[o].
 
     Laid out as columns[(c, i, j), (h, w, n)] = x[c, h + i, w + j, n], the images make it one matrix product.
-    Document 004 takes a stride and ignores it; here there is none to take.
+    The NumPy report takes a stride and ignores it; here there is none to take.
 
     Args:
         weight: [O, C, k, k].
@@ -82,8 +82,8 @@ class Conv(Layer):
 
             dx[c, h, w] = Σ_{o,i,j} weight[o, c, i, j] · dy[o, h-i, w-j].
 
-        Document 004 computes this sum as a correlation of the padded dy with rotated kernels. The kernels must then be
-        rotated over their two spatial axes and dy padded by k-1; the document rotates over filters and channels
+        The NumPy report computes this sum as a correlation of the padded dy with rotated kernels. The kernels must then
+        be rotated over their two spatial axes and dy padded by k-1; the document rotates over filters and channels
         (`np.rot90` without axes) and pads by k, so its gradient belongs to other weights and is one pixel off.
         Here dcolumns = weightᵀ · dy is added back to the pixels that each column was copied from: the same sum without
         the zeros, 0.3 against 1.2 ms for the second convolution.
@@ -132,7 +132,7 @@ class MaxPool(_Pool):
         """y is one of its window's values, so that one has the gradient dy, and the others have none.
 
         Equal maxima: the first in row-major order takes it all, as in Paddle.
-        Document 004 repeats dy 2×2 whatever the size of its windows; here they may have any size.
+        The NumPy report repeats dy 2×2 whatever the size of its windows; here they may have any size.
         """
         dx = np.zeros_like(self.x)
         open_windows = np.ones(dy.shape, dtype=bool)
@@ -296,7 +296,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
     """Mean loss over the images, -log softmax(logits)[label], and the gradient of the **summed** loss by the logits.
 
     ∂(-log softmax(z)[label]) / ∂z[q] = softmax(z)[q] - [q = label]. Divided by N it is the gradient of the mean loss;
-    as it stands it is what document 004 trains with: its `SoftmaxLoss` returns the mean loss and the summed gradient.
+    as it stands the NumPy report trains with it: its `SoftmaxLoss` returns the mean loss and the summed gradient.
     No logarithm of a probability that has become 0 is ever taken, for which the document puts a loss of 500.
 
     Args:

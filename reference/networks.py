@@ -60,7 +60,7 @@ def lenet5_numpy(
     initialisation: Literal["published", "he"] = "published",
     dtype: type[np.floating] = np.float32,
 ) -> Network:
-    """The network of document 004, 44,426 parameters, for 1×28×28 images centred with the training mean.
+    """The network of the NumPy report, 44,426 parameters, for 1×28×28 images centred with the training mean.
 
     conv 6@5 → ReLU → max-pool 2 → conv 16@5 → ReLU → max-pool 2 → FC 256→120 → ReLU → FC 84 → ReLU → FC 10.
 
@@ -109,7 +109,7 @@ def conv_pool_bn(
     classes: int = 10,
     dtype: type[np.floating] = np.float32,
 ) -> Network:
-    """The network of document 001, 33,620 parameters, for 1×28×28 images in [-1, 1].
+    """The network of the fluid tutorial, 33,620 parameters, for 1×28×28 images in [-1, 1].
 
     conv 20@5 → ReLU → max-pool 2 → batch norm → conv 50@5 → ReLU → max-pool 2 → FC 10.
 

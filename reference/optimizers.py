@@ -40,7 +40,7 @@ class SGD(Optimizer):
 class Momentum(Optimizer):
     """Gradient descent with momentum, as paddle.optimizer.Momentum: v ← momentum · v + g; p ← p - rate · v.
 
-    Document 004 uses momentum 0.99.
+    The NumPy report uses momentum 0.99.
     """
 
     def __init__(self, parameters: Mapping[str, Array], momentum: float = 0.9) -> None:

@@ -32,7 +32,7 @@ ENGINE, BEST = "state/", "best/"  # prefixes of the engine's arrays, and of the 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved.
+    """A saved state of a run.
 
     Attributes:
         name: its folder's name.

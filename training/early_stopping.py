@@ -1,4 +1,4 @@
-"""Document 003's early stopping: training goes on as long as the validation error keeps falling by enough."""
+"""The Theano tutorial's early stopping: training goes on as long as the validation error keeps falling by enough."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Patience:
         return True
 
     def reaches(self, step: int) -> bool:
-        """Whether training gets as far as validating after `step`.
+        """True if training continues until the validation after `step`.
 
         The document looks at the end of every step, not of every pass, and stops when patience ≤ step: a pass that
         contains `last_step` is broken off there, unless it is the pass's last step, where validation comes first. Steps

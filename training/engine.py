@@ -1,4 +1,4 @@
-"""What trains a network: Paddle's static programs, or NumPy alone; the loop drives either by the same methods."""
+"""The engines that train a network: Paddle's static programs, or NumPy alone; both have the same methods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
 
     @property
     def trainable(self) -> int:
-        """How many numbers the optimizer may change."""
+        """Number of values that the optimizer may change."""
         ...
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> object: ...  # noqa: D102
@@ -105,7 +105,7 @@ def start_from(engine: Engine, run_dir: Path) -> list[str]:
 
 
 def _found(run_dir: Path) -> str:
-    """What is there instead of a run with its checkpoints."""
+    """A description of a folder that is no run with checkpoints."""
     if not run_dir.exists():
         return "nothing of that name"
     if not run_dir.is_dir():

@@ -16,7 +16,7 @@ EVALUATION_BATCH = 128  # images at a time; bounds the memory, whatever the size
 
 
 class Scorer(Protocol):
-    """What can be scored: an engine, or a saved model."""
+    """An engine or a saved model, to be scored."""
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Natural logarithm of each digit's probability [N, 10] of images [N, 1, S, S] float32."""
@@ -25,7 +25,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """How a network did on a set of images.
+    """The score of a network on a set of images.
 
     Attributes:
         loss: mean negative log-probability of the right digit, nats per image.
@@ -48,7 +48,7 @@ class Scores:
 
     @property
     def error(self) -> float:
-        """Fraction of wrong answers, document 003's zero-one loss."""
+        """Fraction of wrong answers, the Theano tutorial's zero-one loss."""
         return (self.total - self.correct) / self.total
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `train.py --profile`."""
+"""Profile of a training step: `train.py --profile`."""
 
 from __future__ import annotations
 

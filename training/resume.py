@@ -35,7 +35,7 @@ def what_was_finished(folder: RunFolder, passes: int | None) -> str:
 
 
 def restore_arithmetic(folder: RunFolder) -> None:
-    """Let the libraries compute with the threads that the run began with; of use before Paddle is imported."""
+    """Restore the thread counts that the run began with; it must come before Paddle is imported."""
     recorded = _part(folder.read_record(whole=True), "environment", "arithmetic")
     for name in ARITHMETIC:
         os.environ.pop(name, None)

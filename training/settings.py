@@ -230,7 +230,7 @@ def to_json(settings: Settings) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> Settings:
-    """What `to_json` wrote.
+    """Settings from what `to_json` wrote.
 
     Raises:
         TypeError: an unknown or missing name.

@@ -31,7 +31,7 @@ from training.settings import Settings, to_json
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
         settings: as the user gave them.

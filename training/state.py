@@ -16,7 +16,7 @@ from common.errors import one_line
 
 @dataclass
 class Progress:
-    """Where a run is: all that a checkpoint knows beside the arrays.
+    """The counters of a run: all that a checkpoint holds beside the arrays.
 
     Attributes:
         passes: passes that are done, evaluated and logged.
@@ -118,7 +118,7 @@ def _is_number(value: Any, least: float = -1e300, most: float = 1e300) -> bool:
 
 
 def _is_confidence(entries: Any) -> bool:
-    """Whether these are entries as `model.calibration.card_entries` makes them; there may be more."""
+    """True for entries as `model.calibration.card_entries` makes them; there may be more."""
     try:
         calibration, rejection = entries["calibration"], entries["rejection"]
         measured = [calibration["test"], *([calibration["validation"]] if "validation" in calibration else [])]
@@ -140,5 +140,5 @@ def _is_confidence(entries: Any) -> bool:
 
 
 def _are_of(images: Any, rejected: Any, errors: Any) -> bool:
-    """Whether so many images can be rejected of so many, with so many errors among the rest."""
+    """True if that many images can be rejected, with that many errors among the rest."""
     return _is_count(images) and _is_count(rejected, images) and _is_count(errors, images - rejected)

@@ -13,7 +13,7 @@ from benchmarks.protocol import Batch, Batches, initial, options, pieces, serve,
 
 
 def graph() -> bytes:
-    """The network of document 001, in operators of ONNX's opset 17."""
+    """The network of the fluid tutorial, in operators of ONNX's opset 17."""
     pooling = {"kernel_shape": [2, 2], "strides": [2, 2]}
     norm = ["norm.weight", "norm.bias", "norm._mean", "norm._variance"]
     nodes = [

@@ -20,7 +20,7 @@ class Twin(nn.Module):
 
 
 class ConvPoolBN(Twin):
-    """Document 001's."""
+    """The fluid tutorial's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ConvPoolBN(Twin):
 
 
 class TwoBranch(Twin):
-    """Document 000's."""
+    """The PyTorch notebook's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class TwoBranch(Twin):
 
 
 class LeNet5ReLU(Twin):
-    """Document 002's."""
+    """The PyTorch note's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class LeNet5ReLU(Twin):
 
 
 class LeNetTanh(Twin):
-    """Document 003's; tanh after the pooling, as there."""
+    """The Theano tutorial's; tanh after the pooling, as there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class LeNetTanh(Twin):
 
 
 class LeNet5NumPy(Twin):
-    """Document 004's."""
+    """The NumPy report's."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The two formats in which MNIST is passed on: IDX files (raw or gzip) and the mnist.pkl.gz of document 003.
+"""The two formats in which MNIST is passed on: IDX files (raw or gzip) and the mnist.pkl.gz of the Theano tutorial.
 
 An IDX file is a magic number (two zero bytes, the element type, the number of dimensions), one 32-bit size per
 dimension, big-endian all of them, and then the bytes. Nothing in a file is believed before it is checked, and no more

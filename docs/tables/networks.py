@@ -13,7 +13,7 @@ from model.summary import print_summary
 
 
 def summary_block(network: str) -> str:
-    """What `train.py --network NAME --summary` prints, as a block of text."""
+    """The output of `train.py --network NAME --summary`, as a block of text."""
     printed = io.StringIO()
     print_summary(network, console=Console(file=printed, width=80, color_system=None))
     return "\n".join(["```", *(line.rstrip() for line in printed.getvalue().splitlines()), "```"])

@@ -1,4 +1,4 @@
-"""Whether NumPy's hand-written gradients are Paddle's: steps of both engines from the same weights, side by side."""
+"""NumPy's hand-written gradients beside Paddle's: steps of both engines from the same weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENGINES: tuple[EngineName, ...] = ("numpy", "paddle")
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two arrays of one shape are apart.
+    """The distance between two arrays of one shape.
 
     Attributes:
         largest: absolute value among the elements of Paddle's.

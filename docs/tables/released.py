@@ -1,4 +1,4 @@
-"""What the card of the released model says of its confidence, as tables in Markdown."""
+"""The confidence of the released model, as its card records it, in tables in Markdown."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ CHANGES = (
 
 
 def changes(record: Mapping[str, Any]) -> str:
-    """How a run differs from its network's recipe, as options of train.py; empty if it does not.
+    """The differences between a run and its network's recipe, as options of train.py; empty if there are none.
 
     Args:
         record: its run.json.
@@ -160,7 +160,7 @@ ABLATION_HEADER = (
 
 
 def ablation_table(runs: Sequence[Run]) -> str:
-    """What each ingredient of the recipe best is worth on validation, in Markdown; all at the same number of passes.
+    """The worth of each ingredient of the recipe best on validation, in Markdown; all at the same number of passes.
 
     The difference is of the same seeds' runs; ± is the standard error of its mean.
     """
@@ -190,7 +190,7 @@ def _errors(run: Run) -> int:
 
 
 def headline(run: Run) -> str:
-    """What `make train` printed for a run, as a block of text: its header, its passes, its headline."""
+    """The output of `make train` for a run, as a block of text: header, passes, headline."""
     from training.callbacks.console import HEADER, headline_line, pass_line
 
     best: Row | None = run.best

@@ -75,7 +75,7 @@ def load_fused(report: Report = print) -> str:
 
 
 def set_threads(threads: int | None) -> None:
-    """Let so many threads work on a fused operator; None: as many as processors that this process may use.
+    """Set the thread count of the fused operators; None uses every processor that this process may use.
 
     `load_fused` must have succeeded. The environment variable CONV_POOL_THREADS sets the number from the start.
     There are never more than 256, nor than the system gives. Results do not depend on it, not by a bit.
@@ -84,7 +84,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def threads() -> int:
-    """How many threads work on a fused operator; `load_fused` must have succeeded."""
+    """Number of threads of a fused operator; `load_fused` must have succeeded."""
     return int(_library_of_process().conv_pool_threads())
 
 
@@ -95,7 +95,7 @@ def _library_of_process() -> ctypes.CDLL:
 
 
 def instruction_set() -> str:
-    """What the fused operators use here, "avx512", "avx2" or "generic"; `load_fused` must have succeeded."""
+    """Instruction set of the fused operators here: "avx512", "avx2" or "generic"; `load_fused` must have succeeded."""
     library = _library_of_process()
     library.conv_pool_isa.restype = ctypes.c_char_p
     return str(library.conv_pool_isa().decode())
@@ -194,7 +194,7 @@ def _library(report: Report, folder: Path | None = None) -> Path:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether a library is this user's alone and ends with the SHA-256 of what is before it, as `_library` wrote it.
+    """True if a library is this user's alone and ends with the SHA-256 of its contents, as `_library` wrote it.
 
     Loaders ignore that end. Of a library that was cut off, the system ends the process that loads it (SIGBUS); one with
     a changed byte may compute anything.
@@ -227,7 +227,7 @@ def _remove_remains(folder: Path) -> None:
 
 
 def _digest() -> str:
-    """What the library depends on. Not the compiler: a library that it made yesterday needs none today."""
+    """Digest of everything that the library depends on, but for the compiler: a library in the cache needs none."""
     digest = hashlib.sha256()
     for part in (paddle.version.full_version, paddle.version.commit, platform.machine(), _FLAGS, _KERNEL_FLAGS):
         digest.update(f"{part}\n".encode())

@@ -1,4 +1,4 @@
-"""The network of document 001: two convolution-pooling layers with batch normalisation between, and a softmax layer."""
+"""The fluid tutorial's network: two convolution-pooling layers with batch normalisation between, a softmax layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.ops.conv_pool import Pooling
 class ConvPoolBN(Network):
     """conv 20@5 → ReLU → max-pool → batch norm → conv 50@5 → ReLU → max-pool → FC 10 → softmax; 33,620 parameters.
 
-    Document 001 calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
+    The fluid tutorial calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
     normalisation in and the hidden dense layer out.
 
     The document states no initialisation. Its framework's default, He's normal one, left the validation loss of the

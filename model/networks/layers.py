@@ -84,9 +84,9 @@ def uniform(bound: float) -> Initializer:
 
 
 def torch_default(fan_in: int) -> Initializer:
-    """What PyTorch gives weights and biases of convolutions and linear layers: uniform within ±1/√fan_in.
+    """PyTorch's default initializer of convolutions and linear layers: uniform within ±1/√fan_in.
 
-    Documents 000 and 002 are PyTorch programs and name no initialisation of their own.
+    The PyTorch notebook and note are PyTorch programs and name no initialisation of their own.
     """
     return uniform(fan_in**-0.5)
 

@@ -1,5 +1,7 @@
-"""LeNet-5 as in LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition",
-Proceedings of the IEEE 86 (1998), section II.B; documents 000, 001 and 004 describe it.
+"""LeNet-5 of LeCun, Bottou, Bengio and Haffner (1998).
+
+"Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE 86, section II.B; the PyTorch
+notebook, the fluid tutorial and the NumPy report describe it (docs/networks.md).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Squashing:
         return self.rest(tanh(self.slope * a))
 
     def rest(self, t: paddle.Tensor) -> paddle.Tensor:
-        """What is left to do of f when t = tanh(slope · a) is there, or a mean of such values."""
+        """The rest of f, given t = tanh(slope · a) or a mean of such values."""
         return self.amplitude * t + self.offset
 
     def initial(self, fan_in: int) -> Initializer:
@@ -55,7 +57,7 @@ class Squashing:
 SQUASHINGS = {"tanh": Squashing(2 / 3, 1.7159, 0.0), "sigmoid": Squashing(0.5, 0.5, 0.5)}
 _PAPERS_STEEPNESS = SQUASHINGS["tanh"].amplitude * SQUASHINGS["tanh"].slope
 
-# The maps of S2 that each map of C3 reads: the paper's table I (document 004 prints it damaged).
+# The maps of S2 that each map of C3 reads: the paper's table I (the NumPy report prints it damaged).
 C3_READS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),

@@ -1,4 +1,4 @@
-"""The network of document 004's code, which the document writes in NumPy alone, as the package `reference` does."""
+"""The network of the NumPy report's code, which the document writes in NumPy alone, as the package `reference` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of document 002: LeNet-5 as most people write it today."""
+"""The network of the PyTorch note: LeNet-5 as most people write it today."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of document 003, from the deeplearning.net tutorial that it follows."""
+"""The network of the Theano tutorial, from the deeplearning.net tutorial that it follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network of the project has in common."""
+"""The base class of the networks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Network(nn.Layer):
         return frozenset(p.name for name, p in named if len(p.shape) > 1 and name not in self.undecayed)
 
     def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """What a softmax makes the probabilities of, [N, ≥ classes]: the classes' scores, and others behind them."""
+        """The softmax's input, [N, ≥ classes]: the classes' scores, and others behind them."""
         return scores
 
     def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:

@@ -1,4 +1,4 @@
-"""The network of document 000's code: LeNet-5's sizes, but two second convolutions whose outputs are added."""
+"""The network of the PyTorch notebook's code: LeNet-5's sizes, but two second convolutions whose outputs are added."""
 
 from __future__ import annotations
 

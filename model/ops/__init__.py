@@ -1,4 +1,4 @@
-"""What a training step does beside its convolutions, each by stock operators and, on a CPU, by a fused one.
+"""The operators of a training step, each in a stock form and, on a CPU, a fused one.
 
 The stock operators of a step of `conv_pool_bn` at batch 128 take longer than their arithmetic: each costs Paddle's
 executor some ten microseconds, and none of them uses a second thread. Together they were a third of the step

@@ -196,7 +196,7 @@ def test_a_named_folder_may_hold_its_files_in_any_of_the_usual_forms(
 
 @cache
 def pickle_of_arrays() -> bytes:
-    """The data set as document 003 keeps it, the last ten training images apart."""
+    """The data set as the Theano tutorial keeps it, the last ten training images apart."""
 
     def pair(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return images.reshape(len(images), 784).astype(np.float32) / 256, labels.astype(np.int64)

@@ -117,7 +117,7 @@ def test_fused_and_stock_operators_agree(name: str, mnist: Mnist) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lenet5_1998"])
 def test_maps_kernels_and_pooling_can_be_chosen(name: str, mnist: Mnist) -> None:
-    """Document 003: other numbers of maps, 7×7 and then 3×3 kernels, the mean instead of the maximum."""
+    """The Theano tutorial: other numbers of maps, 7×7 and then 3×3 kernels, the mean instead of the maximum."""
     options: dict[str, Any] = {"maps": (3, 4), "kernel_size": (7, 3), "pooling": "mean"}
     check_options(name, options)
     trained = engine(name, **options)

@@ -106,7 +106,7 @@ def test_loss_gradient_is_a_central_difference() -> None:
 
 
 def test_loss_of_extreme_logits_is_finite_and_exact() -> None:
-    """Where document 004 takes the logarithm of a probability that is 0 in floating point."""
+    """Where the NumPy report takes the logarithm of a probability that is 0 in floating point."""
     logits = np.array([[1e4, -1e4], [0, -1e4], [0, 0]], np.float32)
     assert cross_entropy(logits, np.array([1, 2]))[0] == pytest.approx((1e4 + 0) / 2)
     assert cross_entropy(logits, np.array([0, 1]))[0] == pytest.approx((0 + 1e4) / 2)
@@ -140,11 +140,11 @@ def test_network_gradients_are_central_differences(name: str) -> None:
         assert np.sum(gradients[parameter] * direction) == pytest.approx(slope, rel=1e-5, abs=1e-6), parameter
 
 
-# --------------------------------------------------------------------------------------- what document 004 got wrong
+# ------------------------------------------------------------------------------------- errors of the NumPy report
 
 
 def correlation_with_rotated_kernels(weight: Array, dy: Array, axes: tuple[int, int], padding: int) -> Array:
-    """Document 004's way to the input gradient, in its [N, C, H, W]; with (0, 1) and k it is the document's own."""
+    """The NumPy report's way to the input gradient, in its [N, C, H, W]; with (0, 1) and k it is the document's own."""
     k = weight.shape[2]
     rotated = np.rot90(weight, 2, axes)
     padded = np.pad(dy, ((0, 0), (0, 0), (padding, padding), (padding, padding)))

@@ -1,4 +1,4 @@
-"""Early stopping by document 003's rule."""
+"""Early stopping by the Theano tutorial's rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens during a run, told to whoever listens: progress bars, logs, figures, and a user's own callback."""
+"""Events of a run, and the base class of what listens to them: progress bars, logs, figures, a user's own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Callback:
         """After every batch."""
 
     def on_parameters(self, pass_number: int, parameters: Mapping[str, np.ndarray]) -> None:
-        """What was learned in a pass, by its name in the network ("conv1.weight"); before the pass itself is told."""
+        """The parameters after a pass, by their names in the network ("conv1.weight"); before `on_pass`."""
 
     def on_pass(self, row: Row) -> None:
         """After every pass, once it is evaluated."""

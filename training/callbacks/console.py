@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal; plain lines, one every few seconds, anywhere else."""
+"""A run on the console: a live bar on a terminal; plain lines, one every few seconds, anywhere else."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ProgressDisplay(Callback):
             self._bar.start()
 
     def _above(self) -> Iterable[RenderableType]:
-        """What stands above the bar; for subclasses."""
+        """Lines above the bar; for subclasses."""
         return ()
 
     def on_step(self, step: Step) -> None:

@@ -30,7 +30,7 @@ NOTEBOOK_WIDTH = 830  # pixels
 
 
 def displays(console: Console, live: bool, figures: Path) -> list[Callback]:
-    """What shows a run to a person.
+    """The callbacks that show a run to a person.
 
     Args:
         console: where to.
@@ -53,7 +53,7 @@ def displays(console: Console, live: bool, figures: Path) -> list[Callback]:
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel; only what is imported already is asked."""
+    """True if this process is a notebook's kernel; only imported modules are asked."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return getattr(shell, "kernel", None) is not None
