@@ -44,11 +44,13 @@ class Reading:
         decode: makes uint8 [28, 28] of a picture's name and bytes; raises DataError.
         strict: a broken picture of a folder is an error; else it is reported and left out.
         report: takes lines for the user: the format, and what was left out.
+        usual: report the format of MNIST itself too.
     """
 
     decode: Decode = decode_as_it_is
     strict: bool = False
     report: Callable[[str], None] = lambda line: None
+    usual: bool = True
 
 
 def load_data(path: Path | None, console: Console | None = None) -> Mnist:
@@ -70,7 +72,7 @@ def load_data(path: Path | None, console: Console | None = None) -> Mnist:
         if console:
             console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
-    return load(path, Reading(report=report))
+    return load(path, Reading(report=report, usual=False))
 
 
 def load(path: Path, reading: Reading | None = None) -> Mnist:
@@ -99,10 +101,11 @@ def load(path: Path, reading: Reading | None = None) -> Mnist:
     arrays = (train.images, train.labels, test.images, test.labels)
     for array in arrays:
         array.setflags(write=False)
-    reading.report(
-        f"{one_line(path)}: {found.format}, {len(train.labels):,} training and {len(test.labels):,} test images of "
-        f"{len(classes)} classes: {one_line(', '.join(classes), 60)}"
-    )
+    if reading.usual or (found.format, classes) != (Mnist.format, DIGITS):
+        reading.report(
+            f"{one_line(path)}: {found.format}, {len(train.labels):,} training and {len(test.labels):,} test images of "
+            f"{len(classes)} classes: {one_line(', '.join(classes), 60)}"
+        )
     sums = {name: idx.checksum(array) for name, array in zip(sources.SUMS, arrays, strict=True)}
     return Mnist(*arrays, sums, str(path), classes, found.format, split)
 

@@ -50,14 +50,19 @@ def model_page(card: Mapping[str, Any]) -> str:
     chosen = f"Pass {card.get('pass', '?')} of a run with seed {card.get('seed', '?')}"
     picture = card["input"]
     size, low, high = picture["shape"][-1], picture["low"], picture["high"]
+    temperature = _number(card.get("temperature", 1))
     text = [
         *("---", *lines, "---", "", f"# {name}", ""),
         f"A LeNet for images of 28×28 pixels, trained on {data['name']}.",
         f"{chosen}, chosen on: {card.get('selected_on')}.",
         *("", "| images | right | loss, nats per image |", "|---|---|---|", *rows, ""),
         f"Input: [N, 1, {size}, {size}] float32, from {low} for paper to {high} for ink.",
-        f"Output: probabilities of the classes. Temperature {card.get('temperature', 1):.4g} calibrates them: divide",
+        f"Output: probabilities of the classes. Temperature {temperature} calibrates them: divide",
         "their logarithms by it, and take the softmax. A digit is named for any picture, also for one that holds none.",
         *("", "`card.json` has all settings and the SHA-256 of the files; this page is made from it.", ""),
     ]
     return "\n".join(text)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "unknown"

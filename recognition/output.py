@@ -1,11 +1,11 @@
 """Answers as a table, as JSON Lines, as CSV. The shapes of JSON and CSV are a contract.
 
 JSON, an object a line:  {"path": "7.png", "digit": "7", "probability": 0.998, "rejected": false, "no_digit": false,
-                          "top": [{"digit": "7", "probability": 0.998}, …], "several": false}
+                          "top": [{"digit": "7", "probability": 0.998}, …]}
                     or:  {"path": "7.png", "error": "why it could not be read", "no_digit": false}
 A rejected answer has "digit": null and "rejected": true; "top" still holds the network's answers. "no_digit" is true
 where the picture is unlike every digit; "digit" is then what it is likest all the same. It is no error, except for a
-picture with nothing in it at all, which has no digit. "several" is true if the picture plainly holds several
+picture with nothing in it at all, which has no digit. "several": true is there if the picture plainly holds several
 digits, of which the answer is one; --lines reads them all.
 
 With --lines:  {"path": "number.jpg", "lines": [{"text": "2024", "probability": 0.95, "rejected": false,
@@ -62,7 +62,7 @@ def as_json(answer: Answer | Page | Failure) -> str:
     if isinstance(answer, Failure):
         return json.dumps({"path": answer.path, "error": answer.error, "no_digit": answer.no_digit})
     if isinstance(answer, Answer):
-        return json.dumps({"path": answer.path, **_record(answer), "several": answer.several})
+        return json.dumps({"path": answer.path, **_record(answer), **({"several": True} if answer.several else {})})
     lines = [
         {
             "text": line.text,

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 from common.errors import UserError  # noqa: E402
 from data.dataset import load_mnist  # noqa: E402
-from model.saved_model import load_model  # noqa: E402
+from model.saved_model import README, load_model  # noqa: E402
 from results.predictions import read_predictions  # noqa: E402
 from results.run_folder import RunFolder  # noqa: E402
 from tests.conftest import write_idx  # noqa: E402
@@ -178,6 +178,7 @@ class KillTest:
             path: lambda: load_model(folder / "model") for path in (folder / "model").iterdir()
         }
         readers |= {path: lambda: load_model(run.model) for path in run.model.iterdir()}
+        readers = {path: reader for path, reader in readers.items() if path.name != README}  # for people, who edit it
         readers |= {path: lambda path=path: read_predictions(path) for path in (folder / "run" / "answers").iterdir()}
         readers[run.record] = lambda: run.read_record(whole=True)
         for name in checkpoint_names(run.checkpoints)[1:]:

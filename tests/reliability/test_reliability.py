@@ -282,8 +282,8 @@ def _with_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let validation have these losses, one after the other; answers and all else stay real."""
     remaining = iter(losses)
 
-    def with_loss(scorer: Any, image: Any, subset: Subset, *check: Callable[[], None]) -> Scores:
-        scores = evaluate(scorer, image, subset, *check)
+    def with_loss(scorer: Any, image: Any, subset: Subset, *check: Callable[[], None], **named: Any) -> Scores:
+        scores = evaluate(scorer, image, subset, *check, **named)
         if len(subset.labels) != 2400:
             return scores
         return replace(scores, loss=next(remaining))
