@@ -1,4 +1,4 @@
-"""The Chinese pages: full-width punctuation beside Chinese characters, outside code and addresses."""
+"""The Chinese pages: full-width punctuation beside Chinese characters, outside code, addresses and generated tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*(ROOT / "docs" / "zh").glob("*.md"), ROOT / "README.zh-CN.md"])
-NO_PROSE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`|\]\([^)]*\)|<[^>]*>|https?://\S+", re.MULTILINE | re.DOTALL)
+NO_PROSE = re.compile(
+    r"<!-- (.*?) -->\n.*?<!-- /\1 -->|^ *```.*?^ *```$|`[^`\n]*`|\]\([^)]*\)|<[^>]*>|https?://\S+",
+    re.MULTILINE | re.DOTALL,
+)
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 NARROW = re.compile(f"[{HAN}][,:;?!()]|[,:;?!()][{HAN}]")
 

@@ -538,7 +538,7 @@ def test_a_browser_that_does_not_read_holds_nobody_up() -> None:
 def few_files() -> Iterator[None]:
     """As many open files as a small system allows, beside those that other tests of this process have open."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (470 + len(list(Path("/proc/self/fd").iterdir())), before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600 + len(list(Path("/proc/self/fd").iterdir())), before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
