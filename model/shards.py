@@ -109,15 +109,14 @@ class ShardedEngine(PaddleEngine):
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         """See PaddleEngine; every process is given the whole batch and computes its own shards of it."""
         self._set_learning_rate(learning_rate)
-        statistics = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
+        running = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
+        statistics = {"statistics": np.concatenate(running)} if running else {}
         bounds = [len(labels) * shard // len(self._rows) for shard in range(len(self._rows) + 1)]
         for shard in self._own:
             # An empty shard computes the batch's first image, of which nothing counts.
             count = bounds[shard + 1] - bounds[shard]
             own = slice(bounds[shard], bounds[shard + 1]) if count else slice(0, 1)
             feed = {"image": images[own], "label": labels[own], "share": np.array([count / len(labels)], np.float32)}
-            if statistics:
-                feed["statistics"] = np.concatenate(statistics)
-            (self._rows[shard],) = self._shard.run(feed)
+            (self._rows[shard],) = self._shard.run({**feed, **statistics})
         self._session.run({"rows": self._rows})
         self._evaluation_is_current = False

@@ -14,7 +14,7 @@ from rich.text import Text
 from common.errors import one_line
 from results.score import Score
 from results.significance import Outcome, Verdict, compare
-from results.table import make_console, print_records, verdict_record
+from results.table import make_console, percent, print_records, verdict_record
 
 MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
 
@@ -88,7 +88,7 @@ def _print_classes(console: Console, score: Score) -> None:
     for header in ("images", "precision\n%", "recall\n%", "F1\n%"):
         table.add_column(header, justify="right", no_wrap=True)
     for each in score.classes():
-        table.add_row(Text(each.label), f"{each.images:,}", *map(_percent, (each.precision, each.recall, each.f1)))
+        table.add_row(Text(each.label), f"{each.images:,}", *map(percent, (each.precision, each.recall, each.f1)))
     console.print(table)
 
 
@@ -105,7 +105,3 @@ def _table(first: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
     table.add_column(first, overflow="fold")
     return table
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"

@@ -40,10 +40,10 @@ PASS_COLUMNS: Columns = {
     "": lambda entry: "best" if entry.is_best else "",
     "train\nloss": lambda entry: _loss(entry.row.train_loss),
     "validation\nloss": lambda entry: _loss(entry.row.validation_loss),
-    "validation\n%": lambda entry: _percent(entry.row.validation_accuracy),
+    "validation\n%": lambda entry: percent(entry.row.validation_accuracy),
     "test\nloss": lambda entry: _loss(entry.row.test_loss),
     "test\ncorrect": lambda entry: f"{entry.row.test_correct}/{entry.row.test_total}" if entry.row.test_total else "",
-    "test\n%": lambda entry: _percent(entry.row.test_accuracy),
+    "test\n%": lambda entry: percent(entry.row.test_accuracy),
     "95 % interval\n%": lambda entry: _interval(test_interval(entry.row)),
     "training\ns": lambda entry: f"{entry.row.seconds:.1f}",
 }
@@ -61,10 +61,10 @@ GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
     "network": lambda group: group.network or "unknown",
     "recipe": lambda group: group.recipe_in_words,
     "runs": lambda group: str(group.runs),
-    "mean test\n%": lambda group: _percent(group.test_accuracy_mean, digits=3),
-    "standard\ndeviation": lambda group: _percent(group.test_accuracy_sd, digits=3),
-    "lowest\n%": lambda group: _percent(group.test_accuracy_lowest),
-    "highest\n%": lambda group: _percent(group.test_accuracy_highest),
+    "mean test\n%": lambda group: percent(group.test_accuracy_mean, digits=3),
+    "standard\ndeviation": lambda group: percent(group.test_accuracy_sd, digits=3),
+    "lowest\n%": lambda group: percent(group.test_accuracy_lowest),
+    "highest\n%": lambda group: percent(group.test_accuracy_highest),
     "mean validation\nloss": lambda group: _loss(group.validation_loss_mean),
     "p": lambda group: "" if group.p_value is None else f"{group.p_value:.3g}",
     "verdict": lambda group: group.verdict,
@@ -241,12 +241,13 @@ def _loss(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _percent(value: float | None, digits: int = 2) -> str:
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction in percent; empty if there is none."""
     return "" if value is None else f"{100 * value:.{digits}f}"
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else " - ".join(map(_percent, bounds))
+    return "" if bounds is None else " - ".join(map(percent, bounds))
 
 
 def _cell(value: str | float | bool | None) -> str | float | None:
