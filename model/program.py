@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import paddle
 from paddle import static
 
-from model.networks import Kernel, Network, build_network
+from model.networks import Network, build_network
+from model.ops.backend import Backend, backend
 from model.ops.loss import append_to_recent, softmax_loss
 from model.ops.optimizer import minimize, move_averages, variable
 from model.recipes import Recipe
@@ -31,12 +32,12 @@ class NetworkConfig:
     Attributes:
         name: a key of `model.networks.NETWORKS`.
         options: keyword arguments of its class (maps, kernel_size, pooling …).
-        kernel: implementation of convolution-pooling in the training and evaluation programs.
+        backend: of the training and evaluation programs.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    kernel: Kernel = "stock"
+    backend: Backend = "stock"
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     labels not smoothed, and the fraction that was right, both before the step's update, are appended to the scope's
     variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
-    with program_of(config, config.kernel) as (programs, network, image):
+    with program_of(config) as (programs, network, image):
         label = static.data("label", [None], "int64")
         scores = network(image)
-        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, config.kernel)
-        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row, config.kernel)
-        minimize(loss, network.decayed(), recipe, config.kernel)
-        average(network, recipe, config.kernel)
+        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row)
+        minimize(loss, network.decayed(), recipe)
+        average(network, recipe)
         return value_of(programs, network, [image, label], {})
 
 
-def average(network: Network, recipe: Recipe, kernel: Kernel) -> None:
+def average(network: Network, recipe: Recipe) -> None:
     """Append the step of the moving averages, if the recipe has any.
 
     They are also those of the running statistics of batch normalisation, which no gradient changes.
@@ -86,12 +87,12 @@ def average(network: Network, recipe: Recipe, kernel: Kernel) -> None:
     if recipe.ema:
         values = network.parameters()
         averages = [variable(value.name + AVERAGE, value.shape, 0.0) for value in values]
-        move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema, kernel)
+        move_averages(averages, values, variable(AVERAGED, [1], 0.0), recipe.ema)
 
 
 def evaluation_program(config: NetworkConfig) -> Program:
     """Build the program that scores images: feeds `image`, fetches `log_probability` [N, 10]; it changes nothing."""
-    with program_of(config, config.kernel) as (programs, network, image):
+    with program_of(config) as (programs, network, image):
         network.eval()
         return value_of(programs, network, [image], {"log_probability": network.log_probability(network(image))})
 
@@ -102,7 +103,7 @@ def inference_program(config: NetworkConfig) -> Program:
     It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
     2.6 and 3 alike.
     """
-    with old_representation(), program_of(config, "stock") as (programs, network, image):
+    with old_representation(), program_of(replace(config, backend="stock")) as (programs, network, image):
         network.eval()
         return value_of(programs, network, [image], {"probability": network.probability(network(image))})
 
@@ -112,7 +113,7 @@ def layers_program(config: NetworkConfig) -> Program:
 
     It is built under the old intermediate representation, as saved models are, whose parameters it can read.
     """
-    with old_representation(), program_of(config, "stock") as (programs, network, image):
+    with old_representation(), program_of(replace(config, backend="stock")) as (programs, network, image):
         network.eval()
         outputs: dict[str, paddle.Tensor] = {}
         for inner, layer in network.named_sublayers():
@@ -137,12 +138,15 @@ AVERAGED = "averaged"  # [1]: how many steps have moved them
 
 @contextmanager
 def program_of(
-    config: NetworkConfig, kernel: Kernel, feed: bool = True
+    config: NetworkConfig, feed: bool = True
 ) -> Iterator[tuple[tuple[static.Program, static.Program], Network, paddle.Tensor]]:
-    """Two new programs, and in them a network and the image that it takes; without `feed`, None."""
+    """Two new programs, and in them a network and the image that it takes; without `feed`, None.
+
+    Inside the block, operators are appended to them, of the network's backend.
+    """
     programs = static.Program(), static.Program()
-    with static.program_guard(*programs), paddle.utils.unique_name.guard():
-        network = build_network(config.name, config.options, kernel)
+    with static.program_guard(*programs), paddle.utils.unique_name.guard(), backend(config.backend):
+        network = build_network(config.name, config.options)
         side = network.image.size
         image = static.data("image", [None, 1, side, side], "float32") if feed else None
         yield programs, network, image

@@ -47,7 +47,7 @@ def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layou
     It feeds `image`, `label`, `share` [1] (the shard's part of the batch) and `statistics`: the running statistics
     before the step, one after the other.
     """
-    with program_of(config, config.kernel) as (programs, network, image):
+    with program_of(config) as (programs, network, image):
         label, share = static.data("label", [None], "int64"), static.data("share", [1], "float32")
         running, feeds = _running(network), [image, label, share]
         if running:
@@ -56,7 +56,7 @@ def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layou
             for each, piece in zip(running, pieces, strict=True):
                 paddle.assign(paddle.reshape(piece, each.shape), output=each)
         scores = network(image)
-        loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing, config.kernel)
+        loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
         found = [(p, g) for p, g in static.append_backward(loss) if g is not None]
         parts = [*(g for _, g in found), *running, log]
         row = paddle.multiply(paddle.concat([paddle.reshape(part, [-1]) for part in parts]), share)
@@ -66,7 +66,7 @@ def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layou
 
 def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: Layout, world: World) -> Program:
     """Build the program that takes the step: it feeds `rows` [V, n], in which other processes' rows are 0."""
-    with program_of(config, config.kernel, feed=False) as (programs, network, _):
+    with program_of(config, feed=False) as (programs, network, _):
         fed = static.data("rows", [shards, sum(layout.sizes)], "float32")
         rows = paddle.assign(fed)
         if world.size > 1:
@@ -82,9 +82,9 @@ def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: L
         gradients = [(by_name[name], piece) for (name, _), piece in zip(layout.gradients, pieces, strict=False)]
         for (name, _), piece in zip(layout.statistics, pieces[len(gradients) :], strict=False):
             paddle.assign(piece, output=by_name[name])
-        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), pieces[-1], config.kernel)
-        apply_gradients(gradients, network.decayed(), recipe, config.kernel)
-        average(network, recipe, config.kernel)
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), pieces[-1])
+        apply_gradients(gradients, network.decayed(), recipe)
+        average(network, recipe)
         return value_of(programs, network, [fed], {})
 
 

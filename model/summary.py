@@ -61,7 +61,7 @@ def layer_table(name: str, options: Mapping[str, Any] | None = None) -> list[Lay
     paddle.enable_static()
     table: list[LayerRow] = []
     with static.program_guard(static.Program(), static.Program()), paddle.utils.unique_name.guard():
-        network = build_network(name, options or {}, "stock")
+        network = build_network(name, options or {})
         for inner, layer in network.named_sublayers():
 
             def record(

@@ -188,7 +188,7 @@ def start_facts(setup: Setup, state: State) -> dict[str, Any]:
         "recipe": recipe,
         "data": setup.data.sums,
         "versions": [setup.record["environment"]["python"], versions],
-        "operators": [setup.kernel, instruction_set() if setup.kernel == "fused" else ""],
+        "operators": [setup.backend, instruction_set() if setup.backend == "fused" else ""],
         "checkpoint": [state.saved, asdict(state.progress)],
         **engine_facts(setup),
     }

@@ -19,7 +19,7 @@ from model.device import choose_device
 from model.engine import PaddleEngine
 from model.kernels.build import threads
 from model.networks import NETWORKS, with_classes
-from model.ops.backend import resolve_kernel
+from model.ops.backend import resolve_backend
 from model.program import NetworkConfig
 from training.batches import pass_batches, prefetch
 from training.settings import Settings
@@ -45,10 +45,10 @@ def print_profile(settings: Settings, console: Console) -> None:
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    kernel, reason = resolve_kernel(settings.kernel, device.name, tell)
+    backend, reason = resolve_backend(settings.kernel, device.name, tell)
     if reason:
         tell(reason)
-    config = NetworkConfig(settings.network, with_classes(settings.network_options(), len(data.classes)), kernel)
+    config = NetworkConfig(settings.network, with_classes(settings.network_options(), len(data.classes)), backend)
     engine = PaddleEngine(config, recipe, device, settings.seed)
     image = NETWORKS[settings.network].image
 
@@ -75,9 +75,9 @@ def print_profile(settings: Settings, console: Console) -> None:
     operators = _operator_seconds(profiler.profiler_result)
     rest = total - waiting - sum(operators.values())
     parts = {**operators, "waiting for images": waiting, "Python, feed and executor": max(rest, 0.0)}
-    on = f" (threads: {threads()})" if kernel == "fused" else ""
+    on = f" (threads: {threads()})" if backend == "fused" else ""
     tell(
-        f"{settings.network}, {kernel} kernel{on}, {device.name}: {1e3 * total / STEPS:.2f} ms a step of "
+        f"{settings.network}, {backend} kernel{on}, {device.name}: {1e3 * total / STEPS:.2f} ms a step of "
         f"{recipe.batch_size}, {recipe.batch_size * STEPS / total:,.0f} images/s with the profiler on, {STEPS} steps"
     )
     console.print(_table(parts, total))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from common.project import __version__
 from data.dataset import Mnist, Subset, split
@@ -15,7 +15,7 @@ from model.engine import Exporter
 from model.image import ImageSpec
 from model.networks import NETWORKS, check_options, with_classes
 from model.onnx import to_onnx
-from model.ops.backend import resolve_kernel
+from model.ops.backend import Backend, resolve_backend
 from model.program import NetworkConfig
 from model.recipes import Recipe
 from model.world import ALONE, World
@@ -45,7 +45,7 @@ class Setup:
         kind: what the training pictures look like; None if nothing is in them.
         doubts: lines about implausible data.
         device: where it computes.
-        kernel: which operators.
+        backend: of the engine's programs.
         engine: trains and scores the network.
         exporter: makes inference models of its parameters.
         record: run.json, but for the outcome.
@@ -63,7 +63,7 @@ class Setup:
     kind: PictureKind | None
     doubts: Sequence[str]
     device: Device
-    kernel: Literal["stock", "fused"]
+    backend: Backend
     engine: Engine
     exporter: Exporter
     record: Mapping[str, Any]
@@ -103,7 +103,7 @@ def prepare(
     recorded: Mapping[str, Any],
     world: World = ALONE,
 ) -> Setup:
-    """Set a run up, and report doubts about its data, its device and its kernel.
+    """Set a run up, and report doubts about its data, its device and its backend.
 
     Args:
         settings: as the user gave them.
@@ -123,10 +123,10 @@ def prepare(
     for line in (*warnings, *filter(None, [kind_note(kind)])):
         report(callbacks, line)
     device = choose_device(settings.device)
-    kernel = _kernel(settings, recorded, device, lambda line: report(callbacks, line))
+    backend = _backend(settings, recorded, device, lambda line: report(callbacks, line))
     options = with_classes(settings.network_options(), len(data.classes))
     check_options(settings.network, options)
-    config = NetworkConfig(settings.network, options, kernel)
+    config = NetworkConfig(settings.network, options, backend)
     engine = make_engine(settings.engine, config, recipe, device, settings.seed, settings.shards, world)
     exporter = Exporter(config)
     if settings.init_from and not recorded:
@@ -134,7 +134,7 @@ def prepare(
             report(callbacks, line)
     if settings.export:
         to_onnx(*exporter.files(engine.parameters()))  # what cannot be converted is reported now
-    record: Mapping[str, Any] = _record(settings, folder, recipe, data, device, kernel, engine)
+    record: Mapping[str, Any] = _record(settings, folder, recipe, data, device, backend, engine)
     if recorded:
         record = _continued(folder, recorded, record, callbacks)
     return Setup(
@@ -149,7 +149,7 @@ def prepare(
         kind=kind,
         doubts=warnings,
         device=device,
-        kernel=kernel,
+        backend=backend,
         engine=engine,
         exporter=exporter,
         record=record,
@@ -168,20 +168,18 @@ def _continued(
     return continued(recorded, record, differing)
 
 
-def _kernel(
-    settings: Settings, recorded: Mapping[str, Any], device: Device, report: Callable[[str], None]
-) -> Literal["stock", "fused"]:
-    """The operators that the run takes; reports why they, or the device, are not the fastest."""
+def _backend(settings: Settings, recorded: Mapping[str, Any], device: Device, report: Callable[[str], None]) -> Backend:
+    """The backend that the run takes; reports why it, or the device, is not the fastest."""
     without_fused = recorded.get("kernel") == "stock" or settings.engine == "numpy"
-    kernel, why_stock = resolve_kernel("stock" if without_fused else settings.kernel, device.name, report)
+    backend, why_stock = resolve_backend("stock" if without_fused else settings.kernel, device.name, report)
     for reason in (device.reason and f"computing on the CPU: {device.reason}", why_stock):
         if reason:
             report(reason)
-    return kernel
+    return backend
 
 
 def _record(
-    settings: Settings, folder: RunFolder, recipe: Recipe, data: Mnist, device: Device, kernel: str, engine: Engine
+    settings: Settings, folder: RunFolder, recipe: Recipe, data: Mnist, device: Device, backend: Backend, engine: Engine
 ) -> dict[str, Any]:
     plain = to_json(replace(settings, resume=None))
     return {
@@ -191,7 +189,7 @@ def _record(
         "recipe": asdict(recipe),
         "device": device.name,
         "engine": settings.engine,
-        "kernel": kernel,
+        "kernel": backend,
         "parameters": engine.trainable,
         "data": {
             "source": data.source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.protocol import initial, options
 from model.device import choose_device
 from model.engine import PaddleEngine
-from model.ops.backend import resolve_kernel
+from model.ops.backend import resolve_backend
 from model.program import NetworkConfig
 from model.recipes import Recipe
 
@@ -17,9 +17,9 @@ def build() -> PaddleEngine:
     import paddle  # not before the package model has prepared the process
 
     paddle.enable_static()
-    kernel = options.get("kernel", "stock")
-    resolve_kernel(kernel, "cpu")
-    config, recipe = NetworkConfig(options["network"], {}, kernel), Recipe("adam", LEARNING_RATE)
+    backend = options.get("kernel", "stock")
+    resolve_backend(backend, "cpu")
+    config, recipe = NetworkConfig(options["network"], {}, backend), Recipe("adam", LEARNING_RATE)
     engine = PaddleEngine(config, recipe, choose_device("cpu"), seed=1)
     engine.load_parameters({name: initial(name, value.shape) for name, value in engine.parameters().items()})
     return engine

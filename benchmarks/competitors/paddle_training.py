@@ -1,4 +1,4 @@
-"""This project: training by the engine of train.py, with the fused or the stock kernel."""
+"""This project: training by the engine of train.py, with the fused or the stock backend."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from data.dataset import Subset
 from model.device import choose_device
 from model.feature_maps import FeatureMaps
 from model.image import network_input
-from model.networks import NETWORKS, Kernel
+from model.networks import NETWORKS
+from model.ops.backend import Backend
 from model.program import NetworkConfig
 from model.recipes import Optimizer, Recipe
 from reference.networks import NETWORKS as NUMPY_NETWORKS
@@ -53,12 +54,12 @@ class Difference:
         return cls(float(np.abs(paddles).max()), float(np.abs(ours - paddles).max()))
 
 
-def compare_steps(network: str, kernel: Kernel, training: Subset, seed: int = 1) -> dict[str, dict[str, Difference]]:
+def compare_steps(network: str, backend: Backend, training: Subset, seed: int = 1) -> dict[str, dict[str, Difference]]:
     """Take a step by SGD and one by Adam, from the same weights, on the first training images, by both engines.
 
     Args:
         network: one that NumPy's engine has; the weights are those that it starts with.
-        kernel: Paddle's operators.
+        backend: of Paddle's programs.
         training: at least 64 images.
         seed: of the weights.
 
@@ -72,7 +73,7 @@ def compare_steps(network: str, kernel: Kernel, training: Subset, seed: int = 1)
     spec = NETWORKS[network].image
     images = network_input(training.images[:BATCH], spec)
     labels = training.labels[:BATCH].astype(np.int64)
-    config = NetworkConfig(network, kernel=kernel)
+    config = NetworkConfig(network, backend=backend)
     numpys = NUMPY_NETWORKS[network](seed)
     arrays = numpys.parameters | numpys.statistics
     start = {name: array.copy() for name, array in arrays.items()}

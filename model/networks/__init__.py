@@ -16,7 +16,6 @@ from model.networks.lenet5_relu import LeNet5ReLU
 from model.networks.lenet_tanh import LeNetTanh
 from model.networks.network import Network
 from model.networks.two_branch import TwoBranch
-from model.ops.backend import Kernel
 
 NETWORKS: dict[str, type[Network]] = {
     "conv_pool_bn": ConvPoolBN,
@@ -73,15 +72,14 @@ def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
     return {**options} if classes == DIGITS else {**options, "classes": classes}
 
 
-def build_network(name: str, options: Mapping[str, Any], kernel: Kernel) -> Network:
+def build_network(name: str, options: Mapping[str, Any]) -> Network:
     """Create the layers of a network inside the current program guard.
 
     Args:
         name: a key of `NETWORKS`.
         options: keyword arguments of the network's class, checked by `check_options`.
-        kernel: which implementation of convolution-pooling the layers use.
     """
-    return NETWORKS[name](**options, kernel=kernel)
+    return NETWORKS[name](**options)
 
 
-__all__ = ["NETWORKS", "ImageSpec", "Kernel", "Network", "build_network", "check_options", "with_classes"]
+__all__ = ["NETWORKS", "ImageSpec", "Network", "build_network", "check_options", "with_classes"]

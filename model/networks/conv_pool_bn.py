@@ -7,7 +7,6 @@ import paddle
 from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, torch_default, two_sizes
 from model.networks.network import Network
-from model.ops.backend import Kernel
 from model.ops.batch_norm import BatchNorm
 from model.ops.conv_pool import Pooling
 
@@ -30,7 +29,6 @@ class ConvPoolBN(Network):
         maps: tuple[int, int] = (20, 50),
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
-        kernel: Kernel = "stock",
         classes: int = 10,
     ) -> None:
         super().__init__()
@@ -41,13 +39,13 @@ class ConvPoolBN(Network):
 
         def conv(inputs: int, outputs: int, size: int) -> ConvPool:
             init = torch_default(inputs * size * size)
-            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
+            return ConvPool(inputs, outputs, size, "relu", pooling, init, init)
 
         self.conv1 = conv(1, first, first_size)
-        self.norm = BatchNorm(first, kernel)
+        self.norm = BatchNorm(first)
         self.conv2 = conv(first, second, second_size)
         init = torch_default(second * side * side)
-        self.output = FullyConnected(second * side * side, classes, kernel, init, init)
+        self.output = FullyConnected(second * side * side, classes, init, init)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

@@ -6,7 +6,6 @@ import paddle
 from paddle import nn
 from paddle.nn.initializer import Initializer
 
-from model.ops.backend import Kernel
 from model.ops.conv_pool import Activation, Pooling, conv_pool
 from model.ops.linear import linear
 
@@ -26,7 +25,6 @@ class ConvPool(nn.Layer):
         size: int,
         activation: Activation,
         pooling: Pooling,
-        kernel: Kernel,
         weight_init: Initializer,
         bias_init: Initializer,
     ) -> None:
@@ -35,47 +33,40 @@ class ConvPool(nn.Layer):
         self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
         self.activation = activation
         self.pooling = pooling
-        self.kernel = kernel
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        return conv_pool(image, self.weight, self.bias, self.activation, self.pooling, self.kernel)
+        return conv_pool(image, self.weight, self.bias, self.activation, self.pooling)
 
 
 class WholeMapConv(nn.Layer):
     """Convolution whose kernel is as large as its input, as LeNet-5's C5: maps [N, inputs, size, size] -> [N, maps].
 
     One place for the kernel means one matrix product; as such a training step of it takes 3.4 ms where
-    paddle.nn.Conv2D takes 7.5 ms (stock kernels, 16 maps of 5×5 to 120, 128 images; 2 busy cores,
+    paddle.nn.Conv2D takes 7.5 ms (stock backend, 16 maps of 5×5 to 120, 128 images; 2 busy cores,
     AMD EPYC, Paddle 3.3.1).
     """
 
-    def __init__(
-        self, inputs: int, maps: int, size: int, kernel: Kernel, weight_init: Initializer, bias_init: Initializer
-    ) -> None:
+    def __init__(self, inputs: int, maps: int, size: int, weight_init: Initializer, bias_init: Initializer) -> None:
         super().__init__()
         self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init)
         self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
-        self.kernel = kernel
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        return linear(maps, self.weight, self.bias, self.kernel, transposed=True)
+        return linear(maps, self.weight, self.bias, transposed=True)
 
 
 class FullyConnected(nn.Linear):
     """Dense layer: [N, inputs], or maps that come to as many inputs, -> [N, outputs]; weight [inputs, outputs]."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: Kernel, weight_init: Initializer, bias_init: Initializer
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, weight_init: Initializer, bias_init: Initializer) -> None:
         weight, bias = (paddle.ParamAttr(initializer=init) for init in (weight_init, bias_init))
         super().__init__(inputs, outputs, weight_attr=weight, bias_attr=bias)
-        self.kernel = kernel
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        return linear(x, self.weight, self.bias, self.kernel)
+        return linear(x, self.weight, self.bias)
 
 
 def uniform(bound: float) -> Initializer:

@@ -7,6 +7,7 @@ notebook, the fluid tutorial and the NumPy report describe it (docs/networks.md)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Literal
@@ -21,7 +22,7 @@ from model.networks.bitmaps import HEIGHT, WIDTH, digit_bitmaps
 from model.networks.layers import FullyConnected, WholeMapConv, uniform
 from model.networks.network import Network
 from model.ops.activations import tanh
-from model.ops.backend import Kernel
+from model.ops.backend import backend, is_fused
 from model.ops.conv_pool import conv_pool
 from model.ops.custom_op import fused_op
 from model.ops.linear import linear
@@ -81,9 +82,7 @@ class PartialConv(nn.Layer):
     from them and from a constant 0, so that outside the table there is nothing that an optimizer could change.
     """
 
-    def __init__(
-        self, inputs: int, reads: Sequence[Sequence[int]], size: int, squashing: Squashing, kernel: Kernel
-    ) -> None:
+    def __init__(self, inputs: int, reads: Sequence[Sequence[int]], size: int, squashing: Squashing) -> None:
         super().__init__()
         runs = [(count, len(list(run))) for count, run in groupby(map(len, reads))]
         # A plain list beside the parameters' names: Paddle 3.3's ParameterList takes none of a static program.
@@ -95,7 +94,6 @@ class PartialConv(nn.Layer):
         self.bias = self.create_parameter([len(reads)], is_bias=True)
         self.dense_shape = [len(reads), inputs, size, size]
         self.squashing = squashing
-        self.kernel = kernel
         connections = [(map_number, read) for map_number, maps in enumerate(reads) for read in maps]
         # Where each kernel of the dense weight comes from; the constant 0 lies behind the last connection.
         self.sources = np.full(len(reads) * inputs, len(connections), np.int32)
@@ -110,9 +108,7 @@ class PartialConv(nn.Layer):
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
         slope = self.squashing.slope
-        return self.squashing.rest(
-            conv_pool(maps, slope * self.dense_weight(), slope * self.bias, "tanh", "mean", self.kernel)
-        )
+        return self.squashing.rest(conv_pool(maps, slope * self.dense_weight(), slope * self.bias, "tanh", "mean"))
 
 
 class Subsampling(nn.Layer):
@@ -121,16 +117,15 @@ class Subsampling(nn.Layer):
     means of 2×2 inputs [N, maps, H, W] -> [N, maps, H, W]; the sum is four times the mean.
     """
 
-    def __init__(self, maps: int, squashing: Squashing, kernel: Kernel) -> None:
+    def __init__(self, maps: int, squashing: Squashing) -> None:
         super().__init__()
         self.coefficient = self.create_parameter([maps], default_initializer=squashing.initial(4))
         self.bias = self.create_parameter([maps], is_bias=True)
         self.squashing = squashing
-        self.kernel = kernel
 
     def forward(self, means: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
-        if self.kernel == "fused":
+        if is_fused():
             inputs = {"X": means, "Coefficient": 4.0 * self.coefficient, "Bias": self.bias}
             return fused_op("fused_squash", inputs, {"Y": "float32"}, asdict(self.squashing))[0]
         coefficient, bias = (paddle.reshape(p, [1, -1, 1, 1]) for p in (self.coefficient, self.bias))
@@ -143,10 +138,8 @@ class RBF(nn.Layer):
     w_i is the bitmap of digit i, and stays it unless `trainable`.
     """
 
-    def __init__(self, trainable: bool, kernel: Kernel) -> None:
+    def __init__(self, trainable: bool) -> None:
         super().__init__()
-        # Paddle 2.6 cannot leave out one gradient of a custom operator, as that of fixed bitmaps.
-        self.kernel: Kernel = kernel if trainable else "stock"
         bitmaps = paddle.ParamAttr(initializer=nn.initializer.Assign(digit_bitmaps()), trainable=trainable)
         self.weight = self.create_parameter([10, WIDTH * HEIGHT], attr=bitmaps)
 
@@ -158,7 +151,9 @@ class RBF(nn.Layer):
             float(WIDTH * HEIGHT) * paddle.mean(paddle.square(v), axis=1, keepdim=keep)
             for v, keep in ((x, True), (self.weight, False))
         ]
-        products = linear(x, -2.0 * self.weight, squares[1], self.kernel, transposed=True)
+        # Paddle 2.6 cannot leave out one gradient of a custom operator, as that of fixed bitmaps.
+        with backend("stock") if self.weight.stop_gradient else nullcontext():
+            products = linear(x, -2.0 * self.weight, squares[1], transposed=True)
         return paddle.add(squares[0], products)  # "+" between these shapes warns under the old representation
 
 
@@ -183,19 +178,17 @@ class LeNet51998(Network):
     image = ImageSpec(size=32, low=-0.1, high=1.175, fit="pad")
     undecayed = ("output.weight",)  # bitmaps are not to fade
 
-    def __init__(
-        self, squashing: Literal["tanh", "sigmoid"] = "tanh", train_rbf: bool = False, kernel: Kernel = "stock"
-    ) -> None:
+    def __init__(self, squashing: Literal["tanh", "sigmoid"] = "tanh", train_rbf: bool = False) -> None:
         super().__init__()
         self.squashing, self.last_squashing = SQUASHINGS[squashing], SQUASHINGS["tanh"]
         zero = nn.initializer.Constant(0.0)
-        self.c1 = PartialConv(1, [(0,)] * 6, 5, self.squashing, kernel)
-        self.s2 = Subsampling(6, self.squashing, kernel)
-        self.c3 = PartialConv(6, C3_READS, 5, self.squashing, kernel)
-        self.s4 = Subsampling(16, self.squashing, kernel)
-        self.c5 = WholeMapConv(16, 120, 5, kernel, self.squashing.initial(16 * 5 * 5), zero)
-        self.f6 = FullyConnected(120, WIDTH * HEIGHT, kernel, self.last_squashing.initial(120), zero)
-        self.output = RBF(train_rbf, kernel)
+        self.c1 = PartialConv(1, [(0,)] * 6, 5, self.squashing)
+        self.s2 = Subsampling(6, self.squashing)
+        self.c3 = PartialConv(6, C3_READS, 5, self.squashing)
+        self.s4 = Subsampling(16, self.squashing)
+        self.c5 = WholeMapConv(16, 120, 5, self.squashing.initial(16 * 5 * 5), zero)
+        self.f6 = FullyConnected(120, WIDTH * HEIGHT, self.last_squashing.initial(120), zero)
+        self.output = RBF(train_rbf)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

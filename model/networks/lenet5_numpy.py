@@ -10,7 +10,6 @@ from paddle.nn.initializer import Initializer
 from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes
 from model.networks.network import Network
-from model.ops.backend import Kernel
 from model.ops.conv_pool import Pooling
 
 # Mean of byte / 255 over MNIST's 60,000 training images: their bytes add up to 1,567,298,545. The document subtracts
@@ -34,7 +33,6 @@ class LeNet5NumPy(Network):
         maps: tuple[int, int] = (6, 16),
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
-        kernel: Kernel = "stock",
         classes: int = 10,
     ) -> None:
         super().__init__()
@@ -45,10 +43,10 @@ class LeNet5NumPy(Network):
         unit = nn.initializer.Normal(0.0, 1.0)
 
         def conv(inputs: int, outputs: int, size: int) -> ConvPool:
-            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, _normal(inputs), unit)
+            return ConvPool(inputs, outputs, size, "relu", pooling, _normal(inputs), unit)
 
         def full(inputs: int, outputs: int) -> nn.Linear:
-            return FullyConnected(inputs, outputs, kernel, _normal(inputs), unit)
+            return FullyConnected(inputs, outputs, _normal(inputs), unit)
 
         self.conv1 = conv(1, first, first_size)
         self.conv2 = conv(first, second, second_size)

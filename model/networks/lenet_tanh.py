@@ -10,7 +10,6 @@ from model.image import ImageSpec
 from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes, uniform
 from model.networks.network import Network
 from model.ops.activations import tanh
-from model.ops.backend import Kernel
 from model.ops.conv_pool import Pooling
 
 
@@ -33,7 +32,6 @@ class LeNetTanh(Network):
         maps: tuple[int, int] = (20, 50),
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
-        kernel: Kernel = "stock",
         classes: int = 10,
     ) -> None:
         super().__init__()
@@ -45,13 +43,13 @@ class LeNetTanh(Network):
 
         def conv(inputs: int, outputs: int, size: int) -> ConvPool:
             init = _glorot(inputs * size * size, outputs * size * size / 4)
-            return ConvPool(inputs, outputs, size, "none", pooling, kernel, init, zero)
+            return ConvPool(inputs, outputs, size, "none", pooling, init, zero)
 
         self.conv1 = conv(1, first, first_size)
         self.conv2 = conv(first, second, second_size)
         inputs = second * side * side
-        self.full1 = FullyConnected(inputs, 500, kernel, _glorot(inputs, 500), zero)
-        self.output = FullyConnected(500, classes, kernel, zero, zero)
+        self.full1 = FullyConnected(inputs, 500, _glorot(inputs, 500), zero)
+        self.output = FullyConnected(500, classes, zero, zero)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

@@ -16,7 +16,6 @@ from model.networks.layers import (
     two_sizes,
 )
 from model.networks.network import Network
-from model.ops.backend import Kernel
 from model.ops.conv_pool import Pooling
 
 
@@ -37,7 +36,6 @@ class TwoBranch(Network):
         maps: tuple[int, int] = (6, 16),
         kernel_size: KernelSize = 5,
         pooling: Pooling = "max",
-        kernel: Kernel = "stock",
         classes: int = 10,
     ) -> None:
         super().__init__()
@@ -48,15 +46,15 @@ class TwoBranch(Network):
 
         def conv(inputs: int, outputs: int, size: int) -> ConvPool:
             init = torch_default(inputs * size * size)
-            return ConvPool(inputs, outputs, size, "relu", pooling, kernel, init, init)
+            return ConvPool(inputs, outputs, size, "relu", pooling, init, init)
 
         self.conv1 = conv(1, first, first_size)
         self.conv2a = conv(first, second, second_size)
         self.conv2b = conv(first, second, second_size)
         init = torch_default(second * side * side)
-        self.conv3 = WholeMapConv(second, 120, side, kernel, init, init)
-        self.full1 = FullyConnected(120, 84, kernel, torch_default(120), torch_default(120))
-        self.output = FullyConnected(84, classes, kernel, torch_default(84), torch_default(84))
+        self.conv3 = WholeMapConv(second, 120, side, init, init)
+        self.full1 = FullyConnected(120, 84, torch_default(120), torch_default(120))
+        self.output = FullyConnected(84, classes, torch_default(84), torch_default(84))
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

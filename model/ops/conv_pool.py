@@ -1,4 +1,4 @@
-"""Convolution → bias → activation → 2×2 pooling, as one function with two kernels: stock operators and a fused one."""
+"""Convolution → bias → activation → 2×2 pooling, of the current backend: stock operators, or a fused one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from paddle.nn import functional
 
 from common.errors import UserError
 from model.ops.activations import tanh
-from model.ops.backend import Kernel
+from model.ops.backend import is_fused
 from model.ops.custom_op import fused_op
 
 Activation = Literal["relu", "tanh", "none"]
@@ -22,7 +22,6 @@ def conv_pool(
     bias: paddle.Tensor,
     activation: Activation = "relu",
     pooling: Pooling = "max",
-    kernel: Kernel = "stock",
 ) -> paddle.Tensor:
     """Pool `activation(conv(x, weight) + bias)` over 2×2 windows.
 
@@ -32,7 +31,6 @@ def conv_pool(
         bias: [M].
         activation: what is applied before the pooling.
         pooling: 2×2, stride 2; with an odd convolution output the last row or column is dropped, as by `pool2d`.
-        kernel: "fused" is for the CPU, and needs `resolve_kernel` or `load_fused` to have made it available.
 
     Returns:
         [N, M, ⌊(H−k+1)/2⌋, ⌊(W−k+1)/2⌋].
@@ -54,7 +52,7 @@ def conv_pool(
             f"convolution and pooling: an image of {height}×{width} is too small for a kernel of {size}×{size} and a"
             f" pooling of 2×2, which need {size + 1} pixels a side; choose a smaller kernel"
         )
-    implementation = fused_conv_pool if kernel == "fused" else stock_conv_pool
+    implementation = fused_conv_pool if is_fused() else stock_conv_pool
     return implementation(x, weight, bias, activation, pooling)
 
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-from model.ops.backend import Kernel
+from model.ops.backend import is_fused
 from model.ops.custom_op import fused_op
 
 
-def linear(
-    x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, kernel: Kernel, transposed: bool = False
-) -> paddle.Tensor:
+def linear(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, transposed: bool = False) -> paddle.Tensor:
     """x weight + bias, [N, outputs].
 
     Args:
         x: [N, inputs], or with several axes that come to as many inputs.
         weight: [inputs, outputs]; if `transposed`, [outputs, …], its other axes coming to the inputs.
         bias: [outputs].
-        kernel: which operators.
         transposed: see weight.
     """
-    if kernel == "fused":
+    if is_fused():
         inputs = {"X": x, "Weight": weight, "Bias": bias}
         return fused_op("fused_linear", inputs, {"Y": "float32"}, {"transposed": transposed})[0]
     if transposed:

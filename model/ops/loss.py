@@ -5,12 +5,12 @@ from __future__ import annotations
 import paddle
 from paddle.nn import functional
 
-from model.ops.backend import Kernel
+from model.ops.backend import is_fused
 from model.ops.custom_op import fused_op
 
 
 def softmax_loss(
-    logits: paddle.Tensor, label: paddle.Tensor, classes: int, smoothing: float, kernel: Kernel
+    logits: paddle.Tensor, label: paddle.Tensor, classes: int, smoothing: float
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
     """Cross-entropy of a softmax, and how good the batch's answers were.
 
@@ -19,13 +19,12 @@ def softmax_loss(
         label: [N] int64, 0 to classes - 1.
         classes: the others take part in the softmax, and no label names them.
         smoothing: part of each label that is spread evenly over the classes (Szegedy et al. 2016).
-        kernel: which operators.
 
     Returns:
         The batch's mean loss, nats, of the smoothed labels, which is to be minimised; and [2]: the loss of the labels
         as they are, and the fraction that was right.
     """
-    if kernel == "fused":
+    if is_fused():
         loss, log, _ = fused_op(
             "fused_softmax_loss",
             {"Scores": logits, "Label": label},
@@ -53,9 +52,9 @@ def first(columns: int, values: paddle.Tensor) -> paddle.Tensor:
     return values if values.shape[1] == columns else values[:, :columns]
 
 
-def append_to_recent(recent: paddle.Tensor, row: paddle.Tensor, kernel: Kernel) -> None:
+def append_to_recent(recent: paddle.Tensor, row: paddle.Tensor) -> None:
     """Shift the variable `recent` [R, L] by one row and put `row` [L] at its end."""
-    if kernel == "fused":
+    if is_fused():
         fused_op("fused_remember", {"Recent": recent, "Row": row}, in_place=["Recent"])
     else:
         paddle.assign(paddle.concat([recent[1:], paddle.unsqueeze(row, 0)]), output=recent)

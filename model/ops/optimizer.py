@@ -8,7 +8,7 @@ import paddle
 from paddle import static
 from paddle.nn.initializer import Constant
 
-from model.ops.backend import Kernel
+from model.ops.backend import is_fused
 from model.ops.custom_op import fused_op
 from model.recipes import Recipe
 
@@ -17,29 +17,28 @@ LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015; Paddle's defaults
 
 
-def minimize(loss: paddle.Tensor, decayed: Collection[str], recipe: Recipe, kernel: Kernel) -> None:
+def minimize(loss: paddle.Tensor, decayed: Collection[str], recipe: Recipe) -> None:
     """Append the backward pass and the recipe's update of all trainable parameters.
 
     The learning rate is the variable `LEARNING_RATE`. The optimizer's state has the same names and shapes whichever
-    kernel is used, so that a run can go on with the other.
+    backend is used, so that a run can go on with the other.
 
     Args:
         loss: to be minimised.
         decayed: names of the parameters that adamw decays.
         recipe: for the optimizer.
-        kernel: which operators.
     """
-    if kernel == "fused" and recipe.optimizer in ("adam", "adamw"):
+    if is_fused() and recipe.optimizer in ("adam", "adamw"):
         _fused_adam(static.append_backward(loss), decayed, recipe)
     else:
         _optimizer(decayed, recipe).minimize(loss)
 
 
 def apply_gradients(
-    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe, kernel: Kernel
+    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe
 ) -> None:
     """Append the recipe's update of parameters by gradients that were computed elsewhere; see `minimize`."""
-    if kernel == "fused" and recipe.optimizer in ("adam", "adamw"):
+    if is_fused() and recipe.optimizer in ("adam", "adamw"):
         _fused_adam(gradients, decayed, recipe)
     else:
         _optimizer(decayed, recipe).apply_gradients(list(gradients))
@@ -97,7 +96,6 @@ def move_averages(
     values: Sequence[paddle.Tensor],
     updates: paddle.Tensor,
     decay: float,
-    kernel: Kernel,
 ) -> None:
     """Move each average towards its value, by 1 - `decay` of the way; by 9 / (9 + t), as long as that is more.
 
@@ -109,9 +107,8 @@ def move_averages(
         values: what they follow.
         updates: [1], such a variable too: how many there have been, 0 at first.
         decay: 0 to less than 1.
-        kernel: which operators.
     """
-    if kernel == "fused":
+    if is_fused():
         fused_op(
             "fused_average",
             {"Average": averages, "Value": values, "Updates": updates},

@@ -19,7 +19,7 @@ from paddle import static
 
 from common.errors import UserError
 from model.kernels import build
-from model.ops.backend import resolve_kernel
+from model.ops.backend import backend, resolve_backend
 from model.ops.conv_pool import conv_pool, fused_conv_pool
 from tests.conftest import ROOT
 from tests.model.operators import assert_close, child, need_fused, parameter, with_gradients
@@ -42,7 +42,7 @@ def fused() -> None:
     need_fused()
 
 
-def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
+def run(form, arrays, activation="relu", pooling="max", grad_x=True):
     """Output, and gradients of sum(output · grad_out) with respect to x (if asked for), weight and bias."""
     x, weight, bias, grad_out = arrays
     main, startup = static.Program(), static.Program()
@@ -52,7 +52,8 @@ def run(kernel, arrays, activation="relu", pooling="max", grad_x=True):
         image.stop_gradient = not grad_x
         seed = static.data("grad_out", [None, *grad_out.shape[1:]], "float32")
         w, b = parameter(weight, "w"), parameter(bias, "b")
-        out = conv_pool(image, w, b, activation, pooling, kernel)
+        with backend(form):
+            out = conv_pool(image, w, b, activation, pooling)
         fetches = with_gradients(out, seed, [image, w, b] if grad_x else [w, b])
     with static.scope_guard(static.Scope()):
         executor = static.Executor(paddle.CPUPlace())
@@ -138,12 +139,12 @@ UNFIT = {
 TOO_SMALL = {"height": ([2, 3, 5, 9], [8, 3, 5, 5], [8]), "width": ([2, 3, 9, 5], [8, 3, 5, 5], [8])}
 
 
-@pytest.mark.parametrize("kernel", ["stock", "fused"])
+@pytest.mark.parametrize("form", ["stock", "fused"])
 @pytest.mark.parametrize("shapes", UNFIT.values(), ids=UNFIT)
-def test_shapes_that_do_not_fit_are_an_error_of_one_line(shapes, kernel):
-    with pytest.raises(UserError, match=r"expected x .* got ") as error:
+def test_shapes_that_do_not_fit_are_an_error_of_one_line(shapes, form):
+    with backend(form), pytest.raises(UserError, match=r"expected x .* got ") as error:
         x, weight, bias = (SimpleNamespace(shape=shape) for shape in shapes)
-        conv_pool(x, weight, bias, kernel=kernel)
+        conv_pool(x, weight, bias)
     assert str(error.value).endswith(f"got {shapes[0]}, {shapes[1]} and {shapes[2]}")
 
 
@@ -171,7 +172,8 @@ def test_tensors_that_do_not_fit_reach_no_memory(grad_x):
         image, grad = static.data("x", [None, *x.shape[1:]]), static.data("grad_out", [None, *seed.shape[1:]])
         image.stop_gradient = not grad_x
         w = parameter(weight, "w")
-        out = conv_pool(image, w, parameter(bias, "b"), kernel="fused")
+        with backend("fused"):
+            out = conv_pool(image, w, parameter(bias, "b"))
         grad_weight = static.gradients([out], [w], target_gradients=[grad])
     with static.scope_guard(static.Scope()):
         executor = static.Executor(paddle.CPUPlace())
@@ -186,8 +188,8 @@ def test_tensors_that_do_not_fit_reach_no_memory(grad_x):
 @pytest.mark.usefixtures("fused")
 def test_the_first_of_equal_maxima_gets_the_gradient():
     arrays = [np.zeros((1, 1, 4, 4)), np.ones((1, 1, 1, 1)), np.ones(1), np.ones((1, 1, 2, 2))]
-    for kernel in ("stock", "fused"):
-        _, grad_x, _, _ = run(kernel, [a.astype(np.float32) for a in arrays])
+    for form in ("stock", "fused"):
+        _, grad_x, _, _ = run(form, [a.astype(np.float32) for a in arrays])
         np.testing.assert_array_equal(grad_x[0, 0], np.tile([[1, 0], [0, 0]], (2, 2)))
 
 
@@ -237,11 +239,11 @@ def test_there_are_no_more_threads_than_the_system_gives_nor_than_256():
     assert few < most <= 256
 
 
-PRINT_KERNEL = "from model.ops.backend import resolve_kernel; print(resolve_kernel('auto', 'cpu'))"
+PRINT_BACKEND = "from model.ops.backend import resolve_backend; print(resolve_backend('auto', 'cpu'))"
 
 
-def test_without_compiler_or_cache_the_stock_kernel_is_used_and_one_line_says_why(tmp_path):
-    out = child(PRINT_KERNEL, PATH="", CONV_POOL_CACHE=str(tmp_path))
+def test_without_compiler_or_cache_the_stock_backend_is_used_and_one_line_says_why(tmp_path):
+    out = child(PRINT_BACKEND, PATH="", CONV_POOL_CACHE=str(tmp_path))
     assert out.startswith("('stock', 'stock convolution-pooling operators, not the fused one: ")
     assert out.count("\n") == 1
     assert "no C++ compiler" in out
@@ -252,7 +254,7 @@ def test_a_failing_compiler_leaves_nothing_behind(tmp_path):
     compiler.write_text("#!/bin/sh\necho 'x.cc:1: error: no such luck' >&2\nexit 3\n")
     compiler.chmod(0o755)
     cache = tmp_path / "cache"
-    out = child(PRINT_KERNEL, CXX=str(compiler), CONV_POOL_CACHE=str(cache))
+    out = child(PRINT_BACKEND, CXX=str(compiler), CONV_POOL_CACHE=str(cache))
     assert "failed with status 3: x.cc:1: error: no such luck" in out
     assert "'stock'" in out
     assert [path.name for path in cache.iterdir()] == ["lock"]
@@ -261,7 +263,7 @@ def test_a_failing_compiler_leaves_nothing_behind(tmp_path):
 @needs_compiler
 def test_a_cache_folder_that_cannot_be_made_is_a_reason_too(tmp_path):
     (tmp_path / "file").touch()
-    out = child(PRINT_KERNEL, CONV_POOL_CACHE=str(tmp_path / "file" / "cache"))
+    out = child(PRINT_BACKEND, CONV_POOL_CACHE=str(tmp_path / "file" / "cache"))
     assert "'stock'" in out
     assert "Not a directory" in out
 
@@ -317,7 +319,7 @@ def test_a_damaged_library_is_compiled_again(damage, cache):
 
 def test_a_damaged_library_without_compiler_is_a_reason_for_the_stock_kernel(cache):
     cut_off(build._library(pytest.fail))
-    out = child(PRINT_KERNEL, PATH="", CXX="")
+    out = child(PRINT_BACKEND, PATH="", CXX="")
     assert out.startswith("('stock', ")
     assert out.count("\n") == 1
     assert "no C++ compiler" in out
@@ -346,25 +348,25 @@ def test_a_compiler_that_is_not_there_is_named(command, reason, tmp_path, monkey
         build._library(pytest.fail)
 
 
-def test_a_gpu_uses_the_stock_kernel(monkeypatch):
-    kernel, reason = resolve_kernel("auto", "gpu")
-    assert kernel == "stock"
+def test_a_gpu_uses_the_stock_backend(monkeypatch):
+    name, reason = resolve_backend("auto", "gpu")
+    assert name == "stock"
     assert "CPU" in reason
     with pytest.raises(UserError, match="--kernel fused"):
-        resolve_kernel("fused", "gpu")
-    assert resolve_kernel("stock", "cpu") == ("stock", "")
+        resolve_backend("fused", "gpu")
+    assert resolve_backend("stock", "cpu") == ("stock", "")
     monkeypatch.setenv("CONV_POOL_KERNEL", "fused")
     with pytest.raises(UserError, match=r"^CONV_POOL_KERNEL=fused: "):
-        resolve_kernel("auto", "gpu")
+        resolve_backend("auto", "gpu")
 
 
 def test_the_environment_says_what_auto_is(monkeypatch):
     monkeypatch.setenv("CONV_POOL_KERNEL", "stock")
-    kernel, reason = resolve_kernel("auto", "cpu")
-    assert (kernel, reason.split(": ")[-1]) == ("stock", "CONV_POOL_KERNEL=stock")
+    name, reason = resolve_backend("auto", "cpu")
+    assert (name, reason.split(": ")[-1]) == ("stock", "CONV_POOL_KERNEL=stock")
     monkeypatch.setenv("CONV_POOL_KERNEL", "fast")
     with pytest.raises(UserError, match="CONV_POOL_KERNEL: expected fused or stock, got fast"):
-        resolve_kernel("auto", "cpu")
+        resolve_backend("auto", "cpu")
 
 
 # Each takes 10 s to compile with sanitizers, and all are made of one source.
@@ -431,7 +433,7 @@ def test_two_processes_at_once_compile_once(compiler, cache, tmp_path):
         environment["CXX"] = compiler
     else:
         (tmp_path / "compiler").write_text(f"sleep 1\n{(tmp_path / 'compiler').read_text()}")
-    command = [sys.executable, "-W", "ignore", "-c", PRINT_KERNEL]
+    command = [sys.executable, "-W", "ignore", "-c", PRINT_BACKEND]
     processes = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
@@ -439,4 +441,4 @@ def test_two_processes_at_once_compile_once(compiler, cache, tmp_path):
     assert all("('fused', '')" in output for output in outputs)
     assert sum("once (about" in output for output in outputs) == 1
     assert len(list(folder.glob("*.so"))) == 1
-    assert "compiling" not in child(PRINT_KERNEL, PATH="", CONV_POOL_CACHE=str(folder))
+    assert "compiling" not in child(PRINT_BACKEND, PATH="", CONV_POOL_CACHE=str(folder))

@@ -37,9 +37,9 @@ COUNTS = {
 
 
 def engine(
-    name: Any, recipe: Recipe | None = None, seed: int = 1, kernel: Any = "stock", **options: Any
+    name: Any, recipe: Recipe | None = None, seed: int = 1, backend: Any = "stock", **options: Any
 ) -> PaddleEngine:
-    return PaddleEngine(NetworkConfig(name, options, kernel), recipe or PUBLISHED[name], choose_device("cpu"), seed)
+    return PaddleEngine(NetworkConfig(name, options, backend), recipe or PUBLISHED[name], choose_device("cpu"), seed)
 
 
 @cache
@@ -105,7 +105,7 @@ def test_fused_and_stock_operators_agree(name: str, mnist: Mnist) -> None:
         pytest.skip(reason)
     images, labels = batch(name, mnist)
     recipe = Recipe(optimizer="sgd", learning_rate=1e-3)
-    stock, fused = (engine(name, recipe, kernel=kernel) for kernel in ("stock", "fused"))
+    stock, fused = (engine(name, recipe, backend=backend) for backend in ("stock", "fused"))
     for trained in (stock, fused):
         for _ in range(2):
             trained.train_step(images, labels, 1e-3)
@@ -313,7 +313,7 @@ def run_layer(build: Callable[[], tuple[paddle.Tensor, ...]], **feeds: np.ndarra
 
 def test_a_map_of_c3_depends_on_the_maps_it_reads_and_on_no_other() -> None:
     def build() -> tuple[paddle.Tensor, ...]:
-        layer = PartialConv(6, C3_READS, 5, SQUASHINGS["tanh"], "stock")
+        layer = PartialConv(6, C3_READS, 5, SQUASHINGS["tanh"])
         return (layer(static.data("maps", [None, 6, 14, 14], "float32")),)
 
     maps = np.random.default_rng(1).normal(size=(1, 6, 14, 14)).astype(np.float32)
@@ -338,7 +338,7 @@ def test_c3_has_no_weight_outside_its_table(optimizer: Any, mnist: Mnist) -> Non
     assert all((after[name] != before[name]).all() for name in weights)
 
     def build() -> tuple[paddle.Tensor, ...]:
-        layer = PartialConv(6, C3_READS, 5, SQUASHINGS["tanh"], "stock")
+        layer = PartialConv(6, C3_READS, 5, SQUASHINGS["tanh"])
         for name, parameter in zip(weights, layer.weights, strict=True):
             paddle.assign(paddle.assign(after[name]), output=parameter)
         return (layer.dense_weight(),)

@@ -46,8 +46,8 @@ def trained(engine: PaddleEngine, name: str, mnist: Mnist) -> PaddleEngine:
     return engine
 
 
-def engine(name: Any, recipe: Any, kernel: Any, shards: int = 0) -> PaddleEngine:
-    config, settings, device = NetworkConfig(name, {}, kernel), RECIPES[recipe][name], choose_device("cpu")
+def engine(name: Any, recipe: Any, backend: Any, shards: int = 0) -> PaddleEngine:
+    config, settings, device = NetworkConfig(name, {}, backend), RECIPES[recipe][name], choose_device("cpu")
     if not shards:
         return PaddleEngine(config, settings, device, seed=1)
     return ShardedEngine(config, settings, device, 1, shards, World())
@@ -108,11 +108,11 @@ from model.recipes import RECIPES
 from model.shards import ShardedEngine
 from tests.model.test_shards import digest, trained
 mnist = load_mnist()
-name, recipe, kernel = sys.argv[1:]
-if kernel == "fused":
+name, recipe, backend = sys.argv[1:]
+if backend == "fused":
     from model.kernels.build import load_fused
     assert not load_fused()
-engine = ShardedEngine(NetworkConfig(name, {}, kernel), RECIPES[recipe][name], choose_device("cpu"), 1, 8, world)
+engine = ShardedEngine(NetworkConfig(name, {}, backend), RECIPES[recipe][name], choose_device("cpu"), 1, 8, world)
 print(digest(trained(engine, name, mnist).state()), world.sum(np.full(3, world.rank + 1, np.float32)).tolist())
 """
 

@@ -20,6 +20,7 @@ from model.engine import PaddleEngine, Session
 from model.image import network_input
 from model.kernels import build
 from model.networks import NETWORKS
+from model.ops.backend import backend
 from model.ops.batch_norm import BatchNorm
 from model.ops.linear import linear
 from model.ops.loss import append_to_recent, softmax_loss
@@ -45,14 +46,15 @@ def normal(*shapes: tuple[int, ...]) -> list[np.ndarray]:
 # Each operator
 
 
-def linear_results(kernel: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, transposed: bool) -> list:
+def linear_results(name: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, transposed: bool) -> list:
     (seed,) = normal((len(x), len(bias)))
 
     def program(x: Any, seed: Any) -> dict[Any, Any]:
         w, b = parameter(weight, "w"), parameter(bias, "b")
-        return dict(enumerate(with_gradients(linear(x, w, b, kernel, transposed), seed, [x, w, b])))
+        return dict(enumerate(with_gradients(linear(x, w, b, transposed), seed, [x, w, b])))
 
-    return small_program(program, {"x": x, "seed": seed}).run({"x": x, "seed": seed})
+    with backend(name):
+        return small_program(program, {"x": x, "seed": seed}).run({"x": x, "seed": seed})
 
 
 @any_case
@@ -69,19 +71,20 @@ def test_dense_layers_agree(rows: int, axes: list[int], outputs: int, transposed
     inputs = int(np.prod(axes))
     shape = (outputs, *axes) if transposed else (inputs, outputs)
     x, weight, bias = normal((rows, *axes), shape, (outputs,))
-    stock, fused = (linear_results(kernel, x, weight, bias, transposed) for kernel in ("stock", "fused"))
+    stock, fused = (linear_results(name, x, weight, bias, transposed) for name in ("stock", "fused"))
     for name, got, expected in zip(("y", "grad x", "grad weight", "grad bias"), fused, stock, strict=True):
         assert_close(got, expected, name, least=1)
 
 
-def batch_norm_results(kernel: Any, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+def batch_norm_results(form: Any, x: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
     (seed,) = normal(x.shape)
 
     def program(x: Any, seed: Any) -> dict[Any, Any]:
-        norm = BatchNorm(x.shape[1], kernel)
+        norm = BatchNorm(x.shape[1])
         return dict(enumerate(with_gradients(norm(x), seed, [x, norm.weight, norm.bias])))
 
-    values = small_program(program, {"x": x, "seed": seed})
+    with backend(form):
+        values = small_program(program, {"x": x, "seed": seed})
     for name, value in zip([n for n in values.state() if "w_0" in n or "b_0" in n], (bias, scale), strict=True):
         values.set(name, value)
     results = dict(zip(("y", "grad x", "grad scale", "grad bias"), values.run({"x": x, "seed": seed}), strict=True))
@@ -103,7 +106,7 @@ def test_batch_norms_agree(images: int, channels: int, height: int, width: int, 
     assume(images * height * width > 1)  # of a single number Paddle's makes itself, and the definition the bias
     x, scale, bias = normal((images, channels, height, width), (channels,), (channels,))
     x += np.float32(mean)
-    stock, fused = (batch_norm_results(kernel, x, scale, bias) for kernel in ("stock", "fused"))
+    stock, fused = (batch_norm_results(name, x, scale, bias) for name in ("stock", "fused"))
     assert list(stock) == list(fused)
     # What a rounding of x comes to in y, and in gradients that cancel.
     slope = float((x.var(axis=(0, 2, 3)) + 1e-5).max() ** -0.5)
@@ -112,16 +115,17 @@ def test_batch_norms_agree(images: int, channels: int, height: int, width: int, 
 
 
 def softmax_results(
-    kernel: Any, scores: np.ndarray, label: np.ndarray, classes: int, smoothing: float
+    name: Any, scores: np.ndarray, label: np.ndarray, classes: int, smoothing: float
 ) -> list[np.ndarray]:
     def program(scores: Any, label: Any) -> dict[str, Any]:
         label.stop_gradient = True
-        loss, log = softmax_loss(scores, label, classes, smoothing, kernel)
+        loss, log = softmax_loss(scores, label, classes, smoothing)
         (grad,) = paddle.static.gradients([3.0 * loss], [scores])
         return {"loss": loss, "log": log, "grad": grad}
 
     arrays = {"scores": scores, "label": label}
-    return small_program(program, arrays).run(arrays)
+    with backend(name):
+        return small_program(program, arrays).run(arrays)
 
 
 @any_case
@@ -142,7 +146,7 @@ def test_losses_agree(rows: int, classes: int, others: int, smoothing: float, si
     rng = np.random.default_rng(1)
     scores = rng.integers(-size, size + 1, (rows, classes + others)).astype(np.float32)
     label = rng.integers(0, classes, rows)
-    stock, fused = (softmax_results(kernel, scores, label, classes, smoothing) for kernel in ("stock", "fused"))
+    stock, fused = (softmax_results(name, scores, label, classes, smoothing) for name in ("stock", "fused"))
     for name, got, expected in zip(("loss", "log", "grad scores"), fused, stock, strict=True):
         assert_close(got, expected, name, least=max(1, size / 100) * (3 / rows if name == "grad scores" else 1))
     assert fused[1][1] == np.float32(stock[1][1])  # so many right
@@ -153,15 +157,15 @@ def test_losses_agree(rows: int, classes: int, others: int, smoothing: float, si
 def test_a_score_that_is_no_number_makes_the_loss_none(place: int, smoothing: float) -> None:
     scores = np.zeros((3, 11), np.float32)
     scores[1, place] = np.nan
-    for kernel in ("stock", "fused"):
-        loss, log, _ = softmax_results(kernel, scores, np.array([1, 2, 3]), 10, smoothing)
+    for name in ("stock", "fused"):
+        loss, log, _ = softmax_results(name, scores, np.array([1, 2, 3]), 10, smoothing)
         assert np.isnan(loss) and np.isnan(log[0])
 
 
 def test_a_class_that_is_impossible_costs_nothing_unless_labels_are_smoothed() -> None:
     scores = np.array([[0, 0, -np.inf]], np.float32)
-    for kernel in ("stock", "fused"):
-        loss, log, grad = softmax_results(kernel, scores, np.array([1]), 3, 0.0)
+    for name in ("stock", "fused"):
+        loss, log, grad = softmax_results(name, scores, np.array([1]), 3, 0.0)
         assert loss == log[0] == pytest.approx(np.log(2))
         np.testing.assert_allclose(grad, [[1.5, -1.5, 0]], atol=1e-6)
 
@@ -170,16 +174,17 @@ def test_a_class_that_is_impossible_costs_nothing_unless_labels_are_smoothed() -
 def test_recent_rows_and_averages_agree(decay: float) -> None:
     row, recent, average, value = normal((1, 2), (4, 2), (70, 70), (70, 70))
 
-    def results(kernel: Any) -> dict[str, np.ndarray]:
+    def results(form: Any) -> dict[str, np.ndarray]:
         def program(row: Any) -> dict[str, Any]:
-            append_to_recent(variable("recent", recent.shape, 0.0), paddle.reshape(row, [2]), kernel)
+            append_to_recent(variable("recent", recent.shape, 0.0), paddle.reshape(row, [2]))
             names = ("average", "single")
             averages = [variable(name, shape, 0.0) for name, shape in zip(names, ((70, 70), (1,)), strict=True)]
             updates = variable("updates", [1], 0.0)
-            move_averages(averages, [parameter(value, "v"), parameter(value[0, :1], "w")], updates, decay, kernel)
+            move_averages(averages, [parameter(value, "v"), parameter(value[0, :1], "w")], updates, decay)
             return {}
 
-        values = small_program(program, {"row": row})
+        with backend(form):
+            values = small_program(program, {"row": row})
         values.set("recent", recent)
         values.set("average", average)
         values.run({"row": row})
@@ -200,18 +205,19 @@ def test_adams_agree_in_every_parameter_and_moment(optimizer: Any) -> None:
     recipe = Recipe(optimizer=optimizer, learning_rate=1e-2, weight_decay=0.1 if optimizer == "adamw" else 0.0)
     sizes = {"a": 1.0, "b": 1e-6, "c": 1e4, "d": 1.0, "still": 0.0}
 
-    def trained(kernel: Any) -> Session:
+    def trained(form: Any) -> Session:
         def program(**gradients: Any) -> dict[str, Any]:
             parameters = {name: parameter(value, name) for name, value in initial.items()}
             terms = [paddle.sum(parameters[name] * gradients[f"grad_{name}"][0]) for name in shapes]
             for gradient in gradients.values():
                 gradient.stop_gradient = True
-            minimize(paddle.add_n(terms), {p.name for p in parameters.values() if len(p.shape) > 1}, recipe, kernel)
+            minimize(paddle.add_n(terms), {p.name for p in parameters.values() if len(p.shape) > 1}, recipe)
             return {}
 
         rng = np.random.default_rng(2)
         feeds = {f"grad_{name}": np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
-        values = small_program(program, feeds)
+        with backend(form):
+            values = small_program(program, feeds)
         for step in range(5):
             values.set(LEARNING_RATE, np.float32(1e-2 / (1 + step)))
             values.run({f"grad_{n}": (sizes[n] * rng.standard_normal((1, *s))).astype("f") for n, s in shapes.items()})
@@ -227,8 +233,8 @@ def test_adams_agree_in_every_parameter_and_moment(optimizer: Any) -> None:
 # All of them together
 
 
-def engine(name: Any, recipe: Recipe, kernel: Any) -> PaddleEngine:
-    return PaddleEngine(NetworkConfig(name, {}, kernel), recipe, choose_device("cpu"), 1)
+def engine(name: Any, recipe: Recipe, form: Any) -> PaddleEngine:
+    return PaddleEngine(NetworkConfig(name, {}, form), recipe, choose_device("cpu"), 1)
 
 
 def batch(name: str, mnist: Mnist, first: int, past: int) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +253,7 @@ def train(trained: PaddleEngine, name: str, mnist: Mnist, steps: range, rate: fl
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_agrees_with_all_of_the_best_recipe(name: Any, mnist: Mnist) -> None:
     """AdamW, averaged weights, smoothed labels: the losses of the same few steps from the same weights."""
-    stock, fused = (engine(name, BEST[name], kernel) for kernel in ("stock", "fused"))
+    stock, fused = (engine(name, BEST[name], form) for form in ("stock", "fused"))
     fused.load_parameters(stock.parameters())
     for trained in (stock, fused):
         train(trained, name, mnist, range(4), 1e-3)
@@ -260,7 +266,7 @@ def test_training_agrees_with_all_of_the_best_recipe(name: Any, mnist: Mnist) ->
 
 
 @pytest.mark.parametrize(("optimizer", "first", "second"), [("adam", "fused", "stock"), ("adamw", "stock", "fused")])
-def test_a_run_goes_on_with_the_other_kernel(optimizer: Any, first: str, second: str, mnist: Mnist) -> None:
+def test_a_run_goes_on_with_the_other_backend(optimizer: Any, first: str, second: str, mnist: Mnist) -> None:
     name: NetworkName = "conv_pool_bn"
     recipe = replace(PUBLISHED[name], optimizer=optimizer, ema=0.9)
     whole = train(engine(name, recipe, second), name, mnist, range(6), 1e-3)
@@ -328,8 +334,8 @@ def test_a_pass_has_the_same_losses(mnist: Mnist) -> None:
     """
     name: NetworkName = "conv_pool_bn"
     stock, fused = (
-        train(engine(name, PUBLISHED[name], kernel), name, mnist, range(32), 1e-3, size=125).recent(32)
-        for kernel in ("stock", "fused")
+        train(engine(name, PUBLISHED[name], form), name, mnist, range(32), 1e-3, size=125).recent(32)
+        for form in ("stock", "fused")
     )
     np.testing.assert_allclose(fused, stock, rtol=1e-5)
     assert fused[-1, 0] < 0.3 * fused[0, 0]
@@ -352,7 +358,7 @@ def test_a_whole_pass_has_the_same_losses(mnist: Mnist) -> None:
                 for first in range(0, 440, chunk)
             ]
         )
-        for trained in (engine(name, PUBLISHED[name], kernel) for kernel in ("stock", "fused"))
+        for trained in (engine(name, PUBLISHED[name], form) for form in ("stock", "fused"))
     )
     np.testing.assert_allclose(fused[:160], stock[:160], rtol=1e-5)
     np.testing.assert_allclose(fused[:, 0], stock[:, 0], rtol=0, atol=0.01)

@@ -18,7 +18,8 @@ from paddle import nn, static
 from data.dataset import Mnist, Subset
 from docs.tables.oracle import compare_steps
 from model.image import ImageSpec, network_input
-from model.networks import Kernel, build_network
+from model.networks import build_network
+from model.ops.backend import Backend
 from reference.engine import CHUNK, NumpyEngine
 from reference.layers import (
     Array,
@@ -331,12 +332,12 @@ def test_steps_are_those_of_stock_paddle(name: str, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kernel", get_args(Kernel))
-def test_a_step_of_the_engine_is_that_of_paddles_engine(name: str, kernel: Kernel, mnist: Mnist) -> None:
+@pytest.mark.parametrize("backend", get_args(Backend))
+def test_a_step_of_the_engine_is_that_of_paddles_engine(name: str, backend: Backend, mnist: Mnist) -> None:
     """Of the project's own networks, with real images, by SGD and by Adam."""
-    if kernel == "fused":
+    if backend == "fused":
         need_fused()
-    compared = compare_steps(name, kernel, Subset(mnist.train_images, mnist.train_labels))
+    compared = compare_steps(name, backend, Subset(mnist.train_images, mnist.train_labels))
     network = NETWORKS[name](seed=1)
     assert compared["gradient"].keys() == network.parameters.keys()
     assert compared["after"].keys() == network.parameters.keys() | network.statistics.keys()
@@ -408,7 +409,7 @@ def test_parameter_counts() -> None:
 def test_options_are_those_of_the_network_in_model(name: str) -> None:
     options = {"maps": (3, 4), "kernel_size": (7, 3), "pooling": "mean"}
     with static.program_guard(static.Program(), static.Program()), paddle.utils.unique_name.guard():
-        layers = build_network(name, options, "stock")
+        layers = build_network(name, options)
         shapes = {n: tuple(v.shape) for n, v in [*layers.named_parameters(), *layers.named_buffers()]}
     network = NETWORKS[name](seed=0, **options)
     assert {n: a.shape for n, a in (network.parameters | network.statistics).items()} == shapes

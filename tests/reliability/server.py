@@ -26,13 +26,13 @@ import train  # noqa: E402
 import training.callbacks.figures  # noqa: E402  what train.py imports, and Paddle with it
 import training.figures  # noqa: E402, F401
 from common.command_line import run  # noqa: E402
-from model.ops.backend import resolve_kernel  # noqa: E402
+from model.ops.backend import resolve_backend  # noqa: E402
 from recognition.novelty import described_blobs  # noqa: E402
 from training import loop  # noqa: E402, F401
 from training.callbacks import console as progress  # noqa: E402, F401
 
 assert model and tyro
-resolve_kernel("auto", "cpu", lambda line: None)
+resolve_backend("auto", "cpu", lambda line: None)
 described_blobs()  # else each process makes them
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from model.ops.backend import resolve_kernel
+from model.ops.backend import resolve_backend
 from tests.conftest import Script
 
 
@@ -22,7 +22,7 @@ def test_profile_names_the_operators_and_adds_up(
         pytest.skip("the GPU package's profiler needs a driver")
     assert result.returncode == 0, result.stderr
     assert "adam" in result.stdout and "Python, feed and executor" in result.stdout
-    used, _ = resolve_kernel(kernel, "cpu")
+    used, _ = resolve_backend(kernel, "cpu")
     assert ("conv2d_grad" in result.stdout) == (used == "stock")
     assert f"conv_pool_bn, {used} kernel{' (threads: 3)' if used == 'fused' else ''}, cpu: " in result.stdout
     shares = [float(share) for share in re.findall(r"([0-9.]+) % *$", result.stdout, re.MULTILINE)]
