@@ -16,6 +16,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from common.errors import UserError, one_line
+from page.api import api_app
 from page.gate import Gate, Take
 from page.limits import report
 from page.reader import Found, Reader
@@ -118,7 +119,7 @@ def build(reader: Reader, runs_dir: Path, files: Path, hosts: Sequence[str] = ()
             head=CHOOSE_LANGUAGE,
         )
     inputs = {number: [INPUTS[type(each)] for each in function.inputs] for number, function in page.fns.items()}
-    return Gate(app, reader.max_bytes * 4 // 3 + OVERHEAD, inputs, hosts)
+    return Gate(app, reader.max_bytes * 4 // 3 + OVERHEAD, inputs, hosts, api_app(reader))
 
 
 def _names(value: Any) -> list[str]:

@@ -16,9 +16,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import UserError
+from page.api import DIGIT, HEALTH, ROWS, no_result
 from page.limits import RETRY_SECONDS, Intake, RefusedError, report
 
 CALL = "/gradio_api/run/predict"  # where the browser sends what its user does
+API = (HEALTH, DIGIT, ROWS)
 READABLE = re.compile(  # pages, and what they are made of
     r"/|/zh|/theme\.css|/favicon\.ico|/manifest\.json|/static/js/iframeResizer\.contentWindow\.min\.js"
     r"|/assets(/[\w-]+(\.[\w-]+)*)+",
@@ -38,7 +40,12 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, inputs: Mapping[int, Sequence[Take]], hosts: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        inputs: Mapping[int, Sequence[Take]],
+        hosts: Iterable[str] = (),
+        api: ASGIApp | None = None,
     ) -> None:
         """Create it.
 
@@ -47,8 +54,9 @@ class Gate:
             max_bytes: largest body of a request.
             inputs: for each function of the page, by Gradio's number of it, what it takes for its inputs.
             hosts: names of the page besides addresses, localhost and this machine's name; `ANY_HOST` for all.
+            api: answers at the paths `API`, which are not there without it.
         """
-        self._app = app
+        self._app, self._api = app, api
         self._intake = Intake(max_bytes)
         self._inputs = inputs
         self.hosts = {host.lower() for host in hosts}
@@ -75,14 +83,13 @@ class Gate:
                 for message in await self._answer(scope, receive):
                     await watched(message)
             else:
-                await self._app(scope, receive, watched)
+                await self._target(scope)(scope, receive, watched)
         except RefusedError as refused:
-            later = {"Retry-After": str(RETRY_SECONDS)} if refused.status == 503 else None
-            await JSONResponse({"error": str(refused)}, refused.status, later)(scope, receive, watched)
+            await _refusal(scope, refused.status, str(refused))(scope, receive, watched)
         except Exception as error:
             report(f"{type(error).__name__}: {error}")
             if not started:
-                await JSONResponse({"error": "The page could not do this."}, 500)(scope, receive, watched)
+                await _refusal(scope, 500, "The page could not do this.")(scope, receive, watched)
 
     def _admit(self, scope: Scope) -> None:
         """Look at everything but the body.
@@ -103,10 +110,16 @@ class Gate:
         path = scope["path"]
         if scope.get("raw_path", path.encode()) != path.encode():
             raise RefusedError(404, "expected a path of this page")
-        if not (scope["method"] == "POST" and path == CALL) and not (
-            scope["method"] in ("GET", "HEAD") and READABLE.fullmatch(path)
-        ):
+        if scope["method"] == "POST":
+            known = path == CALL or (self._api is not None and path in (DIGIT, ROWS))
+        else:
+            readable = READABLE.fullmatch(path) or (self._api is not None and path == HEALTH)
+            known = scope["method"] in ("GET", "HEAD") and bool(readable)
+        if not known:
             raise RefusedError(404, "expected a path of this page")
+
+    def _target(self, scope: Scope) -> ASGIApp:
+        return self._api if self._api is not None and scope["path"] in API else self._app
 
     def _is_named(self, name: str) -> bool:
         return name in self.hosts or ANY_HOST in self.hosts
@@ -124,27 +137,36 @@ class Gate:
     async def _answer(self, scope: Scope, receive: Receive) -> list[Message]:
         """Gradio's whole answer to a call, so that a slow browser holds nobody up; calls take turns."""
         async with self._intake.body(receive, Headers(scope=scope).get("content-length", "")) as body:
-            call = page_call(body, self._inputs)
+            check_marks(body)
+            call = body if scope["path"] in API else page_call(body, self._inputs)
             if self._waiting >= WAITING:
                 raise RefusedError.busy()
             self._waiting += 1
             left = asyncio.ensure_future(receive())  # after the body, only the browser's leaving comes
             try:
                 async with self._turn:
-                    return [] if left.done() else await _messages(self._app, scope, call)
+                    return [] if left.done() else await _messages(self._target(scope), scope, call)
             finally:
                 left.cancel()
                 self._waiting -= 1
+
+
+def check_marks(body: bytes) -> None:
+    """Refuse JSON that would take much memory, before it is parsed.
+
+    Raises:
+        RefusedError: it has too many parts.
+    """
+    if sum(map(body.count, b"[{,:")) > MOST_MARKS:
+        raise RefusedError(400, f"expected JSON of at most {MOST_MARKS} brackets, commas and colons")
 
 
 def page_call(body: bytes, inputs: Mapping[int, Sequence[Take]]) -> bytes:
     """The call as Gradio gets it, as JSON: without session and without anything that the page's calls do not have.
 
     Raises:
-        RefusedError: it is not a call that the page makes; found before it is parsed, where parsing takes much memory.
+        RefusedError: it is not a call that the page makes.
     """
-    if sum(map(body.count, b"[{,:")) > MOST_MARKS:
-        raise RefusedError(400, f"expected JSON of at most {MOST_MARKS} brackets, commas and colons")
     try:
         call = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -165,6 +187,12 @@ def page_call(body: bytes, inputs: Mapping[int, Sequence[Take]]) -> bytes:
     if trigger is not None and type(trigger) is not int:
         raise RefusedError(400, "trigger_id: expected null or an integer")
     return json.dumps({"fn_index": number, "data": data, "event_data": event, "trigger_id": trigger}).encode()
+
+
+def _refusal(scope: Scope, status: int, message: str) -> JSONResponse:
+    later = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
+    content = no_result(status, message) if scope["path"] in API else {"error": message}
+    return JSONResponse(content, status, later)
 
 
 def _is_nested(value: Any) -> bool:

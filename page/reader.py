@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -17,10 +17,12 @@ from common.errors import UserError, one_line
 from model.feature_maps import FeatureMaps
 from model.predictor import Predictor
 from model.saved_model import load_model
+from recognition.cuts import Cuts
 from recognition.reader import DigitReader
 from recognition.rows import MOST_PIECES
-from recognition.workers import Unread, Workers
+from recognition.workers import Rows, Unread, Workers
 
+Work = TypeVar("Work")
 MAX_MODELS = 12  # that answer at once
 KEPT_MODELS = 2 * MAX_MODELS  # in memory, the latest used ones
 SHOWN_INSIDE = 16  # digits of a picture whose layers are shown: a page of a hundred would be megabytes
@@ -149,14 +151,38 @@ class Reader:
         """
         data = self._bytes(picture)
         if row:
-            rows = self._workers.read_rows(data, self._certainty)
-            if isinstance(rows, Unread):
-                raise UserError(rows.why)
+            rows = self.rows(data)
             return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
-        (cuts,) = self._workers.read_cuts([data])
+        cuts = self.cuts(data)
+        return Found(self.with_first(lambda digits: digits.choose([cuts])))
+
+    def cuts(self, picture: bytes) -> Cuts:
+        """The digit of a picture, cut out in different ways.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        (cuts,) = self._workers.read_cuts([picture])
         if isinstance(cuts, Unread):
             raise UserError(cuts.why)
-        return Found(self._paddle.submit(lambda: self._load(self.models()[0]).digits.choose([cuts])).result())
+        return cuts
+
+    def rows(self, picture: bytes) -> Rows:
+        """Rows of digits in a picture, which the first model helps to separate.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        rows = self._workers.read_rows(
+            picture, lambda images: self.with_first(lambda digits: digits.probabilities(images)).max(axis=1)
+        )
+        if isinstance(rows, Unread):
+            raise UserError(rows.why)
+        return rows
+
+    def with_first(self, work: Callable[[DigitReader], Work]) -> Work:
+        """Result of `work`, done with the first model in Paddle's thread."""
+        return self._paddle.submit(lambda: work(self._load(self.models()[0]).digits)).result()
 
     def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         """The answer of each of `models` for each image.
@@ -171,10 +197,6 @@ class Reader:
         if len(models) > MAX_MODELS:
             raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
         return self._paddle.submit(self._answer, images, models).result()
-
-    def _certainty(self, images: np.ndarray) -> np.ndarray:
-        first = self.models()[0]
-        return self._paddle.submit(lambda: self._load(first).digits.probabilities(images)).result().max(axis=1)
 
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         stack = np.asarray(images)
@@ -215,7 +237,7 @@ class Reader:
                 feature_maps = None
             known = _Loaded(
                 checksum=model.card["sha256"],
-                digits=DigitReader(model, Predictor(model)),
+                digits=DigitReader(model, Predictor(model), top_k=len(model.card["labels"])),
                 feature_maps=feature_maps,
             )
         self._loaded[name] = known  # as the last one

@@ -85,10 +85,11 @@ def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> I
         found = workers.read_rows(
             source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)
         )
-        yield _page(path, found, reader) if isinstance(found, Rows) else Failure(path, found.why, found.blank)
+        yield page_of(path, found, reader) if isinstance(found, Rows) else Failure(path, found.why, found.blank)
 
 
-def _page(path: str, found: Rows, reader: DigitReader) -> Page:
+def page_of(path: str, found: Rows, reader: DigitReader) -> Page:
+    """The rows found in a picture, as `reader` reads them; `path` is the picture's name."""
     answers = iter(reader.answers([path] * len(found.digits), [digit.image for digit in found.digits]))
     scales = [own / read for own, read in zip(found.own_size, found.size, strict=True)]
     lines = [

@@ -25,8 +25,9 @@ STEPS = [(page, language, code) for page in PAGES for language, code in steps(pa
 TRAININGS = list(
     dict.fromkeys(code for *_, code in STEPS if re.match(r"python (train|sweep)\.py\b(?!.*--summary)", code))
 )
-# docs/onnx.md is run from top to bottom by test_examples.py, but for its training.
-REST = [step for step in STEPS if step[0] != "docs/onnx.md" and step[2] not in TRAININGS]
+# Run from top to bottom, but for training, by test_examples.py and tests/page/test_api.py.
+WHOLE = ("docs/onnx.md", "docs/serving.md")
+REST = [step for step in STEPS if step[0] not in WHOLE and step[2] not in TRAININGS]
 COMMANDS = list(dict.fromkeys(code for _, language, code in REST if language == "sh"))
 EXAMPLES = [(page, code) for page, language, code in REST if language == "python"]
 PRINTED = {

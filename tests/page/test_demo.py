@@ -5,12 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib import metadata
 from pathlib import Path
@@ -35,56 +30,12 @@ from page.reader import Reader
 from page.views import reading_view
 from recognition.picture import Limits
 from recognition.workers import Workers
-from tests.conftest import MODEL, ROOT, Script
-
-MAX_BYTES = 300_000
-LARGEST_CALL = MAX_BYTES * 4 // 3 + (64 << 10)  # the picture in base64, and what goes with it
-PATIENCE = 60  # seconds; a busy machine is no error
+from tests.conftest import ROOT, Script
+from tests.page.conftest import LARGEST_CALL, MAX_BYTES, PATIENCE, Server
 
 # Fractions of the sheet, from its upper left corner.
 SEVEN = ((0.28, 0.2), (0.5, 0.2), (0.72, 0.2), (0.62, 0.42), (0.52, 0.62), (0.45, 0.82))
 ONE = ((0.5, 0.15), (0.5, 0.4), (0.5, 0.6), (0.5, 0.85))
-
-
-@dataclass(frozen=True)
-class Server:
-    address: str
-    errors: Path
-
-
-@pytest.fixture(scope="module")
-def server(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """demo.py with the tests' model and two runs."""
-    folder = tmp_path_factory.mktemp("demo")
-    for name in ("first", "second"):
-        shutil.copytree(small_run / "run", folder / "runs" / name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "demo.py",
-        "--port",
-        str(port),
-        "--runs-dir",
-        str(folder / "runs"),
-        "--model-dir",
-        str(MODEL),
-    ]
-    errors = folder / "errors.txt"
-    with errors.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--max-bytes", str(MAX_BYTES)], cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True
-        )
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said == f"open http://127.0.0.1:{port}/ (Ctrl-C ends it)\n", errors.read_text()
-        yield Server(f"http://127.0.0.1:{port}", errors)
-    finally:
-        process.terminate()
-        assert process.wait(PATIENCE) == 128 + signal.SIGTERM  # though Paddle takes it for itself
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -420,6 +420,20 @@ def test_one_call_is_answered_at_a_time_and_who_is_refused_learns_when_to_come_a
     asyncio.run(ask_all())
 
 
+def test_the_api_and_the_page_take_turns() -> None:
+    async def ask_both() -> None:
+        slow = Slow()
+        gate = Gate(slow, 10_000, {0: [text]}, api=slow)
+        page = asyncio.create_task(ask(gate, "POST", CALL, body=call(0, ["x"])))
+        api = asyncio.create_task(ask(gate, "POST", "/image-classification", body=b"{}"))
+        await asyncio.sleep(0.1)
+        slow.may.set()
+        assert [(await each).status for each in (page, api)] == [200, 200]
+        assert slow.most == 1
+
+    asyncio.run(ask_both())
+
+
 class Upload:
     """A request whose body comes when the test says."""
 
