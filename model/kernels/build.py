@@ -29,8 +29,10 @@ CACHE_VARIABLE = "CONV_POOL_CACHE"
 
 _SOURCES = Path(__file__).parent
 _FLAGS = ["-std=c++17", "-O3", "-fPIC", "-w"]
-# kernels.cc, matrix.cc and loops.cc are compiled once per instruction set, and the library chooses among them when it
-# runs, so that a cache folder shared by different machines is right for each.
+# Sources that are compiled once per instruction set. The library chooses among these when it runs, so that a cache
+# folder shared by different machines is right for each.
+VECTOR_SOURCES = ("conv_pool_forward", "conv_pool_backward", "matrix", "loops")
+_VECTOR_FLAGS = ["-fno-math-errno"]  # else no square root in vectors
 _KERNEL_FLAGS = {
     "x86_64": {
         "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
@@ -59,7 +61,7 @@ def load_fused(report: Report = print) -> str:
         report: is called with one line before a compilation starts.
 
     Returns:
-        Empty if `conv_pool(…, kernel="fused")` works from now on, else the reason why not, in one line.
+        Empty if `model.ops.backend.backend("fused")` works from now on, else the reason why not, in one line.
     """
     global _outcome, _loaded
     if _outcome is None:
@@ -229,7 +231,14 @@ def _remove_remains(folder: Path) -> None:
 def _digest() -> str:
     """Digest of everything that the library depends on, but for the compiler: a library in the cache needs none."""
     digest = hashlib.sha256()
-    for part in (paddle.version.full_version, paddle.version.commit, platform.machine(), _FLAGS, _KERNEL_FLAGS):
+    for part in (
+        paddle.version.full_version,
+        paddle.version.commit,
+        platform.machine(),
+        _FLAGS,
+        _VECTOR_FLAGS,
+        _KERNEL_FLAGS,
+    ):
         digest.update(f"{part}\n".encode())
     for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cc")]):
         digest.update(source.name.encode() + source.read_bytes())
@@ -256,13 +265,14 @@ def _compile(compiler: list[str], work: Path) -> Path:
         "conv_pool": (_SOURCES / "conv_pool.cc", []),
         "thread_pool": (_SOURCES / "thread_pool.cc", []),
         "conv_pool_op": (_SOURCES / "conv_pool_op.cc", ["-O1", *paddle_flags]),
+        "isa": (_SOURCES / "isa.cc", []),
         "step": (_SOURCES / "step.cc", []),
         "step_ops": (_SOURCES / "step_ops.cc", ["-O1", *paddle_flags]),
     }
     for name, flags in kernel_flags().items():
-        units[f"kernels_{name}"] = (_SOURCES / "kernels.cc", flags)
-        units[f"matrix_{name}"] = (_SOURCES / "matrix.cc", flags)
-        units[f"loops_{name}"] = (_SOURCES / "loops.cc", [*flags, "-fno-math-errno"])  # else no square root in vectors
+        units |= {
+            f"{source}_{name}": (_SOURCES / f"{source}.cc", [*_VECTOR_FLAGS, *flags]) for source in VECTOR_SOURCES
+        }
 
     objects = [str(work / f"{name}.o") for name in units]
     _run(

@@ -1,9 +1,7 @@
 #include "conv_pool.h"
 
-#include <cstdlib>
-#include <cstring>
-
-#include "kernels.h"
+#include "integers.h"
+#include "isa.h"
 #include "thread_pool.h"
 
 namespace conv_pool {
@@ -13,33 +11,11 @@ namespace {
 constexpr int64_t kImagesPerUnit = 16;
 constexpr int64_t kMaxPartials = 32;
 
-const Kernels& ChooseKernels() {
-  const char* wanted = std::getenv("CONV_POOL_ISA");
-  const auto allows = [wanted](const Kernels& kernels) {
-    return wanted == nullptr || std::strcmp(wanted, kernels.isa) == 0;
-  };
-#if defined(__x86_64__)
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (avx512 && allows(kAvx512Kernels)) return kAvx512Kernels;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows(kAvx2Kernels)) return kAvx2Kernels;
-#endif
-  (void)allows;
-  return kGenericKernels;
-}
-
-const Kernels& ChosenKernels() {
-  static const Kernels& kernels = ChooseKernels();
-  return kernels;
-}
-
-int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
 // A call's turn at the pool, and its memory: each worker's own, and one piece that all share.
 class Call {
  public:
   Call(int64_t floats_per_worker, int64_t shared_floats)
-      : stride_(CeilDiv(floats_per_worker, 1024) * 1024),
+      : stride_(RoundUp(floats_per_worker, 1024)),
         base_(turn_->Scratch(stride_ * turn_->threads() + shared_floats)) {}
 
   const Turn& pool() const { return turn_; }
@@ -55,29 +31,27 @@ class Call {
 }  // namespace
 
 void Forward(const Problem& p, const float* x, const float* weight, const float* bias, float* out, uint8_t* saved) {
-  const Kernels& kernels = ChosenKernels();
-  Call call(kernels.forward_scratch_floats(p), kernels.forward_weight_floats(p));
+  const ForwardKernels& kernels = isa::Chosen().forward;
+  Call call(kernels.scratch_floats(p), kernels.weight_floats(p));
   float* packed = call.Shared();
-  kernels.pack_forward_weight(p, weight, packed);
+  kernels.pack_weight(p, weight, packed);
   call.pool()->For(CeilDiv(p.images, kernels.lanes), [&](int64_t unit, int worker) {
     const int64_t first = unit * kernels.lanes;
-    const int64_t count = p.images - first < kernels.lanes ? p.images - first : kernels.lanes;
-    kernels.forward(p, x, packed, bias, first, count, out, saved, call.OfWorker(worker));
+    kernels.run(p, x, packed, bias, first, Min(kernels.lanes, p.images - first), out, saved, call.OfWorker(worker));
   });
 }
 
 void Backward(const Problem& p, const float* x, const float* weight, const float* out, const uint8_t* saved,
               const float* grad_out, float* grad_x, float* grad_weight, float* grad_bias) {
-  const Kernels& kernels = ChosenKernels();
+  const BackwardKernels& kernels = isa::Chosen().backward;
   const int64_t blocks = CeilDiv(p.images, kImagesPerUnit);
   // An empty batch has one empty unit, which makes its gradients 0.
-  const int64_t units = blocks < 1 ? 1 : blocks < kMaxPartials ? blocks : kMaxPartials;
-  const int64_t weight_floats = CeilDiv(kernels.backward_weight_floats(p), 16) * 16;
-  const int64_t bias_floats = CeilDiv(p.filters, 16) * 16;
-  Call call(kernels.backward_scratch_floats(p, grad_x != nullptr),
-            weight_floats + units * (weight_floats + bias_floats));
+  const int64_t units = Max(1, Min(blocks, kMaxPartials));
+  const int64_t weight_floats = RoundUp(kernels.weight_floats(p), 16);
+  const int64_t bias_floats = RoundUp(p.filters, 16);
+  Call call(kernels.scratch_floats(p, grad_x != nullptr), weight_floats + units * (weight_floats + bias_floats));
   float* packed = call.Shared();
-  if (grad_x != nullptr) kernels.pack_backward_weight(p, weight, packed);
+  if (grad_x != nullptr) kernels.pack_weight(p, weight, packed);
   float* partial_weight[kMaxPartials];
   float* partial_bias[kMaxPartials];
   for (int64_t i = 0; i < units; ++i) {
@@ -86,9 +60,9 @@ void Backward(const Problem& p, const float* x, const float* weight, const float
   }
   call.pool()->For(units, [&](int64_t unit, int worker) {
     const int64_t first = unit * blocks / units * kImagesPerUnit;
-    const int64_t past = (unit + 1) * blocks / units * kImagesPerUnit;
-    kernels.backward(p, x, packed, out, saved, grad_out, first, (past < p.images ? past : p.images) - first, grad_x,
-                     partial_weight[unit], partial_bias[unit], call.OfWorker(worker));
+    const int64_t past = Min((unit + 1) * blocks / units * kImagesPerUnit, p.images);
+    kernels.run(p, x, packed, out, saved, grad_out, first, past - first, grad_x, partial_weight[unit],
+                partial_bias[unit], call.OfWorker(worker));
   });
   call.pool()->For(p.filters, [&](int64_t filter, int) {
     kernels.reduce_weight(p, partial_weight, units, filter, grad_weight);
@@ -102,5 +76,5 @@ void Backward(const Problem& p, const float* x, const float* weight, const float
 extern "C" {
 void conv_pool_set_threads(int threads) { conv_pool::ThreadPool::Get().SetThreads(threads); }
 int conv_pool_threads() { return conv_pool::Turn()->threads(); }
-const char* conv_pool_isa() { return conv_pool::ChosenKernels().isa; }
+const char* conv_pool_isa() { return isa::Chosen().name; }
 }

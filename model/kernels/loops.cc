@@ -1,20 +1,11 @@
-// The loops of loops.h, compiled once per instruction set (see model/kernels/build.py, and kernels.cc there, whose
-// rules hold here too: no standard library code with external linkage).
+// The loops of loops.h, compiled once per instruction set (see simd.h, whose rule holds here).
 
-#include "loops.h"
-
+#include "isa.h"
+#include "simd.h"
 #include "tanh.h"
 
 namespace step {
 namespace {
-
-#if defined(__AVX512F__)
-#define STEP_LOOPS kAvx512Loops
-#elif defined(__AVX2__)
-#define STEP_LOOPS kAvx2Loops
-#else
-#define STEP_LOOPS kGenericLoops
-#endif
 
 // Longer than the vectors of most instruction sets: the compiler splits them, and sums have one order on all.
 typedef float Vec __attribute__((vector_size(4 * kSumLanes), aligned(4), may_alias));
@@ -159,7 +150,9 @@ void Average(float rate, int64_t begin, int64_t end, const float* __restrict val
 }
 
 }  // namespace
-
-extern const Loops STEP_LOOPS = {SumAboutShift, SumGradients, Combine, SquashImages, SquashGradients, Update, Average};
-
 }  // namespace step
+
+namespace isa::CONV_POOL_ISA {
+using namespace step;
+const Loops kLoops = {SumAboutShift, SumGradients, Combine, SquashImages, SquashGradients, Update, Average};
+}  // namespace isa::CONV_POOL_ISA

@@ -11,7 +11,7 @@ namespace step {
 // sums [channel][quantity][part], added to.
 constexpr int kSumLanes = 16;
 
-// What an instruction set provides: loops.cc is compiled once for each.
+// loops.cc is compiled once per instruction set.
 struct Loops {
   // Of x - shift, and of its square.
   void (*sum_about_shift)(const BatchNorm&, int64_t first, int64_t past, const float* x, const float* shift,
@@ -32,11 +32,5 @@ struct Loops {
   // Elements [begin, end): average += rate * (value - average).
   void (*average)(float rate, int64_t begin, int64_t end, const float* value, float* average);
 };
-
-extern const Loops kGenericLoops;
-#if defined(__x86_64__)
-extern const Loops kAvx2Loops;
-extern const Loops kAvx512Loops;
-#endif
 
 }  // namespace step

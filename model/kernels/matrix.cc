@@ -1,43 +1,25 @@
-// The arithmetic of matrix.h, compiled once per instruction set (see model/kernels/build.py, and kernels.cc there,
-// whose rules hold here too: no standard library code with external linkage).
+// The arithmetic of matrix.h, written once over vectors (see simd.h).
 //
 // A tile of rows x vectors of columns is summed in registers. Few columns, as the ten digits, get many rows.
 
-#include "matrix.h"
+#include "isa.h"
+#include "simd.h"
 
 namespace step {
 namespace {
 
-#if defined(__AVX512F__)
-#define STEP_MATRIX kAvx512Matrix
-constexpr int kLanes = 16;
-constexpr int kSums = 24;  // of 32 registers
-#elif defined(__AVX2__)
-#define STEP_MATRIX kAvx2Matrix
-constexpr int kLanes = 8;
-constexpr int kSums = 12;  // of 16 registers
-#else
-#define STEP_MATRIX kGenericMatrix
-constexpr int kLanes = 4;
-constexpr int kSums = 12;
-#endif
 constexpr int kMaxVectors = 4;
-
-#define UNROLLED _Pragma("GCC unroll 24")
-
-typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-
-inline int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <int Rows, int Vectors>
 void MultiplyTile(const Product& product, int64_t stride, int64_t row, int64_t column, int64_t past) {
   const float* a[Rows];  // beyond the last row, the last row again, whose sums are thrown away
   UNROLLED for (int i = 0; i < Rows; ++i) a[i] = product.a + Min(row + i, past - 1) * product.a_row;
   const float* b = product.b + column;
-  Vec sum[Rows][Vectors] = {};
+  // Unaligned, for some are on the stack, and one that must be aligned costs 3 to 6 % (AMD EPYC, AVX2, GCC 12).
+  UnalignedVec sum[Rows][Vectors] = {};
   for (int64_t p = 0; p < product.inner; ++p, b += stride) {
-    Vec of_b[Vectors];
-    UNROLLED for (int v = 0; v < Vectors; ++v) of_b[v] = *reinterpret_cast<const Vec*>(b + v * kLanes);
+    UnalignedVec of_b[Vectors];
+    UNROLLED for (int v = 0; v < Vectors; ++v) of_b[v] = Load(b + v * kLanes);
     UNROLLED for (int i = 0; i < Rows; ++i) {
       const float of_a = a[i][p * product.a_inner];
       UNROLLED for (int v = 0; v < Vectors; ++v) sum[i][v] += of_a * of_b[v];
@@ -48,8 +30,7 @@ void MultiplyTile(const Product& product, int64_t stride, int64_t row, int64_t c
     float* c = product.c + (row + i) * product.columns + column;
     UNROLLED for (int v = 0; v < Vectors; ++v) {
       if ((v + 1) * kLanes <= valid) {
-        *reinterpret_cast<Vec*>(c + v * kLanes) =
-            product.bias ? sum[i][v] + *reinterpret_cast<const Vec*>(product.bias + column + v * kLanes) : sum[i][v];
+        Store(c + v * kLanes, product.bias ? sum[i][v] + Load(product.bias + column + v * kLanes) : sum[i][v]);
       } else {
         for (int64_t j = v * kLanes; j < valid; ++j) {
           c[j] = sum[i][v][j - v * kLanes] + (product.bias ? product.bias[column + j] : 0);
@@ -61,14 +42,14 @@ void MultiplyTile(const Product& product, int64_t stride, int64_t row, int64_t c
 
 template <int Vectors>
 void MultiplyColumns(const Product& product, int64_t stride, int64_t column, int64_t first, int64_t past) {
-  constexpr int kRows = kSums / Vectors < 16 ? kSums / Vectors : 16;
+  constexpr int kRows = Min(kMaxSums / Vectors, 16);
   for (int64_t row = first; row < past; row += kRows) {
     MultiplyTile<kRows, Vectors>(product, stride, row, column, past);
   }
 }
 
 void Multiply(const Product& product, int64_t first, int64_t past) {
-  const int64_t vectors = (product.columns + kLanes - 1) / kLanes;
+  const int64_t vectors = CeilDiv(product.columns, kLanes);
   for (int64_t v = 0; v < vectors; v += kMaxVectors) {
     switch (Min(kMaxVectors, vectors - v)) {
       case 1: MultiplyColumns<1>(product, vectors * kLanes, v * kLanes, first, past); break;
@@ -80,7 +61,9 @@ void Multiply(const Product& product, int64_t first, int64_t past) {
 }
 
 }  // namespace
-
-extern const MatrixKernels STEP_MATRIX = {kLanes, Multiply};
-
 }  // namespace step
+
+namespace isa::CONV_POOL_ISA {
+using namespace step;
+const MatrixKernels kMatrix = {kLanes, Multiply};
+}  // namespace isa::CONV_POOL_ISA

@@ -17,17 +17,11 @@ struct Product {
   float* c;
 };
 
-// What an instruction set provides: matrix.cc is compiled once for each.
+// matrix.cc is compiled once per instruction set.
 struct MatrixKernels {
   int lanes;
   // Rows [first, past) of c.
   void (*multiply)(const Product&, int64_t first, int64_t past);
 };
-
-extern const MatrixKernels kGenericMatrix;
-#if defined(__x86_64__)
-extern const MatrixKernels kAvx2Matrix;
-extern const MatrixKernels kAvx512Matrix;
-#endif
 
 }  // namespace step

@@ -3,10 +3,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "conv_pool.h"
+#include "integers.h"
+#include "isa.h"
 #include "thread_pool.h"
-#include "loops.h"
-#include "matrix.h"
 
 namespace step {
 namespace {
@@ -15,29 +14,6 @@ using conv_pool::Turn;
 
 constexpr int64_t kImagesPerUnit = 16;  // that one thread works on at a time; sums of more are made in double
 constexpr int64_t kUnit = 4096;         // elements of a parameter that one thread updates at a time
-
-inline int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
-// Of the instruction set that the convolution-pooling operator chose.
-#if defined(__x86_64__)
-#define CHOSEN(kind)                                                \
-  (std::strcmp(conv_pool_isa(), "avx512") == 0 ? kAvx512##kind      \
-   : std::strcmp(conv_pool_isa(), "avx2") == 0 ? kAvx2##kind        \
-                                               : kGeneric##kind)
-#else
-#define CHOSEN(kind) kGeneric##kind
-#endif
-
-const Loops& ChosenLoops() {
-  static const Loops& loops = CHOSEN(Loops);
-  return loops;
-}
-
-const MatrixKernels& ChosenMatrix() {
-  static const MatrixKernels& matrix = CHOSEN(Matrix);
-  return matrix;
-}
 
 // body(i, begin, end) for pieces of `count` arrays, all at once: a single array would not be worth the threads' wake.
 template <typename Size, typename Body>
@@ -87,9 +63,9 @@ constexpr int64_t kRowsPerUnit = 48;  // a multiple of every tile's rows
 // c [rows, columns] = bias + a b, all threads at work. b [inner, columns] is read as it is, or as its transpose
 // [columns, inner].
 void Multiply(Turn& turn, Product product, bool b_is_transposed) {
-  const MatrixKernels& matrix = ChosenMatrix();
+  const MatrixKernels& matrix = isa::Chosen().matrix;
   const int64_t columns = product.columns, inner = product.inner;
-  const int64_t stride = CeilDiv(columns, matrix.lanes) * matrix.lanes;
+  const int64_t stride = RoundUp(columns, matrix.lanes);
   if (b_is_transposed || stride != columns) {
     const float* b = product.b;
     float* filled = turn->Scratch(inner * stride);
@@ -140,7 +116,7 @@ void SquashForward(const Squash& squash, const float* x, const float* coefficien
   Turn turn;
   ChannelSums units(turn, squash.images, squash.channels);
   units.ForUnits([&](int64_t first, int64_t past, float*) {
-    ChosenLoops().squash(squash, first, past, x, coefficient, bias, y);
+    isa::Chosen().loops.squash(squash, first, past, x, coefficient, bias, y);
   });
 }
 
@@ -149,7 +125,7 @@ void SquashBackward(const Squash& squash, const float* x, const float* coefficie
   Turn turn;
   ChannelSums sums(turn, squash.images, squash.channels);
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    ChosenLoops().squash_gradients(squash, first, past, x, coefficient, y, grad_y, grad_x, of_unit);
+    isa::Chosen().loops.squash_gradients(squash, first, past, x, coefficient, y, grad_y, grad_x, of_unit);
   });
   for (int64_t c = 0; c < squash.channels; ++c) {
     grad_bias[c] = static_cast<float>(sums.Total(c, 0));
@@ -170,7 +146,7 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
     shift[c] = static_cast<float>(sum / norm.area);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    ChosenLoops().sum_about_shift(norm, first, past, x, shift, of_unit);
+    isa::Chosen().loops.sum_about_shift(norm, first, past, x, shift, of_unit);
   });
   for (int64_t c = 0; c < norm.channels; ++c) {
     const double from_shift = sums.Total(c, 0) / count, mean = shift[c] + from_shift;
@@ -183,7 +159,7 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
     offset[c] = static_cast<float>(bias[c] - mean * factor[c]);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float*) {
-    ChosenLoops().combine(norm, first, past, x, factor, nullptr, nullptr, offset, y);
+    isa::Chosen().loops.combine(norm, first, past, x, factor, nullptr, nullptr, offset, y);
   });
 }
 
@@ -197,7 +173,7 @@ void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale
   ChannelSums sums(turn, norm.images, norm.channels);
   float *of_grad = sums.ForChannels(0), *of_x = sums.ForChannels(1), *offset = sums.ForChannels(2);
   sums.ForUnits([&](int64_t first, int64_t past, float* of_unit) {
-    ChosenLoops().sum_gradients(norm, first, past, x, saved_mean, grad_y, of_unit);
+    isa::Chosen().loops.sum_gradients(norm, first, past, x, saved_mean, grad_y, of_unit);
   });
   for (int64_t c = 0; c < norm.channels; ++c) {
     const double sum = sums.Total(c, 0), product = sums.Total(c, 1), slope = saved_slope[c];
@@ -209,7 +185,7 @@ void BatchNormBackward(const BatchNorm& norm, const float* x, const float* scale
     offset[c] = static_cast<float>(-factor * sum / count - factor_of_x * saved_mean[c]);
   }
   sums.ForUnits([&](int64_t first, int64_t past, float*) {
-    ChosenLoops().combine(norm, first, past, grad_y, of_grad, x, of_x, offset, grad_x);
+    isa::Chosen().loops.combine(norm, first, past, grad_y, of_grad, x, of_x, offset, grad_x);
   });
 }
 
@@ -259,7 +235,7 @@ void AdamStep(const Adam& adam, float learning_rate, const Parameter* parameters
     const Parameter& p = parameters[i];
     const float correction = std::sqrt(1 - *p.power2);
     const float rate = learning_rate * correction / (1 - *p.power1);
-    ChosenLoops().update(adam, p, rate, adam.epsilon * correction, 1 - learning_rate * p.decay, begin, end);
+    isa::Chosen().loops.update(adam, p, rate, adam.epsilon * correction, 1 - learning_rate * p.decay, begin, end);
   });
   for (int64_t i = 0; i < count; ++i) {
     *parameters[i].power1 *= adam.beta1;
@@ -271,7 +247,7 @@ void MoveAverages(float decay, float* updates, const Averaged* averages, int64_t
   *updates += 1;
   const float rate = std::fmax(1 - decay, 9 / (9 + *updates));
   ForPieces(count, [&](int64_t i) { return averages[i].size; }, [&](int64_t i, int64_t begin, int64_t end) {
-    ChosenLoops().average(rate, begin, end, averages[i].value, averages[i].average);
+    isa::Chosen().loops.average(rate, begin, end, averages[i].value, averages[i].average);
   });
 }
 

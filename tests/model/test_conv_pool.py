@@ -384,12 +384,11 @@ def sanitized(request, tmp_path_factory):
     )
     if probe.returncode != 0:
         pytest.skip("the compiler has no sanitizers")
-    sources = ["conv_pool.cc", "thread_pool.cc", "step.cc"]
+    sources = ["conv_pool.cc", "thread_pool.cc", "isa.cc", "step.cc"]
     units = [(Path(source).stem, SOURCES / source, flags) for source in sources]
     for name, own in build.kernel_flags().items():
         more = [*(flags if name == request.param else plain), *own]
-        units += [(f"kernels_{name}", SOURCES / "kernels.cc", more)]
-        units += [(f"{part}_{name}", SOURCES / f"{part}.cc", more) for part in ("matrix", "loops")]
+        units += [(f"{part}_{name}", SOURCES / f"{part}.cc", more) for part in build.VECTOR_SOURCES]
     run_all(["g++", *more, "-c", str(source), "-o", str(work / f"{name}.o")] for name, source, more in units)
     objects = [str(work / f"{name}.o") for name, _, _ in units]
     run_all(
