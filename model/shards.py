@@ -94,29 +94,40 @@ def _running(network: Network) -> list[paddle.Tensor]:
     return [each for layer in layers for each in (layer._mean, layer._variance)]
 
 
+def own_images(count: int, shards: int, world: World) -> slice:
+    """The images, of a batch of `count`, that a process makes and computes: those of its shards, but never none."""
+    own = world.own(shards)
+    first, end = count * own.start // shards, count * own.stop // shards
+    return slice(first, end) if end > first else slice(0, 1)
+
+
 class ShardedEngine(PaddleEngine):
     """Trains by shards, alone or with other processes; see `PaddleEngine` for what each method does."""
 
     def __init__(
         self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, shards: int, world: World
     ) -> None:
-        self._own = world.own(shards)
+        self._world = world
         shard, self._layout = shard_program(config, recipe)
         super().__init__(config, recipe, device, seed, update_program(config, recipe, shards, self._layout, world))
         self._rows = np.zeros((shards, sum(self._layout.sizes)), np.float32)
         self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
-        """See PaddleEngine; every process is given the whole batch and computes its own shards of it."""
+        """See PaddleEngine; a process is given its `own_images` of the batch, and the labels of all."""
         self._set_learning_rate(learning_rate)
         running = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
         statistics = {"statistics": np.concatenate(running)} if running else {}
-        bounds = [len(labels) * shard // len(self._rows) for shard in range(len(self._rows) + 1)]
-        for shard in self._own:
-            # An empty shard computes the batch's first image, of which nothing counts.
+        shards = len(self._rows)
+        bounds = [len(labels) * shard // shards for shard in range(shards + 1)]
+        own = own_images(len(labels), shards, self._world)
+        labels_of_own = labels[own]
+        for shard in self._world.own(shards):
+            # An empty shard computes the first image at hand, of which nothing counts.
             count = bounds[shard + 1] - bounds[shard]
-            own = slice(bounds[shard], bounds[shard + 1]) if count else slice(0, 1)
-            feed = {"image": images[own], "label": labels[own], "share": np.array([count / len(labels)], np.float32)}
+            at = slice(bounds[shard] - own.start, bounds[shard + 1] - own.start) if count else slice(0, 1)
+            share = np.array([count / len(labels)], np.float32)
+            feed = {"image": images[at], "label": labels_of_own[at], "share": share}
             (self._rows[shard],) = self._shard.run({**feed, **statistics})
         self._session.run({"rows": self._rows})
         self._evaluation_is_current = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TypeVar
@@ -22,7 +22,13 @@ _END = object()
 
 
 def pass_batches(
-    training: Subset, image: ImageSpec, recipe: Recipe, seed: int, pass_number: int, first: int = 0
+    training: Subset,
+    image: ImageSpec,
+    recipe: Recipe,
+    seed: int,
+    pass_number: int,
+    first: int = 0,
+    own: Callable[[int], slice] = slice,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of a pass, a pure function of the arguments.
 
@@ -33,6 +39,7 @@ def pass_batches(
         seed: of the run.
         pass_number: from 1.
         first: number of the batch to begin with, from 0.
+        own: the images, of a batch of so many, that are made; all labels are given.
 
     Returns:
         Images [N, 1, S, S] float32 and labels [N] int64 of each batch; the last one may be smaller.
@@ -44,13 +51,11 @@ def pass_batches(
         distort = Distorter(Distortions(**asdict(recipe.distortions)), seed, pass_number, count)
     for number, chosen in enumerate(batches(order, recipe.batch_size)):
         if number >= first:
-            picked = training.images[chosen]
+            made = chosen[own(len(chosen))]
+            picked = training.images[made]
             if distort:
-                picked = distort(picked, chosen)
-            yield (
-                network_input(picked, image),
-                training.labels[chosen].astype(np.int64),
-            )
+                picked = distort(picked, made)
+            yield network_input(picked, image), training.labels[chosen].astype(np.int64)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import paddle
@@ -17,6 +18,7 @@ from model.calibration import card_entries
 from model.onnx import expect_packages
 from model.program import REMEMBERED_STEPS
 from model.recipes import learning_rate
+from model.shards import own_images
 from model.world import ALONE
 from results.log import ResultsLog, StepsLog, expect_readable
 from results.predictions import predictions_path, write_predictions
@@ -143,8 +145,9 @@ class _Loop:
 
     def _train_pass(self) -> None:
         setup, done = self.setup, self.state.progress
+        own = partial(own_images, shards=setup.settings.shards, world=setup.world)
         wanted = pass_batches(
-            setup.training, setup.image, setup.recipe, setup.settings.seed, done.passes + 1, done.steps
+            setup.training, setup.image, setup.recipe, setup.settings.seed, done.passes + 1, done.steps, own
         )
         with prefetch(wanted) as ready:
             unread: list[int] = []  # sizes of the batches whose losses have not been read

@@ -20,8 +20,8 @@ from model.image import network_input
 from model.networks import NETWORKS
 from model.program import NetworkConfig
 from model.recipes import RECIPES
-from model.shards import ShardedEngine
-from model.world import World
+from model.shards import ShardedEngine, own_images
+from model.world import ALONE, World
 from tests.conftest import ROOT
 from tests.model.operators import need_fused
 
@@ -40,9 +40,9 @@ def batches(name: str, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple
         yield inputs[own], labels[own].astype(np.int64)
 
 
-def trained(engine: PaddleEngine, name: str, mnist: Mnist) -> PaddleEngine:
+def trained(engine: PaddleEngine, name: str, mnist: Mnist, world: World = ALONE) -> PaddleEngine:
     for images, labels in batches(name, mnist.train_images, mnist.train_labels):
-        engine.train_step(images, labels, 1e-3)
+        engine.train_step(images[own_images(len(labels), 8, world)], labels, 1e-3)
     return engine
 
 
@@ -113,7 +113,7 @@ if backend == "fused":
     from model.kernels.build import load_fused
     assert not load_fused()
 engine = ShardedEngine(NetworkConfig(name, {}, backend), RECIPES[recipe][name], choose_device("cpu"), 1, 8, world)
-print(digest(trained(engine, name, mnist).state()), world.sum(np.full(3, world.rank + 1, np.float32)).tolist())
+print(digest(trained(engine, name, mnist, world).state()), world.sum(np.full(3, world.rank + 1, np.float32)).tolist())
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from data.dataset import Mnist, Subset, pass_order
 from model.image import ImageSpec
 from model.networks import NETWORKS
 from model.recipes import PUBLISHED, Distortions, Recipe
+from model.shards import own_images
+from model.world import World
 from training.batches import pass_batches, prefetch
 
 IMAGE: ImageSpec = NETWORKS["lenet5_1998"].image
@@ -56,6 +59,19 @@ def test_a_distortion_belongs_to_the_image_not_to_its_place(mnist: Mnist) -> Non
     np.testing.assert_array_equal(small, large)
     plain = np.concatenate([images for images, _ in pass_batches(training, IMAGE, PLAIN, seed=1, pass_number=1)])
     assert np.mean([not np.array_equal(*pair) for pair in zip(plain, small, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, DISTORTED], ids=["plain", "distorted"])
+def test_a_process_makes_its_own_images_only_and_they_are_those_of_one(recipe: Recipe, mnist: Mnist) -> None:
+    training = Subset(mnist.train_images[:100], mnist.train_labels[:100])
+    parts = [
+        list(pass_batches(training, IMAGE, recipe, 1, 1, own=partial(own_images, shards=4, world=World(rank, 3))))
+        for rank in range(3)
+    ]
+    for whole, *owned in zip(pass_batches(training, IMAGE, recipe, 1, 1), *parts, strict=True):
+        assert max(len(images) for images, _ in owned) <= len(whole[1]) / 2
+        np.testing.assert_array_equal(np.concatenate([images for images, _ in owned]), whole[0])
+        assert all(np.array_equal(labels, whole[1]) for _, labels in owned)
 
 
 def test_an_error_in_making_a_batch_is_raised_where_it_is_used() -> None:
