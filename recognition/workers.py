@@ -98,7 +98,9 @@ class Workers:
         """
         _shorten_temporary_folder()
         _start_tracker()
-        _context.set_forkserver_preload(["recognition.rows", "recognition.cuts", "PIL.Image", "scipy.ndimage"])
+        _context.set_forkserver_preload(
+            ["recognition.orphans", "recognition.rows", "recognition.cuts", "PIL.Image", "scipy.ndimage"]
+        )
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
         self.limits = limits

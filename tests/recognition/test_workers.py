@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.picture import Limits
 from recognition.workers import Rows, Unread, Workers
-from tests.conftest import MODEL
+from tests.conftest import MODEL, ROOT
 
 
 def in_a_row(images: np.ndarray, apart: int) -> bytes:
@@ -60,3 +62,22 @@ def test_what_is_no_picture_is_told(mnist: Mnist) -> None:
     with Workers(Limits()) as workers:
         said = workers.read_rows(b"no picture", lambda images: np.ones(len(images)))
     assert said == Unread("expected a picture, got one that cannot be decoded: no known format")
+
+
+def test_a_process_whose_script_ends_while_it_begins_says_nothing() -> None:
+    """The script ends between asking for a process and sending what it is to do."""
+    program = """
+import os
+from multiprocessing import forkserver
+from recognition.picture import Limits
+from recognition.workers import Workers
+
+with Workers(Limits(), most=1) as workers:
+    list(workers.read([b""]))
+    ended, orders = forkserver.connect_to_new_process([])
+    os.close(orders)
+    os.read(ended, 8)  # the process's number
+    os.read(ended, 8)  # it has ended
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
