@@ -174,8 +174,9 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
         if not models:
             return message_view(texts.choose_model)
         try:
-            images = Found.from_browser(read).images
-            return reading_view(reader.answer(images, list(dict.fromkeys(models))), texts)
+            found = Found.from_browser(read)
+            digits = reader.answer(found.images, list(dict.fromkeys(models)))
+            return reading_view(digits, texts, found.several)
         except UserError as error:
             return message_view(str(error), "problem")
 

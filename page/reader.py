@@ -58,16 +58,19 @@ class Found:
         images: [28, 28] uint8 each, as MNIST would have made it.
         size: width and height of the picture as it was read; (0, 0) if no boxes are known.
         boxes: left, top, right, bottom of each digit in pixels of that picture.
+        several: one digit was looked for, and the picture plainly holds several.
     """
 
     images: Sequence[np.ndarray]
     size: tuple[int, int] = (0, 0)
     boxes: Sequence[tuple[int, int, int, int]] = ()
+    several: bool = False
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
         images = base64.b64encode(np.asarray(self.images, np.uint8).tobytes()).decode()
-        return {"size": list(self.size), "boxes": [list(box) for box in self.boxes], "images": images}
+        boxes = [list(box) for box in self.boxes]
+        return {"size": list(self.size), "boxes": boxes, "images": images, "several": self.several}
 
     @classmethod
     def from_browser(cls, sent: Any) -> Found:
@@ -83,7 +86,7 @@ class Found:
             raise UserError("expected digits that were found on a picture") from error
         if not 1 <= len(images) <= MOST_PIECES:
             raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
-        return cls(list(images))
+        return cls(list(images), several=sent.get("several") is True)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class Reader:
             rows = self.rows(data)
             return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
         cuts = self.cuts(data)
-        return Found(self.with_first(lambda digits: digits.choose([cuts])))
+        return Found(self.with_first(lambda digits: digits.choose([cuts])), several=cuts.several)
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.

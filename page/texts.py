@@ -33,6 +33,7 @@ class Texts:
     nothing_read: str
     not_read: str
     no_digit: str
+    several: str
     as_seen: str
     probabilities: str
     every_model: str
@@ -68,6 +69,7 @@ ENGLISH = Texts(
     nothing_read="The answer appears here as soon as you lift the pen.",
     not_read="Not read",
     no_digit="Unlike every digit: it may be something else.",
+    several="Several digits? Choose “A row” to read them all.",
     as_seen="What the network sees, 28×28",
     probabilities="Probability of each digit",
     every_model="Each model's answer",
@@ -102,6 +104,7 @@ CHINESE = Texts(
     nothing_read="落笔后抬起，结果立即显示在这里。",
     not_read="未能识别",
     no_digit="不像任何数字：可能是别的东西。",
+    several="好像不止一个数字：请选择“一行数字”来识别全部。",
     as_seen="网络看到的 28×28 图像",
     probabilities="各数字的概率",
     every_model="各模型的答案",

@@ -19,8 +19,14 @@ from results.html import filled, templates
 _templates = templates(Path(__file__).parent / "templates")
 
 
-def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
-    """The digits of a picture, each with the models' answers and the layers' outputs."""
+def reading_view(digits: Sequence[ReadDigit], texts: Texts, several: bool = False) -> str:
+    """The digits of a picture, each with the models' answers and the layers' outputs.
+
+    Args:
+        digits: from `Reader.answer`.
+        texts: of the page's language.
+        several: name the row mode, since the picture holds several digits and one was looked for.
+    """
     shown = [
         {
             "image": png(digit.image),
@@ -30,7 +36,7 @@ def reading_view(digits: Sequence[ReadDigit], texts: Texts) -> str:
         }
         for digit in digits
     ]
-    return filled(_templates, "reading.html", digits=shown, texts=texts)
+    return filled(_templates, "reading.html", digits=shown, texts=texts, several=several)
 
 
 def head_view(texts: Texts) -> str:

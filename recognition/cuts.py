@@ -7,7 +7,7 @@ be stretched to fill the picture. Each has its own cut; the network decides, if 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,12 @@ import scipy
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.picture import PictureError
 from recognition.ruling import without_lines
-from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, one_digit
+from recognition.segmentation import TINY, Ink, Mask, Pieces, block_means, box_of, cut_out, one_digit
 
 FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
 FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
 MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
-LONGEST = 224  # pixels of a side that other cuts look at
+LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.6  # width that is left of a digit that fills its picture
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
@@ -39,12 +39,23 @@ class Cuts:
     """One picture's digit, cut out in different ways.
 
     Attributes:
-        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first.
+        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone.
         several: the picture plainly holds several digits.
+        inks: the digit with a margin around it, from which `others` are cut.
     """
 
     images: np.ndarray
     several: bool = False
+    inks: Sequence[Ink] = ()
+
+    def others(self) -> np.ndarray:
+        """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""
+        images = [*self.images]
+        for cut in itertools.chain.from_iterable(map(_other_cuts, self.inks)):
+            image = centred(cut)
+            if not any(np.array_equal(image, other) for other in images):
+                images.append(image)
+        return np.stack(images)[1:]
 
 
 def cut_digit(grey: np.ndarray) -> Cuts:
@@ -57,12 +68,8 @@ def cut_digit(grey: np.ndarray) -> Cuts:
         return Cuts(own[None])
     page, inks = digit_ink(grey)
     ink = inks[0]
-    cuts = [centred(cut_out(ink))]
-    for cut in itertools.chain.from_iterable(_other_cuts(_reduced(_around(each))) for each in inks):
-        image = centred(cut)
-        if not any(np.array_equal(image, other) for other in cuts):
-            cuts.append(image)
-    return Cuts(np.stack(cuts), _several(_reduced(ink)) or (page is not ink and _several(_reduced(page))))
+    several = _several(ink) or (page is not ink and _several(page))
+    return Cuts(centred(cut_out(ink))[None], several, [_compact(_reduced(_around(each), LONGEST)) for each in inks])
 
 
 def _around(ink: Ink) -> Ink:
@@ -73,17 +80,22 @@ def _around(ink: Ink) -> Ink:
     return Ink(ink.depth[window], ink.own[window], ink.threshold, ink.enlargement)
 
 
-def _reduced(ink: Ink) -> Ink:
-    """The same with at most `LONGEST` pixels a side: MNIST's image has 28."""
-    factor = -(-max(ink.depth.shape) // LONGEST)
+def _reduced(ink: Ink, longest: int) -> Ink:
+    """The same with at most `longest` pixels a side."""
+    factor = -(-max(ink.depth.shape) // longest)
     if factor == 1:
         return ink
-    height, width = (side // factor * factor for side in ink.depth.shape)
-    blocks = ink.depth[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    return Ink(blocks.mean((1, 3)), ink.own[:height:factor, :width:factor], ink.threshold, ink.enlargement)
+    depth = block_means(ink.depth, factor)
+    return Ink(depth, block_means(ink.own.astype(np.float32), factor) > 0, ink.threshold, ink.enlargement)
+
+
+def _compact(ink: Ink) -> Ink:
+    """The same in half the memory: hundreds of pictures may wait for their answer."""
+    return Ink(ink.depth.astype(np.float16), ink.own, ink.threshold, ink.enlargement)
 
 
 def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
+    ink = Ink(ink.depth.astype(np.float32), ink.own, ink.threshold, ink.enlargement)
     exponent = FAINT_EXPONENT if ink.enlargement >= TINY else None
     for threshold, own in ((ink.threshold, ink.own), (FAINT, _faint(ink))):
         if own is not None:
@@ -115,6 +127,7 @@ def _with_rim(pieces: Pieces, own: Mask) -> Mask:
 
 def _several(ink: Ink) -> bool:
     """True if other pieces of ink are as large and as dark as the digit, or if it is too wide for one."""
+    ink = _reduced(ink, 2 * LONGEST)
     pieces = Pieces(ink.depth, ink.threshold)
     height, width = map(_length, box_of(ink.own))
     inside = np.setdiff1d(pieces.labels[ink.own], 0) - 1

@@ -15,9 +15,10 @@ A box is [left, top, width, height] in pixels of the picture, turned upright as 
 top, digits from the left. "probability" is that of all digits being right; a rejected digit is "?" in "text", and a
 line is rejected, or "no_digit", where one of its digits is.
 
-CSV:  path,digit,probability,rejected,top,error,no_digit   with top as "7:0.998 1:0.001", and empty cells where there is
-nothing. A path is the file's name, or, if it begins with = + - or @, or holds a backslash or what is not printable, as
-`common/cells.py` says: still the same file's name, no formula of a spreadsheet, and in one line.
+CSV:  path,digit,probability,rejected,top,error,no_digit,several
+with top as "7:0.998 1:0.001", and empty cells where there is nothing. A path is the file's name, or, if it begins with
+= + - or @, or holds a backslash or what is not printable, as `common/cells.py` says: still the same file's name, no
+formula of a spreadsheet, and in one line.
 With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error
 """
 
@@ -36,7 +37,7 @@ from recognition.kind import PictureKind
 from recognition.lines import Page
 from recognition.reader import Answer, Failure
 
-CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_digit")
+CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_digit", "several")
 BOX_COLUMNS = ("left", "top", "width", "height")
 LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
 NO_DIGIT = "no digit?"
@@ -91,12 +92,12 @@ def _record(answer: Answer) -> dict[str, Any]:
 def as_csv(answer: Answer | Page | Failure) -> str:
     """One row of CSV, without its line end."""
     if isinstance(answer, Failure):
-        return _csv_row([csv_cell(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit)])
+        return _csv_row([csv_cell(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit), ""])
     assert isinstance(answer, Answer)
     digit, probability = answer.digits[0]
     top = " ".join(f"{digit}:{probability:.6f}" for digit, probability in answer.digits)
     shown = "" if answer.rejected else digit
-    marks = _yes_no(answer.rejected), top, "", _yes_no(answer.no_digit)
+    marks = _yes_no(answer.rejected), top, "", _yes_no(answer.no_digit), _yes_no(answer.several)
     return _csv_row([csv_cell(answer.path), shown, f"{probability:.6f}", *marks])
 
 

@@ -215,7 +215,7 @@ class DigitReader:
         chosen = [each.images[0] for each in cuts]
         likely = self._plausible(np.stack(chosen))
         for number in np.flatnonzero(likely < DOUBT).tolist():
-            others = cuts[number].images[1:]
+            others = cuts[number].others()
             if len(others):
                 values = self._plausible(others)
                 best = int(values.argmax())

@@ -26,7 +26,7 @@ import demo
 from common.errors import UserError
 from data.dataset import Mnist
 from page import texts
-from page.reader import Reader
+from page.reader import Answer, Found, ReadDigit, Reader
 from page.views import reading_view
 from recognition.picture import Limits
 from recognition.workers import Workers
@@ -144,6 +144,15 @@ def test_what_is_no_digit_is_marked(small_run: Path, mnist: Mnist, tmp_path: Pat
     assert (digit.no_digit, no_digit.no_digit) == (False, True)
     assert texts.ENGLISH.no_digit in reading_view([no_digit], texts.ENGLISH)
     assert texts.ENGLISH.no_digit not in reading_view([digit], texts.ENGLISH)
+
+
+def test_a_picture_of_several_digits_names_the_row_mode(mnist: Mnist) -> None:
+    found = Found.from_browser(Found([mnist.test_images[0]], several=True).for_browser())
+    digit = ReadDigit(found.images[0], False, [Answer("m", "0123456789", np.full(10, 0.1))], [])
+    for language in (texts.ENGLISH, texts.CHINESE):
+        assert language.row in language.several
+        assert language.several in reading_view([digit], language, found.several)
+        assert language.several not in reading_view([digit], language)
 
 
 def test_an_uploaded_picture_is_read(page: Page) -> None:

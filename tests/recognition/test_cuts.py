@@ -13,7 +13,7 @@ from data.dataset import Mnist
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.cuts import Cuts, cut_digit
-from recognition.output import as_json, as_table_row
+from recognition.output import as_csv, as_json, as_table_row
 from recognition.picture import BlankError
 from recognition.reader import Answer, DigitReader
 from recognition.ruling import without_lines
@@ -115,7 +115,24 @@ def test_several_digits_are_marked(mnist: Mnist) -> None:
         assert not cut_digit(picture(np.pad(first, 30))).several, number
 
 
+def test_other_cuts_are_made_in_doubt_alone(mnist: Mnist, reader: DigitReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Cuts] = []
+    others = Cuts.others
+
+    def recorded(cuts: Cuts) -> np.ndarray:
+        made.append(cuts)
+        return others(cuts)
+
+    monkeypatch.setattr(Cuts, "others", recorded)
+    sure = cut_digit(picture(np.pad(digit(mnist, 0, 60), 30)))
+    doubtful = cut_digit(picture(np.tri(80, 70, dtype=np.float32)[::-1]))
+    assert len(sure.images) == 1 and len(sure.others()) and made.pop() is sure
+    reader.read(["", ""], [sure, doubtful])
+    assert all(each is doubtful for each in made)
+
+
 def test_several_digits_name_the_option() -> None:
     answer = Answer("42.png", [("2", 0.99)], rejected=False, several=True)
     assert '"several": true' in as_json(answer) and "--lines" in as_table_row(answer)
+    assert as_csv(answer).endswith(",true")
     assert "--lines" not in as_table_row(Answer("2.png", [("2", 0.99)], rejected=False))

@@ -10,7 +10,7 @@ from scipy import ndimage
 from data.dataset import Mnist
 from recognition.digit import BOX, MIDDLE, SIDE, centred
 from recognition.picture import PictureError
-from recognition.segmentation import cut_out, find_ink, one_digit
+from recognition.segmentation import cut_out, find_ink, one_digit, under_closing
 
 PAPER, PEN = 225.0, 40.0
 
@@ -41,6 +41,14 @@ def likeness(grey: np.ndarray, mnist: Mnist, number: int) -> float:
     if number not in ON_PLAIN_PAPER:
         ON_PLAIN_PAPER[number] = read(drawn(np.pad(strokes(mnist, number), 60)))
     return correlation(read(grey), ON_PLAIN_PAPER[number])
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 41), (1, 9), (30, 2)])
+def test_the_closing_is_scipys(height: int, width: int) -> None:
+    grey = np.random.default_rng(0).uniform(0, 255, (height, width)).astype(np.float32)
+    for reach in (0, 1, 2, 5, 30, 80):
+        depth = ndimage.grey_closing(grey, size=(2 * reach + 1,) * 2) - grey
+        assert np.array_equal(under_closing(grey, reach), np.maximum(depth - np.median(depth), 0))
 
 
 def test_size_and_place_are_those_of_mnist(mnist: Mnist) -> None:

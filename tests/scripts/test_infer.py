@@ -75,7 +75,8 @@ def test_every_small_data_image_gets_the_evaluation_programs_answer(
 def test_csv_and_table(small_run: Path, pictures: Path, script: Script) -> None:
     options = (pictures, "--model-dir", small_run / "model")
     rows = list(csv.DictReader(io.StringIO(script("infer.py", *options, "--format", "csv").stdout)))
-    assert len(rows) == 12 and list(rows[0]) == ["path", "digit", "probability", "rejected", "top", "error", "no_digit"]
+    columns = ["path", "digit", "probability", "rejected", "top", "error", "no_digit", "several"]
+    assert len(rows) == 12 and list(rows[0]) == columns
     table = script("infer.py", *options).stdout.splitlines()
     assert len(table) == 13
     for row, line in zip(rows, table[1:], strict=True):
