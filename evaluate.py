@@ -21,15 +21,15 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
-from common.errors import one_line
+from common.errors import UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
@@ -37,7 +37,8 @@ from common.signals import StopRequest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from data.dataset import Subset
+    from data.dataset import Mnist
+    from model.saved_model import SavedModel
     from results.score import Score
 
 
@@ -51,6 +52,8 @@ class Options:
     """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
     part: Literal["test", "train", "all"] = "test"
     """Images to score: the test part, the training part, or both."""
+    strict: bool = False
+    """Stop at a picture that cannot be used, instead of leaving it out."""
     format: Literal["table", "json", "csv"] = "table"
     """json: JSON Lines, one object a model; csv: one row a model, without classes and confusion matrix. Accuracies,
     precision, recall and F1 are fractions between 0 and 1, losses nats per image."""
@@ -74,8 +77,9 @@ def main(stop: StopRequest) -> int:
     options = parse(Options)
     with stop.importing():
         from common.console import ScriptConsole
-        from data.dataset import part
-        from data.load import load_data
+        from model.saved_model import load_model, model_in
+        from recognition.preparation import asked_way
+        from recognition.sets import load_data
         from results.figures.predictions import confusion_figure, wrong_sheet
         from results.figures.style import check_path, save
         from results.score_table import print_scores
@@ -83,10 +87,12 @@ def main(stop: StopRequest) -> int:
     for path in filter(None, (options.plot, options.wrong)):
         check_path(path)
     console = ScriptConsole(stderr=True)
-    data = load_data(options.data, console)
-    images = part(data, options.part)
-    folders = options.models or (model_folder(),)
-    scores = {folder: _score(folder, images, data.classes, options, console) for folder in folders}
+    models = {folder: load_model(model_in(folder), options.trust) for folder in options.models or (model_folder(),)}
+    ways = {folder: asked_way(model.card) for folder, model in models.items()}
+    sets = {way: load_data(options.data, console, way, options.strict) for way in dict.fromkeys(ways.values())}
+    if len({data.sums["train-labels-idx1-ubyte"] + data.sums["t10k-labels-idx1-ubyte"] for data in sets.values()}) > 1:
+        raise UserError("models that prepare pictures differently leave out different ones; score them one by one")
+    scores = {folder: _score(model, sets[ways[folder]], options, console) for folder, model in models.items()}
     print_scores(scores, options.format)
     first = next(iter(scores.values()))
     if options.plot:
@@ -96,19 +102,22 @@ def main(stop: StopRequest) -> int:
     return _complain(scores, options.fail_under or 0)
 
 
-def _score(folder: Path, images: Subset, classes: Sequence[str], options: Options, console: Console) -> Score:
+def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -> Score:
     from rich.progress import Progress
 
+    from data.dataset import part
     from model.device import choose_device
     from model.predictor import Predictor
-    from model.saved_model import load_model, model_in
+    from recognition.kind import PictureKind
     from results.score import score_model
 
-    model = load_model(model_in(folder), options.trust)
+    images = part(data, options.part)
+    if data.cut:  # of MNIST's kind; the model may have learned another
+        images = replace(images, images=PictureKind.of_card(model.card).apply(images.images))
     network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(str(folder), total=len(images))
-        return score_model(model, network, images.images, images.labels, classes, lambda n: bar.advance(task, n))
+        task = bar.add_task(str(model.folder), total=len(images))
+        return score_model(model, network, images.images, images.labels, data.classes, lambda n: bar.advance(task, n))
 
 
 def _complain(scores: Mapping[Path, Score], fail_under: float) -> int:

@@ -84,7 +84,7 @@ def main(stop: StopRequest) -> int:
 
 def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team | None = None) -> int:
     with stop.importing():
-        from data.load import load_data
+        from recognition.sets import load_data
         from training.callbacks.figures import Figures
         from training.callbacks.live import displays
         from training.callbacks.trackers import Tracking
@@ -92,7 +92,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team 
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console, first = ScriptConsole(), team is None or team.world.rank == 0
-    data = load_data(settings.data_dir, console if first else None)
+    data = load_data(settings.data_dir, console if first else None, settings.prepare, settings.strict)
     callbacks: list[Callback] = []
     if first:
         callbacks += [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
@@ -116,13 +116,13 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
     if not settings.threads and "CONV_POOL_THREADS" not in os.environ:
         use_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", size))))
     with stop.importing():
-        from data.load import load_data
         from model.kernels.build import load_fused
         from model.world import join
+        from recognition.sets import load_data
         from training.parallel import Team, expect_shards
 
         expect_shards(settings, size)
-        load_data(settings.data_dir, ScriptConsole() if rank == 0 else None)
+        load_data(settings.data_dir, ScriptConsole() if rank == 0 else None, settings.prepare, settings.strict)
         load_fused()  # fetched and compiled before the processes meet, after which none waits long for another
         world = join()
     team = Team(world, stop)

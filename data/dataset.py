@@ -17,6 +17,8 @@ from data.formats.idx import Bytes
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from data.formats.pictures import Way
+
 Order = npt.NDArray[np.int64]
 
 DIGITS = tuple(map(str, range(10)))  # MNIST's classes
@@ -37,6 +39,8 @@ class Mnist:
         format: the format that it was read as, in words.
         split: of a set whose files have no test part: `share`, `seed`, and `sha256` of the list of test files; else
             empty.
+        prepare: the way in which a model of the set prepares the pictures that it reads.
+        cut: the images were cut out of pictures as digits.
     """
 
     train_images: Bytes
@@ -48,6 +52,8 @@ class Mnist:
     classes: tuple[str, ...] = DIGITS
     format: str = "IDX by MNIST's names"
     split: Mapping[str, float | int | str] = field(default_factory=dict)
+    prepare: Way = "digit"
+    cut: bool = False
 
 
 @dataclass(frozen=True)

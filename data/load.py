@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import one_line
-from common.files import open_file, user_path
+from common.files import open_file
 from common.kinds import HEAD, kind_of
 from data import sources
-from data.dataset import DIGITS, Mnist, load_mnist
+from data.dataset import DIGITS, Mnist
 from data.formats import idx
-from data.formats.folder import Decode, read_class_folders
+from data.formats.folder import read_class_folders
 from data.formats.idx import DataError
 from data.formats.idx_sets import idx_set_in, read_idx_set
 from data.formats.labelled import Labelled, Part, number_classes
 from data.formats.npz import read_npz
 from data.formats.parquet import read_parquet
-from data.formats.pictures import SUFFIXES, decode_as_it_is
+from data.formats.pictures import SUFFIXES, AsTheyAre, Prepare, Way
 from data.formats.table import read_csv
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 TEST_SHARE = 0.2  # of each class, if there is no test part
 Split = dict[str, float | int | str]
 
 SPLIT_SEED = 0  # the same for every run, so that scores of runs compare
+
+WORDS: dict[Way, str] = {
+    "digit": "each picture cut to its digit",
+    "resize": "each picture resized",
+    "none": "pictures as they are",
+}
 
 
 @dataclass(frozen=True)
@@ -41,38 +42,18 @@ class Reading:
     """The way in which files become images.
 
     Attributes:
-        decode: makes uint8 [28, 28] of a picture's name and bytes; raises DataError.
-        strict: a broken picture of a folder is an error; else it is reported and left out.
+        prepare: makes images of pictures.
+        way: how a model of the data shall prepare the pictures that it reads; None for the usual way.
+        strict: a broken picture is an error; else it is reported and left out.
         report: takes lines for the user: the format, and what was left out.
         usual: report the format of MNIST itself too.
     """
 
-    decode: Decode = decode_as_it_is
+    prepare: Prepare = field(default_factory=AsTheyAre)
+    way: Way | None = None
     strict: bool = False
     report: Callable[[str], None] = lambda line: None
     usual: bool = True
-
-
-def load_data(path: Path | None, console: Console | None = None) -> Mnist:
-    """Load the data set in `path`, else in the folder that MNIST_DIR names, else MNIST from where it is found.
-
-    Args:
-        path: a file or folder of any format; None for MNIST.
-        console: where to report the format and draw progress bars; None for silence.
-
-    Raises:
-        DataError, UsageError, OSError: as `load` and `load_mnist`.
-    """
-    if path is None and os.environ.get(sources.FOLDER_VARIABLE):
-        path = user_path(os.environ[sources.FOLDER_VARIABLE])
-    if path is None:
-        return load_mnist(None, console)
-
-    def report(line: str) -> None:
-        if console:
-            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
-
-    return load(path, Reading(report=report, usual=False))
 
 
 def load(path: Path, reading: Reading | None = None) -> Mnist:
@@ -102,12 +83,26 @@ def load(path: Path, reading: Reading | None = None) -> Mnist:
     for array in arrays:
         array.setflags(write=False)
     if reading.usual or (found.format, classes) != (Mnist.format, DIGITS):
+        way = f", {WORDS[found.way]} (--prepare {found.way})" if found.way else ""
         reading.report(
-            f"{one_line(path)}: {found.format}, {len(train.labels):,} training and {len(test.labels):,} test images of "
-            f"{len(classes)} classes: {one_line(', '.join(classes), 60)}"
+            f"{one_line(path)}: {found.format}{way}, {len(train.labels):,} training and {len(test.labels):,} test "
+            f"images of {len(classes)} classes: {one_line(', '.join(classes), 60)}"
         )
     sums = {name: idx.checksum(array) for name, array in zip(sources.SUMS, arrays, strict=True)}
-    return Mnist(*arrays, sums, str(path), classes, found.format, split)
+    way = reading.way or usual_way(found.way, classes)
+    return Mnist(*arrays, sums, str(path), classes, found.format, split, way, cut=found.way == "digit")
+
+
+def usual_way(prepared: Way | None, classes: Sequence[str]) -> Way:
+    """The way in which a model of a data set prepares the pictures that it reads, unless the user names one.
+
+    Args:
+        prepared: the way in which the set's own pictures were prepared; None if it has none.
+        classes: names of the classes; if each is one character, the images show handwriting.
+    """
+    if prepared in ("digit", "resize"):
+        return prepared
+    return "digit" if all(len(name) == 1 for name in classes) else "none"
 
 
 def _read(path: Path, reading: Reading) -> Labelled:
@@ -122,7 +117,7 @@ def _read_file(path: Path, reading: Reading) -> Labelled:
     if head.startswith(b"PK\x03\x04"):
         return read_npz(path)
     if head.startswith(b"PAR1"):
-        return read_parquet(path, reading.decode)
+        return read_parquet(path, reading.prepare, reading.strict, reading.report)
     if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
         return _pickle(path)
     kind = kind_of(head)
@@ -145,11 +140,11 @@ def _read_folder(path: Path, reading: Reading) -> Labelled:
     if npz:
         readers["NPZ"] = lambda: read_npz(npz[0] if len(npz) == 1 else path)
     if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
-        readers["Parquet"] = lambda: read_parquet(path, reading.decode)
+        readers["Parquet"] = lambda: read_parquet(path, reading.prepare, reading.strict, reading.report)
     if tables := sorted(path.glob("*.csv")):
         readers["CSV"] = lambda: read_csv(tables[0] if len(tables) == 1 else path)
     if _has_class_folders(path):
-        readers["folder per class"] = lambda: read_class_folders(path, reading.decode, reading.strict, reading.report)
+        readers["folder per class"] = lambda: read_class_folders(path, reading.prepare, reading.strict, reading.report)
     if len(readers) > 1:
         raise DataError(
             f"{one_line(path)}: expected one format, got {' and '.join(readers)}; name one file, or move one"

@@ -19,8 +19,8 @@ from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.cuts import Cuts
 from recognition.reader import DigitReader
-from recognition.rows import MOST_PIECES
-from recognition.workers import Rows, Unread, Workers
+from recognition.rows import MOST_PIECES, Rows
+from recognition.workers import Unread, Workers
 
 Work = TypeVar("Work")
 MAX_MODELS = 12  # that answer at once
@@ -165,7 +165,7 @@ class Reader:
         Raises:
             UserError: it cannot be read.
         """
-        (cuts,) = self._workers.read_cuts([picture])
+        (cuts,) = self._workers.read_cuts([picture], self.with_first(lambda digits: digits.way))
         if isinstance(cuts, Unread):
             raise UserError(cuts.why)
         return cuts
@@ -174,8 +174,10 @@ class Reader:
         """Rows of digits in a picture, which the first model helps to separate.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: it cannot be read, or the first model takes no digits that are cut out of pictures.
         """
+        if (way := self.with_first(lambda digits: digits.way)) != "digit":
+            raise UserError(f"rows: expected a model of handwriting, got one trained with --prepare {way}")
         rows = self._workers.read_rows(
             picture, lambda images: self.with_first(lambda digits: digits.probabilities(images)).max(axis=1)
         )
@@ -204,6 +206,13 @@ class Reader:
     def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
         stack = np.asarray(images)
         loaded = {name: self._load(name) for name in models}
+        first_way = self._load(self.models()[0]).digits.way
+        for name, each in loaded.items():
+            if each.digits.way != first_way:
+                raise UserError(
+                    f"{name}: it prepares pictures otherwise (--prepare {each.digits.way}) than {self.models()[0]}, "
+                    "which reads first; name it by --model-dir when the page starts"
+                )
         probabilities = {name: each.digits.probabilities(stack) for name, each in loaded.items()}
         telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
         unlike = telling.no_digit(stack) if telling else np.zeros(len(stack), bool)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import UsageError
 from recognition.reader import Answer, DigitReader, Failure, source
-from recognition.workers import Rows, Workers
+from recognition.rows import Rows
+from recognition.workers import Workers
 
 REJECTED = "?"  # stands for a rejected digit in a line's text
 
@@ -80,7 +82,13 @@ class Page:
 
 
 def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Page | Failure]:
-    """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`."""
+    """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`.
+
+    Raises:
+        UsageError: the model takes no digits that are cut out of pictures.
+    """
+    if reader.way != "digit":
+        raise UsageError(f"--lines: expected a model of handwriting, got one trained with --prepare {reader.way}")
     for path in paths:
         found = workers.read_rows(
             source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)

@@ -91,11 +91,7 @@ def grey_of(pixels: np.ndarray) -> np.ndarray:
 def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned."""
     limits = limits or Limits()
-    data = source if isinstance(source, bytes) else _file_bytes(source, limits)
-    if not data:
-        raise PictureError("expected a picture, got an empty file")
-    if len(data) > limits.max_bytes:
-        raise PictureError(f"expected at most {limits.max_bytes} bytes, got more")
+    data = bytes_of(source, limits)
     try:
         with warnings.catch_warnings():
             # Pillow warns of what it mends or skips; whether the picture opens is what counts. Beyond its own limit of
@@ -111,11 +107,21 @@ def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.n
         raise PictureError(f"expected a picture, got one that cannot be decoded: {_reason(error)}") from error
 
 
-def _file_bytes(path: Path, limits: Limits) -> bytes:
+def bytes_of(source: Path | bytes, limits: Limits) -> bytes:
+    """Bytes of a picture's file, at least one and at most `limits.max_bytes`; the source's own if it is bytes.
+
+    Raises:
+        PictureError: the file cannot be read, or has another size.
+    """
     try:
-        return read_file(path, limits.max_bytes)
+        data = source if isinstance(source, bytes) else read_file(source, limits.max_bytes)
     except (OSError, ValueError) as error:
         raise PictureError(getattr(error, "strerror", None) or one_line(error)) from error
+    if not data:
+        raise PictureError("expected a picture, got an empty file")
+    if len(data) > limits.max_bytes:
+        raise PictureError(f"expected at most {limits.max_bytes} bytes, got more")
+    return data
 
 
 def _grey(picture: Image.Image, limits: Limits) -> tuple[np.ndarray, tuple[int, int]]:

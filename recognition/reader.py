@@ -15,10 +15,10 @@ from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model, model_in
-from recognition.cuts import Cuts, cut_digit
+from recognition.cuts import Cuts
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
-from recognition.picture import grey_of, read_picture
+from recognition.preparation import cuts_of, way_of
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -110,7 +110,7 @@ def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> It
     while True:
         chunk = list(itertools.islice(remaining, CHUNK))
         # The workers begin with the next chunk before the network answers for this one.
-        begun = (chunk, workers.read_cuts([source(path, workers.limits.max_bytes) for path in chunk]))
+        begun = (chunk, workers.read_cuts(_sources(chunk, workers), reader.way))
         if in_hand:
             yield from _answered(in_hand[0], list(in_hand[1]), reader)
         if not chunk:
@@ -131,6 +131,7 @@ class DigitReader:
     Attributes:
         labels: the names of its classes.
         can_tell: it can tell pictures that hold no digit.
+        way: how a picture is prepared for it.
     """
 
     def __init__(self, model: SavedModel, predictor: Predictor, top_k: int = 3, reject_below: float = 0.0) -> None:
@@ -146,6 +147,7 @@ class DigitReader:
             NoveltyError: the model's detector of pictures without a digit is of another release.
         """
         self.labels: Sequence[str] = model.card["labels"]
+        self.way = way_of(model.card)
         self._image, self._kind = model.image, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
@@ -174,9 +176,8 @@ class DigitReader:
 
     def answer_all(self, pictures: Sequence[str | Path | np.ndarray]) -> list[Answer]:
         """The answers for several pictures, in their order; see `answer`."""
-        greys = [grey_of(each) if isinstance(each, np.ndarray) else read_picture(Path(each)) for each in pictures]
         names = ["array" if isinstance(each, np.ndarray) else str(each) for each in pictures]
-        return self.read(names, [cut_digit(grey) for grey in greys])
+        return self.read(names, [cuts_of(each, self.way) for each in pictures])
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """The network's input, [N, 1, S, S] float32, of images [N, 28, 28] uint8 made like MNIST's."""
@@ -243,6 +244,10 @@ class DigitReader:
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         digits = [(self.labels[digit], float(probabilities[digit])) for digit in order]
         return Answer(path, digits, digits[0][1] < self._reject_below, no_digit)
+
+
+def _sources(paths: Iterable[str], workers: Workers) -> list[str | bytes]:
+    return [source(path, workers.limits.max_bytes) for path in paths]
 
 
 def source(path: str, max_bytes: int) -> str | bytes:

@@ -43,6 +43,31 @@ class FoundDigit:
     image: np.ndarray
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of digits in a picture.
+
+    Attributes:
+        grey: [height, width] uint8, the picture as it was read, in whose pixels the boxes are.
+        own_size: width and height of the picture itself, of which `grey` may be a reduced copy.
+        rows: from the top, each from the left.
+    """
+
+    grey: np.ndarray
+    own_size: tuple[int, int]
+    rows: list[list[FoundDigit]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture as it was read."""
+        return self.grey.shape[1], self.grey.shape[0]
+
+    @property
+    def digits(self) -> list[FoundDigit]:
+        """All of them, in reading order."""
+        return [digit for row in self.rows for digit in row]
+
+
 def find_rows(grey: np.ndarray, certainty: Certainty) -> list[list[FoundDigit]]:
     """Find the digits of one or more rows, from the top, each from left to right.
 

@@ -16,26 +16,33 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from common.errors import UserError, one_line
+from data.formats.pictures import Way
 from recognition.cuts import Cuts
 from recognition.picture import Limits
-from recognition.rows import Certainty, FoundDigit
+from recognition.rows import Certainty, Rows
 
 LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
 # A worker that waits, or hangs, uses no processor time: it is stopped after this many times the time that the work may
 # take, and at most so many seconds beyond it.
 LONGEST_WAIT, LONGEST_DELAY = 10, 60.0
 START_SECONDS = 60.0  # for a worker's imports; generous, since a busy machine is no error
+
+# Pictures of a data set that a worker gets at once: asking for each alone takes longer than decoding a small one.
+AT_ONCE: dict[Way, int] = {"digit": 8, "resize": 32, "none": 128}
+
+Task = Literal["cuts", "rows", "digit", "resize", "none"]
+Source = str | bytes  # a file's path, or the bytes of a picture
 
 # A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
 _context = multiprocessing.get_context("forkserver")
@@ -48,38 +55,15 @@ class Unread:
     Attributes:
         why: the reason, in one line.
         blank: the picture itself is whole, but there is nothing in it.
+        lost: so is the worker that read it; another time it may be read.
     """
 
     why: str
     blank: bool = False
+    lost: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return self.why
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of digits in a picture.
-
-    Attributes:
-        grey: [height, width] uint8, the picture as it was read, in whose pixels the boxes are.
-        own_size: width and height of the picture itself, of which `grey` may be a reduced copy.
-        rows: from the top, each from the left.
-    """
-
-    grey: np.ndarray
-    own_size: tuple[int, int]
-    rows: list[list[FoundDigit]]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the picture as it was read."""
-        return self.grey.shape[1], self.grey.shape[0]
-
-    @property
-    def digits(self) -> list[FoundDigit]:
-        """All of them, in reading order."""
-        return [digit for row in self.rows for digit in row]
 
 
 class Workers:
@@ -99,11 +83,11 @@ class Workers:
         _shorten_temporary_folder()
         _start_tracker()
         _context.set_forkserver_preload(
-            ["recognition.orphans", "recognition.rows", "recognition.cuts", "PIL.Image", "scipy.ndimage"]
+            ["recognition.orphans", "recognition.rows", "recognition.preparation", "PIL.Image", "scipy.ndimage"]
         )
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
-        self.limits = limits
+        self.limits, self._count = limits, count
         self._threads = ThreadPoolExecutor(count)
         self._idle: queue.SimpleQueue[_Worker | Exception] = queue.SimpleQueue()
         for _ in range(count):
@@ -119,27 +103,35 @@ class Workers:
             if isinstance(worker, _Worker):
                 worker.stop()
 
-    def read_cuts(self, sources: Iterable[str | bytes]) -> Iterator[Cuts | Unread]:
-        """The digit of each picture, cut out in different ways, in order.
+    def read_cuts(self, sources: Iterable[Source], way: Way = "digit") -> Iterator[Cuts | Unread]:
+        """The digit of each picture, cut out in different ways, in order; or its one image, prepared another way."""
+        task: Task = "cuts" if way == "digit" else way
 
-        Args:
-            sources: a file's path, or the bytes of a picture.
-        """
-        return self._threads.map(lambda source: self._ask(source, None), sources)
+        def ask(source: Source) -> Cuts | Unread:
+            answer = self._ask(task, [source])[0]
+            return Cuts(answer[None]) if isinstance(answer, np.ndarray) else answer
 
-    def read(self, sources: Iterable[str | bytes]) -> Iterator[np.ndarray | Unread]:
+        return self._threads.map(ask, sources)
+
+    def prepare(self, sources: Sequence[Source], way: Way) -> Iterator[np.ndarray | Unread]:
+        """The image [28, 28] uint8 of each picture, in order; a worker gets several at once, up to `AT_ONCE`."""
+        size = max(1, min(AT_ONCE[way], len(sources) // (4 * self._count)))
+        pieces = [sources[start : start + size] for start in range(0, len(sources), size)]
+        return (image for images in self._threads.map(lambda piece: self._ask(way, piece), pieces) for image in images)
+
+    def read(self, sources: Iterable[Source]) -> Iterator[np.ndarray | Unread]:
         """MNIST's image of each picture, [28, 28] uint8, as the plain cut gives it; arguments as for `read_cuts`."""
         for cuts in self.read_cuts(sources):
             yield cuts if isinstance(cuts, Unread) else cuts.images[0]
 
-    def read_rows(self, source: str | bytes, certainty: Certainty) -> Rows | Unread:
+    def read_rows(self, source: Source, certainty: Certainty) -> Rows | Unread:
         """Rows of digits in a picture.
 
         Args:
-            source: a file's path, or the bytes of a picture.
+            source: the picture.
             certainty: see `recognition.rows.find_rows`; called in the caller's thread.
         """
-        return self._ask(source, certainty)
+        return self._ask("rows", [source], certainty)[0]
 
     def _hire(self) -> None:
         """Start a worker; in a thread, since the first start waits for the server's imports, a quarter of a second."""
@@ -148,27 +140,30 @@ class Workers:
         except Exception as error:  # raised in the thread that waits for the worker
             self._idle.put(error)
 
-    def _ask(self, source: str | bytes, certainty: Certainty | None) -> Any:
+    def _ask(self, task: Task, sources: Sequence[Source], certainty: Certainty | None = None) -> list[Any]:
         worker = self._idle.get()
         if isinstance(worker, Exception):
             self._idle.put(worker)  # for the others who wait
             raise worker
         try:
-            return worker.ask(source, certainty, self.limits.max_seconds)
+            return worker.ask(task, sources, certainty, self.limits.max_seconds)
         except TimeoutError:
             worker.stop()
             worker = _Worker(self.limits)
-            return Unread(f"not read within {self.limits.max_seconds:g} s of processor time (--max-seconds)")
+            why = f"not read within {self.limits.max_seconds:g} s of processor time (--max-seconds)"
         except (EOFError, OSError):
             worker.stop()
             worker = _Worker(self.limits)
-            return Unread("the decoder crashed")
+            why = "the decoder crashed"
         except BaseException:  # of `certainty`, or a signal: the worker still waits for an answer
             worker.stop()
             worker = _Worker(self.limits)
             raise
         finally:
             self._idle.put(worker)
+        if len(sources) == 1:
+            return [Unread(why, lost=True)]
+        return [image for source in sources for image in self._ask(task, [source])]  # one of them did it
 
 
 def _shorten_temporary_folder() -> None:
@@ -211,12 +206,12 @@ class _Worker:
         theirs.close()
         self._ready = False
 
-    def ask(self, source: str | bytes, certainty: Certainty | None, seconds: float) -> Any:
-        """Answer of `_serve`; with `certainty` it finds rows, and asks for the certainty of images meanwhile."""
+    def ask(self, task: Task, sources: Sequence[Source], certainty: Certainty | None, seconds: float) -> list[Any]:
+        """Answers of `_serve`; for rows it asks for the `certainty` of images meanwhile."""
         if not self._ready:
             self._receive(START_SECONDS)
             self._ready = True
-        self._pipe.send((source, certainty is not None))
+        self._pipe.send((task, sources))
         begun, worked = time.monotonic(), self._worked()
         longest = min(LONGEST_WAIT * seconds, seconds + LONGEST_DELAY)
         while True:
@@ -224,10 +219,11 @@ class _Worker:
             while not self._pipe.poll(max(seconds - (self._worked() - worked), 0.01)):
                 if self._worked() - worked >= seconds or time.monotonic() - begun > longest:
                     raise TimeoutError
-            answer = self._pipe.recv()
-            if certainty is None or not isinstance(answer, np.ndarray):
-                return answer
-            self._pipe.send(certainty(answer))
+            answers = self._pipe.recv()
+            if isinstance(answers, list):
+                return answers
+            assert certainty
+            self._pipe.send(certainty(answers))
 
     def _worked(self) -> float:
         """Seconds of processor time that the process has used."""
@@ -250,19 +246,11 @@ class _Worker:
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:
-    """Worker main loop: read each picture asked for; answer with `Cuts`, or `Rows`, or `Unread`.
+    """Worker main loop: read the pictures asked for; answer with a list of `Cuts`, `Rows`, images, or `Unread`.
 
     If rows are wanted, images [N, 28, 28] may come before the answer, to be answered with the network's certainty of
     each.
     """
-    from recognition.cuts import cut_digit
-    from recognition.picture import BlankError, read_sized
-    from recognition.rows import find_rows
-
-    def certainty(images: np.ndarray) -> np.ndarray:
-        pipe.send(images)
-        return pipe.recv()
-
     _end_with_parent()
     # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -272,22 +260,39 @@ def _serve(pipe: Connection, limits: Limits) -> None:
     pipe.send("ready")
     while True:
         try:
-            source, rows = pipe.recv()
+            task, sources = pipe.recv()
         except EOFError:
             return
-        answer: Cuts | Rows | Unread
-        try:
-            grey, own_size = read_sized(Path(source) if isinstance(source, str) else source, limits)
-            answer = Rows(grey, own_size, find_rows(grey, certainty)) if rows else cut_digit(grey)
-        except BlankError as error:
-            answer = Unread(one_line(error), blank=True)
-        except UserError as error:
-            answer = Unread(one_line(error))
-        except MemoryError:
-            answer = Unread(
-                f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
-            )
-        pipe.send(answer)
+        pipe.send(
+            [_read(task, Path(source) if isinstance(source, str) else source, limits, pipe) for source in sources]
+        )
+
+
+def _read(task: Task, source: Path | bytes, limits: Limits, pipe: Connection) -> Cuts | Rows | np.ndarray | Unread:
+    from recognition.cuts import cut_digit
+    from recognition.picture import BlankError, read_picture, read_sized
+    from recognition.preparation import prepared
+    from recognition.rows import find_rows
+
+    def certainty(images: np.ndarray) -> np.ndarray:
+        pipe.send(images)
+        return pipe.recv()
+
+    try:
+        if task == "rows":
+            grey, own_size = read_sized(source, limits)
+            return Rows(grey, own_size, find_rows(grey, certainty))
+        if task == "cuts":
+            return cut_digit(read_picture(source, limits))
+        return prepared(source, task, limits)
+    except BlankError as error:
+        return Unread(one_line(error), blank=True)
+    except UserError as error:
+        return Unread(one_line(error))
+    except MemoryError:
+        return Unread(
+            f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
+        )
 
 
 def _end_with_parent() -> None:

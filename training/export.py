@@ -21,10 +21,11 @@ from common import command_line
 from common.errors import UsageError, one_line
 from common.signals import StopRequest
 from data.dataset import Subset
-from data.load import load_data
 from model.image import network_input
 from model.onnx import agreement_in, expect_packages, with_onnx
 from model.saved_model import ONNX, SavedModel, holds_only_a_model, load_model, save_model
+from recognition.preparation import asked_way
+from recognition.sets import load_data
 from results.run_folder import RunFolder
 
 CHECKED_IMAGES = 1000
@@ -63,7 +64,7 @@ def export(path: Path, data_dir: Path | None) -> str:
         saved = load_model(folder)
         if not holds_only_a_model(folder):
             raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
-        data = load_data(data_dir)
+        data = load_data(data_dir, way=asked_way(saved.card))
         model = exported(saved, Subset(data.test_images, data.test_labels))
         save_model(folder, model)
     return f"{one_line(folder / ONNX)}: {agreement_in(load_model(folder).card)}"

@@ -19,7 +19,6 @@ from common.errors import UserError, one_line
 from common.project import __version__
 from common.signals import StopRequest
 from data.dataset import Mnist, split
-from data.load import load_data
 from model.calibration import Confidences, tempered
 from model.feature_maps import FeatureMaps
 from model.image import network_input
@@ -27,6 +26,7 @@ from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.recipes import Recipe
 from model.saved_model import load_model
+from recognition.sets import load_data
 from results.figures.logs import curves, save_curves
 from results.figures.network import feature_maps, filters, seen
 from results.figures.predictions import calibration, confusion_matrix, wrong_answers
@@ -74,7 +74,7 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
 
 
 def _same_data(folder: RunFolder, known: object, settings: Settings, data_dir: Path | None) -> Mnist:
-    data = load_data(data_dir or settings.data_dir)
+    data = load_data(data_dir or settings.data_dir, way=settings.prepare, strict=settings.strict)
     if not isinstance(known, dict) or known.get("sha256") != data.sums:
         raise UserError(
             f"{one_line(data.source)}: expected the data of the run in {one_line(folder.path)} (run.json has their "

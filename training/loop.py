@@ -13,13 +13,13 @@ import paddle
 from common.errors import UserError, one_line
 from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
-from data.load import load_data
 from model.calibration import card_entries
 from model.onnx import expect_packages
 from model.program import REMEMBERED_STEPS
 from model.recipes import learning_rate
 from model.shards import own_images
 from model.world import ALONE
+from recognition.sets import load_data
 from results.log import ResultsLog, StepsLog, expect_readable
 from results.predictions import predictions_path, write_predictions
 from results.records import Row, Step
@@ -79,7 +79,7 @@ def train(
         if settings.resume is None:
             folder.expect_no_run()
         recorded = folder.read_record(whole=True) if settings.resume else {}
-        data = data or load_data(settings.data_dir)
+        data = data or load_data(settings.data_dir, way=settings.prepare, strict=settings.strict)
         try:
             setup = prepare(settings, folder, callbacks, data, recorded, team.world if team else ALONE)
             return _Loop(setup, team or stop or StopRequest(), team).run()

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from common.errors import UsageError, UserError, one_line
 from data.dataset import split
-from data.load import load_data
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.kernels.build import threads
 from model.networks import NETWORKS, with_classes
 from model.ops.backend import resolve_backend
 from model.program import NetworkConfig
+from recognition.sets import load_data
 from training.batches import pass_batches, prefetch
 from training.settings import Settings
 
@@ -38,7 +38,7 @@ def print_profile(settings: Settings, console: Console) -> None:
         raise UsageError(f"--profile: expected --engine paddle, got {settings.engine}")
     paddle.enable_static()
     recipe = settings.resolved_recipe()
-    data = load_data(settings.data_dir, console)
+    data = load_data(settings.data_dir, console, settings.prepare, settings.strict)
     training, _ = split(data, recipe.validation_size)
     device = choose_device(settings.device)
 

@@ -173,6 +173,7 @@ def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:
             "high": image.high,
             "fit": image.fit,
         },
+        "prepare": setup.data.prepare,
         "pictures": (setup.kind or PictureKind()).to_json(),
         "labels": list(setup.data.classes),
         "run": setup.folder.name,

@@ -98,6 +98,14 @@ class Settings:
         Path | None, arg(name="data", aliases=("--data-dir",), metavar="PATH", help_behavior_hint="")
     ] = None
     """Labelled 28×28 images: a folder per class, IDX, NPZ, CSV or Parquet; otherwise MNIST, found or fetched."""
+    prepare: Annotated[
+        Literal["digit", "resize", "none"] | None,
+        arg(metavar="digit|resize|none", help_behavior_hint="(default: none for 28×28 pixels, else digit)"),
+    ] = None
+    """Pictures of a folder become images: cut to their digit as infer.py does, resized, or as they are. The model reads
+    pictures the same way."""
+    strict: bool = False
+    """Stop at a picture that cannot be used, instead of leaving it out."""
     validation_size: Annotated[int | None, arg(metavar="N")] = None
     """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
     stopping measures on them: with 0 there is none."""

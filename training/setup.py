@@ -118,7 +118,7 @@ def prepare(
     """
     recipe = settings.resolved_recipe()
     training, validation = split(data, recipe.validation_size)
-    kind = PictureKind.measure(training.images)
+    kind = _kind(data, training)
     warnings = [f"warning: {line}" for line in doubts(data, training, validation, kind)]
     for line in (*warnings, *filter(None, [kind_note(kind)])):
         report(callbacks, line)
@@ -168,6 +168,11 @@ def _continued(
     return continued(recorded, record, differing)
 
 
+def _kind(data: Mnist, training: Subset) -> PictureKind | None:
+    """The kind of the training images; MNIST's if the reader cut them, or if pictures are not made alike when read."""
+    return PictureKind() if data.cut or data.prepare != "digit" else PictureKind.measure(training.images)
+
+
 def _backend(settings: Settings, recorded: Mapping[str, Any], device: Device, report: Callable[[str], None]) -> Backend:
     """The backend that the run takes; reports why it, or the device, is not the fastest."""
     without_fused = recorded.get("kernel") == "stock" or settings.engine == "numpy"
@@ -197,6 +202,7 @@ def _record(
             "format": data.format,
             "classes": list(data.classes),
             "split": dict(data.split),
+            "prepare": data.prepare,
         },
         "version": __version__,
         "environment": environment(),

@@ -9,17 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import one_line
-from common.files import read_file
-from data.formats.idx import LARGEST_SET, Bytes, DataError
-from data.formats.labelled import SIDE, Labelled, Part, checked
-from data.formats.pictures import LARGEST_FILE, SUFFIXES, decode_as_it_is
-
-Decode = Callable[[str, bytes], Bytes]
+from data.formats.idx import DataError
+from data.formats.labelled import Labelled, Part, checked
+from data.formats.pictures import SUFFIXES, AsTheyAre, Prepare, prepare_all
 
 
 def read_class_folders(
     path: Path,
-    decode: Decode = decode_as_it_is,
+    prepare: Prepare | None = None,
     strict: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Labelled:
@@ -30,7 +27,7 @@ def read_class_folders(
 
     Args:
         path: the folder.
-        decode: makes uint8 [28, 28] of a file's name and bytes; raises DataError.
+        prepare: makes images of the pictures; None takes them as they are.
         strict: a broken file is an error; else it is reported and left out.
         report: takes a line for each file that is left out.
 
@@ -39,19 +36,20 @@ def read_class_folders(
         OSError: a folder cannot be read.
     """
     root = path / "train" if (path / "train").is_dir() else path
-    names, files, train = _read(root, decode, strict, report)
+    prepare = prepare or AsTheyAre()
+    names, files, train = _read(root, prepare, strict, report)
     test = None
     if root != path and (path / "test").is_dir():
-        test_names, _, test = _read(path / "test", decode, strict, report)
+        test_names, _, test = _read(path / "test", prepare, strict, report)
         if extra := sorted(set(test_names) - set(names)):
             raise DataError(
                 f"{one_line(path / 'test')}: expected the classes of train/, got {one_line(', '.join(extra), 100)} too"
             )
-    return Labelled(train, test, "folder per class", {}, files)
+    return Labelled(train, test, "folder per class", {}, files, prepare.way)
 
 
 def _read(
-    root: Path, decode: Decode, strict: bool, report: Callable[[str], None]
+    root: Path, prepare: Prepare, strict: bool, report: Callable[[str], None]
 ) -> tuple[list[str], tuple[str, ...], Part]:
     listed = {folder.name: _files(folder) for folder in sorted(root.iterdir()) if _is_class(folder)}
     if empty := [name for name, files in listed.items() if not files]:
@@ -60,34 +58,22 @@ def _read(
             "fill or remove it"
         )
     order = _ordered(listed)
-    if len(order) * SIDE * SIDE > LARGEST_SET:
-        raise DataError(f"{one_line(root)}: expected at most {LARGEST_SET // SIDE**2} pictures, got {len(order)}")
-    images = np.empty((len(order), SIDE, SIDE), np.uint8)
-    kept: list[tuple[str, str]] = []
-    for name, file in order:
-        picture = root / name / file
-        try:
-            images[len(kept)] = decode(one_line(picture), _bytes(picture))
-            kept.append((name, file))
-        except DataError as error:
-            if strict:
-                raise
-            report(f"{error}; left out")
-    if not kept:
-        raise DataError(f"{one_line(root)}: expected pictures that can be used, got none of {len(order)}")
+    images, places = prepare_all(
+        one_line(root),
+        (root / name / file for name, file in order),
+        lambda place: one_line(root.joinpath(*order[place])),
+        len(order),
+        prepare,
+        strict,
+        report,
+    )
+    kept = [order[place] for place in places]
     labels = np.array([name for name, _ in kept])
     return (
         list(listed),
         tuple(f"{name}/{file}" for name, file in kept),
-        checked(one_line(root), images[: len(kept)], labels),
+        checked(one_line(root), images, labels),
     )
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return read_file(path, LARGEST_FILE)
-    except OSError as error:
-        raise DataError(f"{one_line(path)}: expected a picture, got: {error.strerror}") from error
 
 
 def _is_class(folder: Path) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from common.cells import is_formula
 from common.errors import one_line
 from common.files import read_file
 from data.formats.idx import Bytes, DataError
+
+if TYPE_CHECKING:
+    from data.formats.pictures import Way
 
 SIDE = 28  # pixels
 MOST_CLASSES = 1000
@@ -41,6 +44,7 @@ class Labelled:
         format: the format in words, as "CSV file".
         names: name of each label that is a number, in order; empty if the files name none.
         files: what each training image is called in a list of files; empty if images have no names.
+        way: the way in which pictures were prepared; None if the images are no pictures.
     """
 
     train: Part
@@ -48,6 +52,7 @@ class Labelled:
     format: str
     names: dict[int, str]
     files: tuple[str, ...] = ()
+    way: Way | None = None
 
 
 def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:

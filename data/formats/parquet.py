@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,71 +12,110 @@ import numpy as np
 
 from common.errors import one_line
 from common.extras import extra
-from data.formats.folder import Decode
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import SIDE, Labelled, Part, checked, joined, read_names
-from data.formats.pictures import LARGEST_FILE, decode_as_it_is
+from data.formats.labelled import SIDE, Labelled, Part, checked, read_names
+from data.formats.pictures import LARGEST_FILE, AsTheyAre, Prepare, prepare_all
 
-ROWS = 1024  # decoded at a time
+ROWS = 1024  # read at a time
 
 
-def read_parquet(path: Path, decode: Decode = decode_as_it_is) -> Labelled:
+def read_parquet(
+    path: Path,
+    prepare: Prepare | None = None,
+    strict: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Labelled:
     """Read one file, or the folder of train-*.parquet and test-*.parquet, which may lie in data/.
 
+    Args:
+        path: the file or folder.
+        prepare: makes images of the pictures; None takes them as they are.
+        strict: a broken picture is an error; else it is reported and left out.
+        report: takes a line for each picture that is left out.
+
     Raises:
-        DataError: no such columns, no label, a broken picture or file.
+        DataError: no such columns, no label, a broken file, or no picture that can be used.
         UsageError: pyarrow is not installed.
         OSError: a file cannot be read.
     """
+
+    prepare = prepare or AsTheyAre()
+
+    def read(paths: list[Path]) -> tuple[Part, dict[int, str]]:
+        table = _Table(paths)
+        where = one_line(paths[0])
+        images, places = prepare_all(where, table.pictures(), table.name, table.rows, prepare, strict, report)
+        return checked(where, images, np.concatenate(table.labels)[places]), table.names
+
     if not path.is_dir():
-        part, names = _read([path], decode)
-        return Labelled(part, None, "Parquet", names or read_names(path.parent))
+        part, names = read([path])
+        return Labelled(part, None, "Parquet", names or read_names(path.parent), way=prepare.way)
     files = sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
     train = [file for file in files if file.name.startswith("train")]
     test = [file for file in files if file.name.startswith("test")]
     if not train:
         got = one_line(", ".join(file.name for file in files), 100)
         raise DataError(f"{one_line(path)}: expected train-*.parquet and test-*.parquet, got {got}; name one file")
-    part, names = _read(train, decode)
-    return Labelled(part, _read(test, decode)[0] if test else None, "Parquet", names or read_names(path))
+    part, names = read(train)
+    tested = read(test)[0] if test else None
+    return Labelled(part, tested, "Parquet", names or read_names(path), way=prepare.way)
 
 
-def _read(paths: list[Path], decode: Decode) -> tuple[Part, dict[int, str]]:
-    arrow: Any = extra("pyarrow", "pyarrow>=15", "--data with a Parquet file")
-    parquet: Any = extra("pyarrow.parquet", "pyarrow>=15", "--data with a Parquet file")
-    names: dict[int, str] = {}
-    images: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for path in paths:
+class _Table:
+    """The rows of one or more files.
+
+    Attributes:
+        names: name of each class, if the files have them.
+        labels: of the rows that `pictures` has yielded, and a few more.
+        rows: their number in all files, as the headers announce it.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._arrow: Any = extra("pyarrow", "pyarrow>=15", "--data with a Parquet file")
+        self._parquet: Any = extra("pyarrow.parquet", "pyarrow>=15", "--data with a Parquet file")
+        self._paths, self._firsts = paths, list[int]()
+        self.names: dict[int, str] = {}
+        self.labels: list[np.ndarray] = []
+        self.rows = 0
+        for path in paths:
+            with self._open(path) as file:
+                _expect_columns(one_line(path), file.schema_arrow, self._arrow, self.rows + file.metadata.num_rows)
+                self.names = self.names or _names(file.schema_arrow)
+                self._firsts.append(self.rows)
+                self.rows += file.metadata.num_rows
+        if not self.rows:
+            raise DataError(f"{one_line(paths[0])}: expected at least one image, got none")
+
+    def pictures(self) -> Iterator[bytes]:
+        """Bytes of each row's picture; none if a row has no picture, or one that is too large."""
+        for path in self._paths:
+            with self._open(path) as file:
+                for batch in file.iter_batches(ROWS, columns=["image", "label"], use_threads=False):
+                    if missing := batch.column(1).null_count:
+                        raise DataError(f"{one_line(path)}: expected a label in each row, got {missing} without")
+                    self.labels.append(np.asarray(batch.column(1).to_pylist()))
+                    for picture in batch.column(0).field("bytes"):
+                        data = picture.as_py()
+                        yield b"" if data is None or len(data) > LARGEST_FILE else data
+
+    def name(self, row: int) -> str:
+        """Name of a row in errors."""
+        file = sum(first <= row for first in self._firsts) - 1
+        return f"{one_line(self._paths[file])}: row {row - self._firsts[file]}"
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[Any]:
+        """Open a file; pyarrow's errors become ours."""
         where = one_line(path)
         try:
-            with parquet.ParquetFile(path, memory_map=False) as file:
-                schema = file.schema_arrow
-                _expect_columns(where, schema, arrow, file.metadata.num_rows)
-                names = names or _names(schema)
-                row = 0
-                for batch in file.iter_batches(ROWS, columns=["image", "label"], use_threads=False):
-                    images.append(np.empty((len(batch), SIDE, SIDE), np.uint8))
-                    for place, picture in enumerate(batch.column(0).field("bytes")):
-                        data = picture.as_py()
-                        if data is None or len(data) > LARGEST_FILE:
-                            raise DataError(f"{where}: row {row}: expected a picture's bytes, got none or too many")
-                        images[-1][place] = decode(f"{where}: row {row}", data)
-                        row += 1
-                    if batch.column(1).null_count:
-                        raise DataError(
-                            f"{where}: expected a label in each row, got {batch.column(1).null_count} without"
-                        )
-                    labels.append(np.asarray(batch.column(1).to_pylist()))
-        except (arrow.ArrowException, ValueError, OverflowError) as error:
+            with self._parquet.ParquetFile(path, memory_map=False) as file:
+                yield file
+        except (self._arrow.ArrowException, ValueError, OverflowError) as error:
             raise DataError(f"{where}: expected a Parquet file, got: {one_line(error, 120)}") from error
         except OSError as error:
             if error.errno is None:  # pyarrow raises it for broken contents too
                 raise DataError(f"{where}: expected a Parquet file, got: {one_line(error, 120)}") from error
             raise
-    if not images:
-        raise DataError(f"{one_line(paths[0])}: expected at least one image, got none")
-    return checked(one_line(paths[0]), joined(images), np.concatenate(labels)), names
 
 
 def _expect_columns(where: str, schema: Any, arrow: Any, rows: int) -> None:

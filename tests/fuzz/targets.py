@@ -133,7 +133,7 @@ def _parquet_seeds(folder: Path) -> list[bytes]:
 
 
 def _decode_as_it_is(data: bytes, folder: Path) -> None:
-    decode_as_it_is("file", data)
+    decode_as_it_is(data)
 
 
 def _small_picture_seeds(folder: Path) -> list[bytes]:

@@ -37,14 +37,14 @@ def test_files_are_not_kept(mnist: Mnist, tmp_path: Path) -> None:
 def test_images_and_answers_are_not_kept() -> None:
     """A few chunks of images in memory at a time, whatever their number."""
 
-    def read_cuts(paths: Iterable[str]) -> Iterator[Cuts]:
+    def read_cuts(paths: Iterable[str], way: str) -> Iterator[Cuts]:
         return (Cuts(np.zeros((1, 28, 28), np.uint8)) for _ in paths)
 
     def read(paths: list[str], cuts: list[Cuts]) -> list[bytes]:
         return [bytes(784) for _ in cuts]
 
     workers: Any = SimpleNamespace(read_cuts=read_cuts, limits=SimpleNamespace(max_bytes=1 << 20))
-    network: Any = SimpleNamespace(read=read)
+    network: Any = SimpleNamespace(read=read, way="digit")
     tracemalloc.start()
     told = sum(1 for _ in recognise((f"{number}.png" for number in range(20 * CHUNK)), network, workers))
     peak = tracemalloc.get_traced_memory()[1]

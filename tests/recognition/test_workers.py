@@ -15,7 +15,8 @@ from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.picture import Limits
-from recognition.workers import Rows, Unread, Workers
+from recognition.rows import Rows
+from recognition.workers import Unread, Workers
 from tests.conftest import MODEL, ROOT
 
 

@@ -19,7 +19,8 @@ from recognition.lines import Line, Page, PlacedDigit, read_lines
 from recognition.output import lines_as_csv, lines_as_table_rows
 from recognition.picture import ORIENTATION, Limits
 from recognition.reader import Answer, DigitReader, Failure
-from recognition.workers import Rows, Unread, Workers
+from recognition.rows import Rows
+from recognition.workers import Unread, Workers
 from tests.conftest import MODEL, Script
 from tests.models import write_model
 

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from common.errors import UsageError
+import evaluate
+import infer
+from common.errors import UsageError, UserError
+from data import sources
 from data.dataset import Mnist
 from data.load import load
+from model.image import network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.saved_model import ModelError, load_model, save_model
+from recognition.reader import DigitReader
+from recognition.sets import load_data
 from results.predictions import predictions_path, read_predictions
 from results.run_folder import RunFolder
 from tests.data.test_load import WRITERS
+from tests.scripts.test_old_folders import run_main
 from training.engine import EngineName
 from training.loop import train
 from training.settings import Settings
@@ -85,3 +94,43 @@ def test_every_format_trains_the_same_weights(mnist: Mnist, tmp_path: Path) -> N
         parameters = load_model(trained(data, tmp_path / str(number))).parameters
         sums[name] = hashlib.sha256(parameters).hexdigest()
     assert len(set(sums.values())) == 1, sums
+
+
+def test_the_model_reads_a_picture_as_its_training_did(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two classes that differ by where the ink is: cut to a digit they would be the same."""
+    monkeypatch.setenv(sources.CACHE_VARIABLE, str(tmp_path / "cache"))
+    for number in range(60):
+        paper = np.full((80, 80), 255, np.uint8)
+        left = 4 if number % 2 else 48
+        paper[26:54, left : left + 28] -= mnist.test_images[number]
+        path = tmp_path / "data" / ("right", "left")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paper).save(path)
+    data = load_data(tmp_path / "data", way="resize")
+    own = Settings(passes=6, batch_size=8, validation_size=8, save_dir=tmp_path / "model", figures="none")
+    train(own, RunFolder(tmp_path / "run"), data=data)
+    model = load_model(tmp_path / "model")
+    assert model.card["prepare"] == RunFolder(tmp_path / "run").read_record()["data"]["prepare"] == "resize"
+    reader = DigitReader.load(tmp_path / "model")
+    answers = reader.answer_all(sorted((tmp_path / "data" / "left").iterdir())[:10])
+    assert [answer.digits[0][0] for answer in answers] == ["left"] * 10
+    assert run_main(infer, monkeypatch, "--model-dir", tmp_path / "model", tmp_path / "data" / "right") == 0
+    assert capsys.readouterr().out.count(" right ") >= 25
+    score = "--data", tmp_path / "data", "--part", "all", "--format", "json"
+    assert run_main(evaluate, monkeypatch, tmp_path / "model", *score) == 0
+    assert json.loads(capsys.readouterr().out)["correct"] >= 55
+    picture = next((tmp_path / "data" / "left").iterdir())
+    with pytest.raises(UsageError, match="--lines: expected a model of handwriting, got one trained with --prepare"):
+        run_main(infer, monkeypatch, "--model-dir", tmp_path / "model", "--lines", picture)
+
+
+def test_a_model_of_pictures_as_they_are_takes_no_other(mnist: Mnist, tmp_path: Path) -> None:
+    model = trained(replace(with_classes(mnist, 3), prepare="none"), tmp_path)
+    reader = DigitReader.load(model)
+    images = mnist.test_images[:2]
+    np.testing.assert_array_equal(reader.inputs(images), network_input(images, load_model(model).image))
+    assert reader.answer(mnist.test_images[0]).digits[0][0].startswith("class ")
+    with pytest.raises(UserError, match="expected a picture of 28×28 pixels, got 40×30; resize it"):
+        reader.answer(np.zeros((40, 30), np.uint8))

@@ -1,0 +1,152 @@
+"""Pictures of a data set: prepared as infer.py prepares them, the same each time, cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from data import sources
+from data.dataset import Mnist
+from data.formats.pictures import Way
+from recognition import sets, workers
+from recognition.digit import to_mnist
+from recognition.picture import Limits, read_picture
+from recognition.preparation import resized
+from recognition.sets import Preparer, load_data
+from recognition.workers import Unread, Workers
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(sources.CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "prepared"
+
+
+@pytest.fixture
+def drawn(mnist: Mnist, tmp_path: Path) -> Path:
+    """Twelve digits, dark on light paper of 90×70 pixels, in a folder per class."""
+    for number in range(12):
+        paper = np.full((90, 70), 230, np.uint8)
+        paper[20:76, 8:64] -= (mnist.test_images[number] * 0.8).astype(np.uint8).repeat(2, 0).repeat(2, 1)
+        path = tmp_path / "drawn" / "ab"[number % 2] / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paper).save(path)
+    return tmp_path / "drawn"
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"), key=lambda path: path.name)
+
+
+def images(folder: Path, way: Way | None = None) -> list[np.ndarray | str]:
+    files = pictures(folder)
+    return list(Preparer(way)(files, len(files)))
+
+
+@pytest.mark.parametrize("way", [None, "digit", "resize"])
+def test_each_picture_is_prepared_as_infer_py_does(way: Way | None, drawn: Path) -> None:
+    expected = [resized(grey) if way == "resize" else to_mnist(grey) for grey in map(read_picture, pictures(drawn))]
+    np.testing.assert_array_equal(np.stack(images(drawn, way)), np.stack(expected))
+    data = load_data(drawn, way=way)
+    assert (data.prepare, data.cut) == (way or "digit", way != "resize")
+    assert {image.tobytes() for image in (*data.train_images, *data.test_images)} == {
+        image.tobytes() for image in expected
+    }
+
+
+def test_pictures_of_28_pixels_are_taken_as_they_are(mnist: Mnist, tmp_path: Path) -> None:
+    for name, number in (("coat", 0), ("coat", 1), ("shoe", 2), ("shoe", 3)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(mnist.test_images[number] // 3).save(tmp_path / name / f"{number}.png")
+    data = load_data(tmp_path)
+    assert (data.prepare, data.cut) == ("none", False)
+    assert {bytes(image) for image in (*data.train_images, *data.test_images)} == {
+        bytes(mnist.test_images[number] // 3) for number in range(4)
+    }
+    assert load_data(tmp_path, way="digit").prepare == "digit"
+
+
+@pytest.mark.parametrize("way", ["digit", "resize", "none"])
+def test_what_cannot_be_used_is_named_and_left_out(way: Way, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if way == "none":
+        for path in pictures(drawn):
+            Image.open(path).resize((28, 28)).save(path)
+    broken = drawn / "a" / "04.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    from common.console import ScriptConsole
+
+    for _ in range(2):  # the second time from the cache
+        data = load_data(drawn, ScriptConsole(), way)
+        assert len(data.train_labels) + len(data.test_labels) == 11
+        said = capsys.readouterr().out
+        assert said.count(f"{broken}: expected a picture") == said.count("; left out") == 1
+        assert f"(--prepare {way})" in said
+    with pytest.raises(UserError, match=r"a/04\.png: expected a picture.*; mend or remove it, or leave --strict out"):
+        load_data(drawn, way=way, strict=True)
+
+
+def test_a_set_is_prepared_once(drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets, "PIECE", 5)
+    first = images(drawn, "resize")
+    assert len(list(own_cache.iterdir())) == 3
+    asked: list[int] = []
+    prepare = Workers.prepare
+
+    def counted(self: Workers, chosen: Sequence[str | bytes], way: Way) -> object:
+        asked.append(len(chosen))
+        return prepare(self, chosen, way)
+
+    monkeypatch.setattr(Workers, "prepare", counted)
+    np.testing.assert_array_equal(images(drawn, "resize"), first)
+    assert asked == []
+    changed = pictures(drawn)[7]
+    Image.open(changed).rotate(90).save(changed)  # one piece has another content
+    assert not np.array_equal(images(drawn, "resize")[7], first[7])
+    assert asked == [5]
+    for kept in own_cache.iterdir():
+        kept.write_bytes(kept.read_bytes().replace(b"A", b"B", 1))  # damaged
+    images(drawn, "resize")
+    assert asked == [5, 5, 5, 2]
+    images(drawn, "digit")
+    assert asked[-3:] == [5, 5, 2]
+
+
+def test_a_piece_that_was_cut_off_or_lost_is_not_kept(
+    drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pictures(drawn)
+    cut_off = Preparer("resize")(files, len(files))
+    next(cut_off)
+    cut_off.close()  # type: ignore[attr-defined]
+    assert not own_cache.exists()
+    ask = Workers._ask
+
+    def loses(self: Workers, task: str, chosen: Sequence[str]) -> list[object]:
+        answers: list[object] = ask(self, task, chosen)  # type: ignore[arg-type]
+        return [Unread("the decoder crashed", lost=True), *answers[1:]]
+
+    monkeypatch.setattr(Workers, "_ask", loses)
+    assert "the decoder crashed" in images(drawn, "resize")
+    assert not own_cache.exists()
+
+
+def test_a_crash_costs_one_picture(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has several pictures is stopped by one of them; the others are read all the same."""
+    files = [str(path) for path in pictures(drawn)]
+    ask = workers._Worker.ask
+
+    def crashes(self: workers._Worker, task: workers.Task, chosen: Sequence[str], *rest: Any) -> list[Any]:
+        if files[3] in chosen:
+            raise EOFError
+        return ask(self, task, chosen, *rest)
+
+    monkeypatch.setattr(workers._Worker, "ask", crashes)
+    with Workers(Limits(), most=1) as one:
+        found = list(one.prepare(files, "resize"))
+    assert [number for number, each in enumerate(found) if isinstance(each, Unread)] == [3]
