@@ -112,8 +112,12 @@ def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -
     from results.score import score_model
 
     images = part(data, options.part)
+    found, trained = PictureKind.measure(images.images), PictureKind.of_card(model.card)
     if data.cut:  # of MNIST's kind; the model may have learned another
-        images = replace(images, images=PictureKind.of_card(model.card).apply(images.images))
+        images = replace(images, images=trained.apply(images.images))
+    elif found is None or trained.differs(found):
+        has = f"trained on {trained.describe()}; the data has {found.describe() if found else 'nothing in the images'}"
+        print(f"warning: {one_line(model.folder)}: {has}: the score may be wrong", file=sys.stderr)
     network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(str(model.folder), total=len(images))

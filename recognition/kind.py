@@ -22,6 +22,7 @@ SAMPLE = 2000  # images that are measured; evenly spaced
 INK = 0.2  # of an image's brightest pixel: what is fainter does not count for the digit's size
 SPREAD = 3  # pixels between the quartiles of the sizes above which a data set has no usual size
 NARROW = 64  # grey levels between the faintest and the brightest pixel, below which the range is implausible
+ALIKE = 2  # pixels by which the usual sizes of two parts of one data set may differ
 STRETCHED = 0.9  # of images whose shorter side is nearly as long as the longer one
 
 
@@ -101,6 +102,13 @@ class PictureKind:
     def is_mnist(self) -> bool:
         """True for pictures like MNIST's."""
         return self == PictureKind()
+
+    def differs(self, other: PictureKind) -> bool:
+        """True if pictures of the other kind are plainly unlike these: ink, range of the pixels, or size."""
+        whole = (0, 255)
+        if self.inverted != other.inverted or (self.values == whole) != (other.values == whole):
+            return True
+        return abs(self.box - other.box) > ALIKE and not (self.sizes_vary or other.sizes_vary)
 
     def describe(self) -> str:
         """The kind in words."""

@@ -28,6 +28,9 @@ def doubts(data: Mnist, training: Subset, validation: Subset, kind: PictureKind 
     yield from _constant(data)
     yield from _classes(data, training, validation)
     yield from _duplicates(data)
+    tested = PictureKind.measure(data.test_images)
+    if kind and tested and kind.differs(tested):
+        yield f"test images: {tested.describe()}, but the training images have {kind.describe()}; scores may be wrong"
     if kind is None or kind.sizes_vary:
         yield (
             f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,34 @@ def test_each_part_has_its_images(
         assert run_main(evaluate, monkeypatch, MODEL, "--data", data, "--part", part, "--format", "json") == 0
         images[part] = json.loads(capsys.readouterr().out)["images"]
     assert images == {"test": 500, "train": 300, "all": 800}
+
+
+@pytest.mark.parametrize(
+    ("make", "has"),
+    [
+        (lambda images: 255 - images, "digits dark on light, longest side 20"),
+        (lambda images: images // 255, ", pixels of 0 to 1: the score may be wrong"),
+        (lambda images: images * np.uint8(0), "nothing in the images"),
+    ],
+    ids=["inverted", "0 and 1", "empty"],
+)
+def test_images_unlike_those_of_the_training_are_reported(
+    make: Callable[[np.ndarray], np.ndarray],
+    has: str,
+    mnist: Mnist,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    write_idx(tmp_path / "data" / "t10k-images-idx3-ubyte", make(mnist.test_images[:500]))
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", data, "--format", "json") == 0
+    assert capsys.readouterr().err == ""
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path / "data", "--format", "json") == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {MODEL}: trained on digits light on dark, longest side 20") and has in said
+    assert said.count("\n") == 1
 
 
 def test_a_folder_per_class_is_scored_by_its_names(

@@ -148,6 +148,8 @@ def test_implausible_data_is_reported_with_counts(mnist: Mnist) -> None:
     leaked = data.test_images.copy()
     leaked[:9] = data.train_images[:9]
     assert "test images: 9 of 100 are training images too" in lines(replace(data, test_images=leaked))
+    said = lines(replace(data, test_images=255 - data.test_images))
+    assert "test images: digits dark on light" in said and "but the training images have digits light on dark" in said
     ones = replace(data, train_labels=np.ones(3000, np.uint8), test_labels=np.ones(100, np.uint8))
     assert "labels: all 3100 are 1" in lines(ones)
 
