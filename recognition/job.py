@@ -13,12 +13,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.checksummed import parse_object
 from common.errors import UsageError, UserError, one_line
-from common.files import make_folder, open_own, read_file, remove_folder, write_file
+from common.files import new_folder, open_file, open_own, read_file, remove_folder, remove_leftovers, write_file
 
 PART = 1024  # pictures
 LONGEST_LISTING = 600.0  # seconds that the other processes wait for the first
@@ -35,7 +36,7 @@ class Job:
 
     def __init__(self, output: Path, rank: int = 0, size: int = 1) -> None:
         self.output, self.rank, self.size = output, rank, size
-        self._folder = output.with_name(f"{output.name}.parts")
+        self._folder = Path(f"{output}.parts")
         self.pictures = 0
 
     def begin(self, what: Mapping[str, Any], pictures: Iterable[str]) -> bool:
@@ -46,21 +47,22 @@ class Job:
             pictures: names, listed by the first process alone.
 
         Raises:
-            UsageError: the output exists already, or the parts are those of another job.
-            UserError: there are no pictures, or the first process does not list them.
+            UsageError: the output exists already, or the parts are those of another job, or lie behind a link.
+            UserError: there are no pictures, or the first process does not list them, or their list is damaged.
+            OSError: the folder for the parts holds other things.
         """
         record = self._folder / RECORD
+        if self._folder.is_symlink():
+            raise UsageError(
+                f"{one_line(self._folder)}: a symbolic link, through which nothing is written; move it away"
+            )
         what = json.loads(json.dumps({**what, "part": PART}, default=str))
         if not record.exists() and os.path.lexists(self.output):
             if self.rank:
                 return False
             raise UsageError(f"--output {one_line(self.output)}: it exists; remove it, or name another file")
         if self.rank == 0 and not record.exists():
-            make_folder(self._folder)
-            listed = itertools.count()  # one by one: there may be millions
-            lines = (json.dumps(name).encode() + b"\n" for name, _ in zip(pictures, listed, strict=False))
-            write_file(self._folder / LIST, lines)
-            write_file(record, json.dumps({"job": what, "pictures": next(listed)}).encode())
+            self._list(what, pictures)
         begun = time.monotonic()
         while not record.exists():
             if os.path.lexists(self.output):
@@ -68,9 +70,12 @@ class Job:
             if time.monotonic() - begun > LONGEST_LISTING:
                 raise UserError(f"{record}: process 0 did not list the pictures within {LONGEST_LISTING:g} s")
             time.sleep(0.1)
-        found = json.loads(read_file(record, LARGEST_RECORD))
-        self.pictures = found["pictures"]
-        if found["job"] != what:
+        try:
+            found = parse_object(read_file(record, LARGEST_RECORD))
+        except ValueError as error:
+            raise UserError(f"{one_line(record)}: expected the record of a job, got: {one_line(error, 120)}") from error
+        self.pictures = found.get("pictures", -1)
+        if found.get("job") != what or type(self.pictures) is not int or self.pictures < 0:
             raise UsageError(
                 f"{one_line(self._folder)}: expected the parts of this job, found those of another; remove the "
                 "folder, or name another --output"
@@ -80,13 +85,39 @@ class Job:
             raise UserError("expected pictures, found none")
         return True
 
+    def _list(self, what: Mapping[str, Any], pictures: Iterable[str]) -> None:
+        """Make the folder with the list of all pictures and the record of the job, in one step."""
+        listed = itertools.count()  # one by one: there may be millions
+        try:
+            with new_folder(self._folder, ()) as new, (new / LIST).open("wb") as file:
+                file.writelines(json.dumps(name).encode() + b"\n" for name, _ in zip(pictures, listed, strict=False))
+                (new / RECORD).write_text(json.dumps({"job": what, "pictures": next(listed)}))
+        except OSError:
+            if not (self._folder / RECORD).exists():  # else the same command, started twice, has listed them meanwhile
+                raise
+
     def missing(self) -> Iterator[tuple[int, list[str]]]:
-        """Number and pictures of each part that is this process's and not there yet."""
-        with (self._folder / LIST).open("rb") as names:
+        """Number and pictures of each part that is this process's and not there yet.
+
+        Raises:
+            UserError: the list of pictures is damaged.
+        """
+        with open_file(self._folder / LIST) as names:
             for part in range(self._parts):
                 lines = list(itertools.islice(names, PART))
                 if part % self.size == self.rank and not self._path(part).exists():
-                    yield part, [json.loads(line) for line in lines]
+                    yield part, self._pictures_of(part, lines)
+
+    def _pictures_of(self, part: int, lines: Sequence[bytes]) -> list[str]:
+        try:
+            names = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            names = []
+        if len(names) != min(PART, self.pictures - part * PART) or not all(isinstance(name, str) for name in names):
+            raise UserError(
+                f"{one_line(self._folder / LIST)}: damaged; remove {one_line(self._folder)}, and begin anew"
+            )
+        return names
 
     def keep(self, part: int, lines: Iterable[str]) -> None:
         """Write the answers of a part, a line or more a picture."""
@@ -111,9 +142,11 @@ class Job:
     def _joined(self, header: str) -> Iterator[bytes]:
         yield f"{header}\n".encode() if header else b""
         for part in range(self._parts):
-            yield self._path(part).read_bytes()
+            with open_file(self._path(part)) as file:
+                yield file.read()
 
     def _remove(self) -> None:
+        remove_leftovers(self._folder)  # of killed processes
         remove_folder(self._folder, [LIST, RECORD, LOCK, *(self._path(part).name for part in range(self._parts))])
 
     @property

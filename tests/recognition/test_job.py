@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,53 @@ def test_another_jobs_parts_and_an_old_output_are_refused(tmp_path: Path) -> Non
     work(Job(output), NAMES)
     with pytest.raises(UsageError, match=r"--output .*: it exists"):
         Job(output).begin({"model": 1}, NAMES)
+
+
+def test_a_folder_of_other_things_is_neither_written_to_nor_removed(tmp_path: Path) -> None:
+    output, parts = tmp_path / "answers.csv", tmp_path / "answers.csv.parts"
+    parts.mkdir()
+    (parts / "pictures").write_text("a user's own")
+    with pytest.raises(OSError, match=r"holds other things .*answers\.csv\.parts"):
+        Job(output).begin({"model": 1}, NAMES)
+    assert [path.name for path in parts.iterdir()] == ["pictures"]
+    assert (parts / "pictures").read_text() == "a user's own" and list(tmp_path.iterdir()) == [parts]
+    parts.rename(tmp_path / "others")
+    (tmp_path / "others" / "pictures").unlink()
+    parts.symlink_to("others")
+    with pytest.raises(UsageError, match="a symbolic link, through which nothing is written"):
+        Job(output).begin({"model": 1}, NAMES)
+    assert list((tmp_path / "others").iterdir()) == []
+    with pytest.raises(UsageError, match=r"--output \.: it exists"):
+        Job(Path()).begin({"model": 1}, NAMES)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[" * 10_000, b'{"pictures": 18}', b"pipe"])
+def test_a_damaged_record_is_one_line(damage: bytes, tmp_path: Path) -> None:
+    work(Job(tmp_path / "answers.csv"), NAMES, most=1)
+    record = tmp_path / "answers.csv.parts" / "job.json"
+    record.unlink()
+    os.mkfifo(record) if damage == b"pipe" else record.write_bytes(damage)
+    with pytest.raises((UserError, OSError), match=r"job\.json: expected|of this job, found those|not a regular file"):
+        Job(tmp_path / "answers.csv").begin({"model": 1}, NAMES)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]\n" * 18, b'"a"\n{', b"[" * 10_000, b"pipe"])
+def test_a_damaged_list_is_one_line(damage: bytes, tmp_path: Path) -> None:
+    job = Job(tmp_path / "answers.csv")
+    job.begin({"model": 1}, NAMES)
+    names = tmp_path / "answers.csv.parts" / "pictures"
+    names.unlink()
+    os.mkfifo(names) if damage == b"pipe" else names.write_bytes(damage)
+    with pytest.raises((UserError, OSError), match=r"damaged; remove .*, and begin anew|not a regular file"):
+        list(job.missing())
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    job = Job(tmp_path / "answers.csv")
+    job.begin({"model": 1}, NAMES)
+    (tmp_path / "answers.csv.parts" / ".000001.new.tmp-4194304999-00000000").write_bytes(b"half")
+    assert work(job, NAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
 
 
 def test_no_pictures_and_a_first_process_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
