@@ -4,7 +4,7 @@
     python compare.py runs/A runs/B --plot curves.png
     python compare.py runs/A --verdict         # which passes really differ from the best one
     python compare.py runs/A --passes 7 9 --verdict   # whether these two differ
-    python compare.py --html report.html       # all of it in one file
+    python compare.py --html report.html       # all of it in one file; --language zh for one in Chinese
     python compare.py --group                  # mean and standard deviation across seeds
     python compare.py runs/A --fail-under 99   # for automation: exit status 1 below 99 %
 
@@ -22,6 +22,7 @@ if __name__ == "__main__":
     expect_packages()
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class Options:
     html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also write a report into this one .html file, readable without a network: runs, passes and groups with verdicts,
     and the curves."""
+    language: Literal["en", "zh"] = "en"
+    """Language of the --html report; names and messages stay English."""
     sort: Annotated[str, arg(metavar="COLUMN")] = "validation_loss"
     """Column of results.csv to sort passes by, best first; run: by the runs' names, and each run's passes in order."""
     network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
@@ -110,6 +113,7 @@ def main(stop: StopRequest) -> int:
         check_path(options.plot)
     if options.html:
         with stop.importing():
+            from results.comparison_texts import TEXTS
             from results.html import check_html_path, write_report
 
         check_html_path(options.html)
@@ -133,7 +137,9 @@ def main(stop: StopRequest) -> int:
     if options.plot:
         save(comparison_curves({each.name: each.rows for each in runs}), options.plot)
     if options.html:
-        more = write_report(options.html, runs, chosen_passes(runs, options), group_runs(runs), problems)
+        entries, texts = chosen_passes(runs, options), TEXTS[options.language]
+        command = shlex.join(["compare.py", *sys.argv[1:]])
+        more = write_report(options.html, runs, entries, group_runs(runs), problems, texts, command)
         more_problems += [line for line in more if line not in more_problems]
     if options.fail_under is not None:
         more_problems += runs_below(runs, options.fail_under)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results import html
-from results.html import ComparisonTexts
-from results.significance import Outcome
+from results import comparison_texts as comparison
+from results.comparison_texts import ComparisonTexts
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ ENGLISH = Texts(
     compare_tab="Compare runs",
     refresh="Refresh",
     no_runs="No run has ended a pass yet in {folder}. Train one with train.py.",
-    comparison=html.ENGLISH,
+    comparison=comparison.ENGLISH,
 )
 
 CHINESE = Texts(
@@ -116,60 +115,5 @@ CHINESE = Texts(
     compare_tab="比较训练",
     refresh="刷新",
     no_runs="{folder} 里还没有完成的轮次。请先用 train.py 训练。",
-    comparison=ComparisonTexts(
-        language="zh-CN",
-        title="LeNet 训练结果比较",
-        count="{runs:,} 次训练，{passes:,} 个轮次",
-        unusable="无法使用的内容",
-        best_passes="每次训练的最佳轮次",
-        curves="曲线",
-        curves_described="每次训练各轮次的损失和错误率",
-        groups="网络与训练方案",
-        groups_described="只有随机种子和机器不同的训练归为一组，比较各自的最佳轮次。",
-        passes="轮次",
-        passes_described="每次训练的最佳轮次已标出。",
-        how_to_read="如何解读",
-        reading=(
-            "最佳轮次在验证图片上选出，训练保存的推理模型就是这一轮的模型。得分是全部测试图片中的正确数，"
-            "区间为 95 % Wilson 区间。差值是该轮次的测试准确率减去表中第一行的测试准确率，两者使用同一批测试图片。",
-            "“优于”和“差于”的含义：只统计两者之中恰有一个答对的图片做精确 McNemar 检验，"
-            "按比较次数经 Holm 校正后 p 小于 0.05。差值的区间由自助法（bootstrap）得出，"
-            "一张表中的全部区间同时成立的置信度为 95 %。各组之间用 Welch 检验比较最佳轮次的测试准确率，"
-            "并按所有组对校正。",
-            "“无法区分”不等于“相同”：只说明图片或训练次数太少，看不出差别。",
-        ),
-        headers={
-            "run": "训练",
-            "network": "网络",
-            "recipe": "方案",
-            "seed": "种子",
-            "passes": "轮次数",
-            "pass": "轮次",
-            "": "",
-            "validation\nloss": "验证损失",
-            "test\ncorrect": "测试正确数",
-            "test\n%": "测试 %",
-            "95 % interval\n%": "95 % 区间 %",
-            "difference\n%": "差值 %",
-            "its interval\n%": "差值区间 %",
-            "p": "p",
-            "verdict": "结论",
-            "runs": "次数",
-            "mean test\n%": "平均测试 %",
-            "standard\ndeviation": "标准差",
-            "lowest\n%": "最低 %",
-            "highest\n%": "最高 %",
-            "mean validation\nloss": "平均验证损失",
-        },
-        outcomes={
-            Outcome.REFERENCE: "基准",
-            Outcome.SAME: "与第一行无法区分",
-            Outcome.BETTER: "优于第一行",
-            Outcome.WORSE: "差于第一行",
-            Outcome.NO_ANSWERS: "未知：没有保存答案",
-            Outcome.NO_REFERENCE_ANSWERS: "未知：第一行没有保存答案",
-            Outcome.OTHER_IMAGES: "未知：测试图片不同",
-            Outcome.TOO_FEW_RUNS: "未知：训练次数太少，或结果没有离散",
-        },
-    ),
+    comparison=comparison.CHINESE,
 )

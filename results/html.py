@@ -3,83 +3,29 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from common.errors import UsageError, one_line
 from common.files import write_file
+from common.project import __version__
+from results.comparison_texts import ENGLISH, ComparisonTexts
 from results.figures.curves import comparison_curves
 from results.figures.style import drawn
 from results.groups import Group
 from results.runs import Entry, Run, sort_passes
-from results.significance import Outcome, Verdict, judge
+from results.significance import Verdict, judge
 from results.table import GROUP_COLUMNS, PASS_COLUMNS, RUN_COLUMNS, VERDICT_COLUMNS, WORDS
 
 LEFT_OUT = ("train\nloss", "validation\n%", "test\nloss", "training\ns")
 SHOWN = {header: text for header, text in PASS_COLUMNS.items() if header not in LEFT_OUT}
 OF_RUNS = {**RUN_COLUMNS, **{header: text for header, text in SHOWN.items() if header}}
 OF_PASSES = {"run": RUN_COLUMNS["run"], **SHOWN}
-
-
-@dataclass(frozen=True)
-class ComparisonTexts:
-    """Texts of a comparison in one language.
-
-    Attributes:
-        headers: a column's header -> the same in this language; English if it is missing.
-        outcomes: outcome of a test -> the same in this language, with {} for the reference; English if it is missing.
-    """
-
-    language: str  # for the HTML attribute lang
-    title: str
-    count: str  # with {runs} and {passes}
-    unusable: str
-    best_passes: str
-    curves: str
-    curves_described: str
-    groups: str
-    groups_described: str
-    passes: str
-    passes_described: str
-    how_to_read: str
-    reading: tuple[str, ...]
-    headers: Mapping[str, str] = field(default_factory=dict)
-    outcomes: Mapping[Outcome, str] = field(default_factory=dict)
-
-    def cell(self, header: str, value: str, judged: Verdict | Group | None) -> str:
-        """A cell of the table in this language."""
-        if header == "verdict" and judged is not None:
-            return self.outcomes.get(judged.outcome, value)
-        return value
-
-
-ENGLISH = ComparisonTexts(
-    language="en",
-    title="Comparison of LeNet runs",
-    count="Runs: {runs:,}; passes: {passes:,}",
-    unusable="What could not be used",
-    best_passes="The best pass of each run",
-    curves="Curves",
-    curves_described="Loss and error of each pass of each run",
-    groups="Networks and recipes",
-    groups_described="The best passes of runs that differ in nothing but seed and machine.",
-    passes="Passes",
-    passes_described="The best pass of a run is marked.",
-    how_to_read="How to read it",
-    reading=(
-        "The best pass of a run is chosen on validation images; its inference model is that of this pass. A score is a "
-        "count over all test images; its interval is Wilson's, 95 %. A difference is the test accuracy of a pass minus "
-        "that of the first one in its table, over the same images.",
-        "Better and worse mean: an exact McNemar test of the images that only one of the two read right gives p below "
-        "0.05 after Holm's correction for the number of passes compared. The interval of the difference is a "
-        "bootstrap's; all of a table's hold at once with 95 %. Groups are compared by Welch's test of the best passes' "
-        "test accuracies, corrected for all pairs of groups.",
-        "Not distinguishable does not mean equal: these images, or these runs, are too few to show a difference.",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -123,6 +69,8 @@ def write_report(
     entries: Sequence[Entry],
     groups: Sequence[Group],
     problems: Sequence[str] = (),
+    texts: ComparisonTexts = ENGLISH,
+    command: str = "",
 ) -> list[str]:
     """Write a comparison as one file.
 
@@ -132,6 +80,8 @@ def write_report(
         entries: the passes to list, each compared with the first of them.
         groups: of the runs.
         problems: a line for each thing that could not be read; the report shows them too.
+        texts: of the report's language.
+        command: that made the report.
 
     Returns:
         One line for each thing that kept a pass from being judged.
@@ -143,9 +93,10 @@ def write_report(
     text = filled(
         _templates,
         "report.html",
-        **_values(runs, groups, [*problems, *more], ENGLISH),
-        passes=_entry_table(OF_PASSES, entries, verdicts, ENGLISH),
+        **_values(runs, groups, [*problems, *more], texts),
+        passes=_entry_table(OF_PASSES, entries, verdicts, texts),
         pass_count=sum(len(run.rows) for run in runs),
+        made=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z} · {__version__} · {one_line(command, 1000)}",
     )
     write_file(path, text.encode())
     return more
@@ -175,8 +126,31 @@ def _values(
             _headers(GROUP_COLUMNS, texts),
             [[texts.cell(header, text(group), group) for header, text in GROUP_COLUMNS.items()] for group in groups],
         ),
+        "settings": _settings(runs, texts),
         "curves": f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}",
     }
+
+
+def _settings(runs: Sequence[Run], texts: ComparisonTexts) -> list[tuple[str, str, str]]:
+    """Network and recipe, seeds, and settings of each group of runs that differ in nothing but seed and machine."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        name = " ".join(texts.cell("network", word or "unknown", None) for word in (run.network, run.recipe))
+        settings = ", ".join(filter(None, (_setting(each, json.loads(value)) for each, value in run.setup.items())))
+        seeds.setdefault((name, settings), []).append("?" if run.seed is None else str(run.seed))
+    return [
+        (name, texts.seeds.format(seeds=", ".join(sorted(each, key=lambda seed: (len(seed), seed)))), settings)
+        for (name, settings), each in sorted(seeds.items())
+    ]
+
+
+def _setting(name: str, value: object) -> str:
+    """A setting in words; of several numbers, those that are not 0."""
+    if isinstance(value, dict):
+        return ", ".join(_setting(inner.replace("_", " "), each) for inner, each in value.items() if each)
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return one_line(f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}", 200)
 
 
 def _entry_table(
@@ -187,7 +161,7 @@ def _entry_table(
 ) -> _Table:
     rows = [
         [
-            *(text(entry) for text in columns.values()),
+            *(texts.cell(header, text(entry), None) for header, text in columns.items()),
             *(texts.cell(header, text(verdict), verdict) for header, text in VERDICT_COLUMNS.items()),
         ]
         for entry, verdict in zip(entries, verdicts, strict=True)

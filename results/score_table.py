@@ -13,7 +13,7 @@ from rich.text import Text
 
 from common.errors import one_line
 from results.score import Score
-from results.significance import Outcome, Verdict, compare
+from results.significance import Outcome, Verdict, compare, p_text
 from results.table import make_console, percent, print_records, verdict_record
 
 MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
@@ -76,7 +76,7 @@ def _print_tables(scores: Scores, records: Mapping[Path, Mapping[str, Any]]) -> 
             interval = f"{100 * record['difference_low']:+.2f} to {100 * record['difference_high']:+.2f} %"
             console.print(
                 f"{record['verdict']}: difference {100 * record['difference']:+.2f} % (interval {interval}), "
-                f"p = {record['p_value']:.3g}"
+                f"p {p_text(record['p_value'])}"
             )
         _print_classes(console, score)
         if len(score.labels) <= MOST_CLASSES:

@@ -62,6 +62,13 @@ class Verdict:
         return self.outcome.value.format(self.reference)
 
 
+def p_text(p_value: float | None) -> str:
+    """A p value for people; empty if there is none."""
+    if p_value is None:
+        return ""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of the true accuracy behind `correct` of `total` answers, as two fractions between 0 and 1.
 

@@ -22,7 +22,7 @@ from common.console import ScriptConsole
 from results.groups import Group
 from results.records import Row, columns
 from results.runs import Entry
-from results.significance import Verdict, test_interval
+from results.significance import Verdict, p_text, test_interval
 
 Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Entry], str]]
@@ -54,7 +54,7 @@ VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
         if verdict.difference_low is None or verdict.difference_high is None
         else f"{100 * verdict.difference_low:+.2f} to {100 * verdict.difference_high:+.2f}"
     ),
-    "p": lambda verdict: "" if verdict.p_value is None else f"{verdict.p_value:.3g}",
+    "p": lambda verdict: p_text(verdict.p_value),
     "verdict": lambda verdict: verdict.verdict,
 }
 GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
@@ -66,7 +66,7 @@ GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
     "lowest\n%": lambda group: percent(group.test_accuracy_lowest),
     "highest\n%": lambda group: percent(group.test_accuracy_highest),
     "mean validation\nloss": lambda group: _loss(group.validation_loss_mean),
-    "p": lambda group: "" if group.p_value is None else f"{group.p_value:.3g}",
+    "p": lambda group: p_text(group.p_value),
     "verdict": lambda group: group.verdict,
 }
 NAMES = ("run", "network", "recipe")  # columns of names and

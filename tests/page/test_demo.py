@@ -324,6 +324,21 @@ def test_runs_are_compared(page: Page) -> None:
     assert page.shown("img.curves").size["height"] > 100
 
 
+@pytest.mark.parametrize("width", [390, 500, 1280])
+def test_a_comparison_fits_the_screen(page: Page, width: int) -> None:
+    """Nothing is cut and nothing scrolls sideways; on a narrow screen each value has its header beside it."""
+    metrics = {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": False}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.driver.find_elements(By.CSS_SELECTOR, "button[role=tab]")[1].click()
+    page.shown("table.comparison")
+    wide = "return [...document.querySelectorAll('.wide')].map((e) => [e.scrollWidth, e.clientWidth])"
+    sizes = page.driver.execute_script(wide)
+    label = "return getComputedStyle(document.querySelector('.runs td:nth-child(9)'), '::before').content"
+    assert sizes and [size for size in sizes if size[0] > size[1]] == []
+    assert page.driver.execute_script(label) == ('"test %"' if width < 960 else "none")
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_a_chinese_browser_gets_the_chinese_page_first(browser: Chrome, server: Server) -> None:
     browser.switch_to.new_window("tab")  # which has no session yet
     agent = browser.execute_script("return navigator.userAgent")

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from common.project import __version__
+from results.comparison_texts import CHINESE, ENGLISH, TEXTS
+from results.groups import Group, group_runs
+from results.html import write_report
 from results.log import read_results
 from results.predictions import predictions_path
-from tests.conftest import Script
+from results.runs import load_runs, sort_passes
+from results.significance import Outcome, Verdict, p_text
+from results.table import GROUP_COLUMNS, VERDICT_COLUMNS
+from tests.conftest import ROOT, Script
 
 HOSTILE = """<img src=x onerror=alert(1)> & "q" '</td><script>"""
 
@@ -77,6 +84,56 @@ def test_the_report_has_all_in_one_file_and_escapes_names(place: Path, script: S
     assert f"{best.test_correct}/500" in named["first"]
     assert any("not distinguishable" in cells[-1] for cells in page.rows)
     assert ["conv_pool_bn", "published", "2"] in [cells[:3] for cells in page.rows]
+
+
+def report_of_the_sample(path: Path, language: str = "en") -> str:
+    runs, problems = load_runs([ROOT / "tests" / "samples" / "c93bf08" / "run"])
+    assert not problems
+    write_report(path, runs, sort_passes(runs), group_runs(runs), (), TEXTS[language], "compare.py --html a\nb.html")
+    return path.read_text()
+
+
+def test_the_report_names_its_date_command_and_settings(tmp_path: Path) -> None:
+    text = report_of_the_sample(tmp_path / "report.html")
+    [made] = re.findall(r'<p class="made">(.*)</p>', text)
+    date, version, command = made.split(" · ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d \S+", date)
+    assert (version, command) == (__version__, r"compare.py --html a\nb.html")
+    [settings] = re.findall(r"<dd>(.*)</dd>", text)
+    assert "<dt><b>conv_pool_bn published</b> seeds 3</dt>" in text
+    for each in ("learning rate 0.001", "batch size 32", "train rbf no", "optimizer adam", "weight decay 0"):
+        assert f"{each}," in f"{settings},", each
+
+
+def test_the_report_is_chinese_if_asked(tmp_path: Path) -> None:
+    text = report_of_the_sample(tmp_path / "report.html", "zh")
+    assert '<html lang="zh-CN">' in text and "<b>conv_pool_bn published</b> 种子 3" in text
+    assert not [each for each in (ENGLISH.title, ENGLISH.settings, ENGLISH.how_to_read) if each in text]
+    headers = re.findall(r"<th[^>]*>([^<]*)</th>", text)
+    assert [each for each in headers if each and each.isascii()] == ["p", "p", "p"]
+    assert CHINESE.cell("its interval\n%", "-0.20 to +0.14", None) == "-0.20 至 +0.14"
+    assert [CHINESE.cell("recipe", name, None) for name in ("best", "unknown")] == ["best", "未知"]
+
+
+def test_narrow_screens_get_a_label_for_each_value(tmp_path: Path) -> None:
+    """In cards, since a table of 14 columns takes 1,200 pixels; tests/page/test_demo.py measures it in a browser."""
+    text = report_of_the_sample(tmp_path / "report.html")
+    labels = re.findall(r'\.runs td:nth-child\((\d+)\)::before { content: "([^"]*)" }', text)
+    headers = re.findall(r"<th[^>]*>([^<]*)</th>", text[: text.index("</thead>")])
+    assert labels == [(str(number), header) for number, header in enumerate(headers, start=1)][1:]
+
+
+def test_p_values_have_one_format() -> None:
+    assert [p_text(p) for p in (None, 1.0, 0.33549, 0.001, 0.00099, 1e-30)] == [
+        "",
+        "1.000",
+        "0.335",
+        "0.001",
+        "< 0.001",
+        "< 0.001",
+    ]
+    group = Group("lenet", "best", 3, 0.99, 0.001, 0.98, 0.99, 0.1, Outcome.WORSE, 3e-8)
+    assert GROUP_COLUMNS["p"](group) == VERDICT_COLUMNS["p"](Verdict(Outcome.WORSE, p_value=3e-8)) == "< 0.001"
 
 
 def test_what_could_not_be_used_is_said_in_the_report_too(place: Path, script: Script) -> None:
