@@ -71,11 +71,11 @@ def generated() -> dict[Path, dict[str, str]]:
     }
     card = load_checksummed(RELEASED_CARD.read_bytes())
     reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
-    options = {f"options {script}": options_table(script) for script in SCRIPTS}
+    options = [{f"options {script}": options_table(script, chinese) for script in SCRIPTS} for chinese in (False, True)]
     return {
         **{page: {"summary": summary_table(runs), **benchmarks, "headline": headline(first)} for page in READMES},
         **dict.fromkeys(NETWORKS_PAGES, for_networks),
-        **dict.fromkeys(OPTIONS_PAGES, options),
+        **dict(zip(OPTIONS_PAGES, options, strict=True)),
         **dict.fromkeys(READING_PAGES, reading),
     }
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from common.errors import UserError, one_line
 from results.run_folder import REPOSITORY
 
 SCRIPTS = ("train.py", "infer.py", "compare.py", "evaluate.py", "sweep.py", "demo.py")
 
-HEADER = "| option | default | what it does |\n|---|---|---|"
+CHINESE: Mapping[str, Any] = json.loads(Path(__file__).with_name("options.zh.json").read_text(encoding="utf-8"))
+HEADER = ("option", "default", "what it does")
 
 
-def options_table(script: str) -> str:
-    """One row per option of a script, in Markdown.
+def options_table(script: str, chinese: bool = False) -> str:
+    """One row per option of a script, in Markdown; in Chinese, what options.zh.json lacks stays English.
 
     Raises:
         UserError: the script does not print its help.
@@ -30,7 +35,17 @@ def options_table(script: str) -> str:
     )
     if done.returncode != 0:
         raise UserError(f"{script} --help: expected its options, got: {one_line(done.stderr)}")
-    return "\n".join([HEADER, *(_row(*option) for option in _options(done.stdout))])
+    rows = [_cells(*option) for option in _options(done.stdout)]
+    if chinese:
+        words, defaults = CHINESE[script], CHINESE["defaults"]
+        rows = [(name, defaults.get(default, default), words.get(key(name), what)) for name, default, what in rows]
+    header = [CHINESE["headers"][word] for word in HEADER] if chinese else HEADER
+    return "\n".join([_row(header), "|---|---|---|", *(_row((f"`{name}`", *rest)) for name, *rest in rows)])
+
+
+def key(invocation: str) -> str:
+    """Name of an option in options.zh.json: its own, without aliases; of others, the invocation."""
+    return next(iter(reversed(re.findall(r"--[\w-]+", invocation))), invocation)
 
 
 def _options(printed: str) -> list[tuple[str, str]]:
@@ -45,10 +60,12 @@ def _options(printed: str) -> list[tuple[str, str]]:
     return [(invocation, text) for invocation, text in found if not invocation.startswith("-h,")]
 
 
-def _row(invocation: str, text: str) -> str:
+def _cells(invocation: str, text: str) -> tuple[str, str, str]:
     what, _, rest = text.partition(" (default: ")
     default = rest.removesuffix(")").replace(f"{REPOSITORY}/", "")
     default = {"": "–", "False": "off", "()": "–"}.get(default, default)
-    choices = re.sub(r"\{(.*)\}", lambda found: found[1].replace(",", "|"), invocation)
-    cells = (f"`{choices}`", default, what)
+    return re.sub(r"\{(.*)\}", lambda found: found[1].replace(",", "|"), invocation), default, what
+
+
+def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"  # chr(92): a backslash

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from docs.tables.options import CHINESE, SCRIPTS, key
 from tests.conftest import ROOT
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*(ROOT / "docs" / "zh").glob("*.md"), ROOT / "README.zh-CN.md"])
@@ -22,3 +23,16 @@ def test_punctuation_beside_chinese_characters_is_full_width(page: str) -> None:
     prose = NO_PROSE.sub("", (ROOT / page).read_text())
     assert len(re.findall(f"[{HAN}]", prose)) > 100
     assert [prose[max(0, found.start() - 15) : found.end() + 15] for found in NARROW.finditer(prose)] == []
+
+
+def test_every_option_is_explained_in_chinese() -> None:
+    """What is missing belongs into docs/tables/options.zh.json; what is too much, too."""
+    page = (ROOT / "docs" / "zh" / "options.md").read_text()
+    for script in SCRIPTS:
+        [table] = re.findall(rf"<!-- options {script} -->\n(.*?)<!-- /options", page, re.DOTALL)
+        rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in table.splitlines()[2:]]
+        english = [name for name, _, what in rows if not re.search(f"[{HAN}]", what)]
+        assert english == [], script
+        names = {key(name.strip("`").replace("\\|", "|")) for name, *_ in rows}
+        assert set(CHINESE[script]) == names, script
+        assert [what for *_, what in rows if NARROW.search(re.sub(r"`[^`]*`", "", what))] == []
