@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -89,9 +91,12 @@ def test_calibration_has_intervals_and_no_bin_of_few_answers() -> None:
             rows.append([math.log(confidence), math.log(1 - confidence)])
             labels.append(0 if number < correct else 1)
     axes = calibration(np.array(rows), np.array(labels)).axes[0]
-    [(points, _, [bars])] = [each.lines for each in axes.containers]
+    [container] = axes.containers
+    assert isinstance(container, ErrorbarContainer)
+    points, _, (bars,) = container.lines
+    assert points is not None and isinstance(bars, LineCollection)
     assert points.get_linestyle() == "None"
-    np.testing.assert_allclose(points.get_xydata(), [[65, 65], [95, 90]])
+    np.testing.assert_allclose(np.array([points.get_xdata(), points.get_ydata()], float).T, [[65, 65], [95, 90]])
     ends = [segment[:, 1] / 100 for segment in bars.get_segments()]
     np.testing.assert_allclose(ends, [wilson_interval(26, 40), wilson_interval(9, 10)])
 
