@@ -48,7 +48,7 @@ class Settings:
     """Port to listen on; if none is given, that of the environment's GRADIO_SERVER_PORT, or the first free one from
     7860."""
     model_dir: Path = field(default_factory=model_folder)
-    """The saved model that reads first."""
+    """The saved model that reads first; inference_model/released is the released one."""
     trust: bool = False
     """Run the program of that model whatever it does; only for makers that you trust."""
     runs_dir: Path = Path("runs")
@@ -95,9 +95,11 @@ def main(stop: StopRequest) -> int:
         limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)
         workers = Workers(limits)  # before Paddle is imported, which takes longer than they take to get ready
 
+        from model.saved_model import model_in, read_card
         from page.app import serve
         from page.limits import bound_memory
         from page.reader import Reader
+        from recognition.output import model_line
 
     # In every thread to come, for `sigwait`: after some readings a handler was lost, as Paddle has one for SIGTERM too.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -107,7 +109,8 @@ def main(stop: StopRequest) -> int:
         with serve(reader, settings.runs_dir, settings.host, settings.port, share, settings.allow_host) as address:
             bound_memory(limits.max_bytes)
             if not signal.sigpending() & set(STOPPING):
-                print(f"open {address} (Ctrl-C ends it)", flush=True)
+                first = model_in(settings.model_dir)
+                print(f"open {address} (Ctrl-C ends it)\n{model_line(first, read_card(first))}", flush=True)
             raise Stopped(signal.sigwait(STOPPING))
 
 

@@ -47,7 +47,7 @@ class Options:
     """Score saved models on a labelled data set."""
 
     models: Positional[Annotated[tuple[Path, ...], arg(metavar="[MODEL_DIR ...]", help_behavior_hint="")]] = ()
-    """Folders of models or of runs; the default model if none is named."""
+    """Folders of models or of runs; inference_model if none is named, and there the released one if it has no other."""
     data: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
     part: Literal["test", "train", "all"] = "test"
@@ -87,7 +87,8 @@ def main(stop: StopRequest) -> int:
     for path in filter(None, (options.plot, options.wrong)):
         check_path(path)
     console = ScriptConsole(stderr=True)
-    models = {folder: load_model(model_in(folder), options.trust) for folder in options.models or (model_folder(),)}
+    folders = options.models or (model_in(model_folder()),)
+    models = {folder: load_model(folder, options.trust) for folder in folders}
     ways = {folder: asked_way(model.card) for folder, model in models.items()}
     sets = {way: load_data(options.data, console, way, options.strict) for way in dict.fromkeys(ways.values())}
     if len({data.sums["train-labels-idx1-ubyte"] + data.sums["t10k-labels-idx1-ubyte"] for data in sets.values()}) > 1:

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,7 +57,7 @@ class Settings:
     pictures: Positional[Annotated[tuple[str, ...], arg(metavar="PICTURE|FOLDER|- ...", help_behavior_hint="")]] = ()
     """Pictures, folders of pictures, or - for one picture from standard input."""
     model_dir: Path = field(default_factory=model_folder)
-    """Folder of the saved model, or of a run."""
+    """Folder of the saved model, or of a run; inference_model/released is the released one."""
     trust: bool = False
     """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -103,8 +103,6 @@ class Settings:
 def main(stop: StopRequest) -> int:
     """Parse, read, print."""
     settings = parse(Settings)
-    if not (settings.model_dir / "card.json").exists() and (settings.model_dir / "inference_model").is_dir():
-        settings = replace(settings, model_dir=settings.model_dir / "inference_model")  # of a run
 
     with stop.importing():
         from recognition.picture import Limits
@@ -148,7 +146,7 @@ def main(stop: StopRequest) -> int:
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         for answer in read(_named(settings)):
             if unsaid and not isinstance(answer, Failure):
-                print(model_line(settings.model_dir, model.card), file=sys.stderr)
+                print(model_line(model.folder, model.card), file=sys.stderr)
                 unsaid = False
             if text := line(answer):
                 print(text)

@@ -143,23 +143,28 @@ def write_file(path: Path, data: bytes | Iterable[bytes], mode: int | None = Non
             raise
 
 
-def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """True if a folder may be replaced or removed: there is none, or it holds files of these names and no more."""
+def holds_only(folder: Path, names: Collection[str], folders: Collection[str] = ()) -> bool:
+    """True if a folder may be replaced or removed: there is none, or it holds files and folders of these names only."""
     if not os.path.lexists(folder):
         return True
     if folder.is_symlink() or not folder.is_dir():
         return False
     with os.scandir(folder) as entries:
-        return all(entry.name in names and entry.is_file(follow_symlinks=False) for entry in entries)
+        return all(
+            (entry.name in names and entry.is_file(follow_symlinks=False))
+            or (entry.name in folders and entry.is_dir(follow_symlinks=False))
+            for entry in entries
+        )
 
 
 @contextmanager
-def new_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
+def new_folder(path: Path, names: Collection[str], folders: Collection[str] = ()) -> Iterator[Path]:
     """Yield an empty temporary folder to fill with files; on leaving without an error it becomes `path` in one step.
 
     Args:
         path: the folder; a folder that is replaced keeps its mode.
         names: names of all files that are ever written there; a folder with anything else in it is not replaced.
+        folders: names of folders that may lie there too; the caller keeps them.
 
     Raises:
         OSError: the folder cannot be written or exchanged; the error names `path`, which is untouched; no temporary
@@ -173,7 +178,7 @@ def new_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             yield temporary
             for file in temporary.iterdir():
                 sync(file)
-            _expect_only(path, names)
+            _expect_only(path, names, folders)
             if path.is_dir():
                 temporary.chmod(_mode(path))
             sync(temporary)
@@ -255,8 +260,8 @@ def is_leftover(name: str) -> bool:
     return bool(_TEMPORARY.fullmatch(name))
 
 
-def _expect_only(path: Path, names: Collection[str]) -> None:
-    if not holds_only(path, names):
+def _expect_only(path: Path, names: Collection[str], folders: Collection[str] = ()) -> None:
+    if not holds_only(path, names, folders):
         raise OSError(errno.ENOTEMPTY, "it is a link or holds other things than what is written there; move it away")
 
 

@@ -5,13 +5,15 @@ parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what the
 its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
 that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
 were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
-bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py).
+bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py). A folder may
+hold another model, the released one, in a folder named `released`, which nothing here writes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 from common.cells import is_formula
 from common.checksummed import dump_checksummed, file_entry, load_checksummed, parse_object
 from common.errors import UserError, one_line
-from common.files import holds_only, read_file, real_path, sha256, write_folder
+from common.files import holds_only, new_folder, read_file, real_path, sha256, sync
 from common.project import __version__
 from model.image import ImageSpec
 from model.page import model_page
@@ -30,6 +32,7 @@ from model.trial import survive_trial
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"
 ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
 README = "README.md"  # made from the card; nothing reads it, and a folder may be without it
+RELEASED = "released"  # folder in a model folder
 MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD, README)
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
@@ -79,49 +82,83 @@ class SavedModel:
         return ImageSpec(entry["shape"][-1], entry["low"], entry["high"], entry["fit"])
 
 
-def save_model(folder: Path, model: SavedModel) -> None:
+def save_model(folder: Path, model: SavedModel) -> bool:
     """Write a model folder in one step; a reader of `folder` finds at any instant the old one or the new one, whole.
 
     Args:
         folder: created, or replaced if it holds a model and no more; a link to one is not followed.
         model: its parts; `format`, `files` and a SHA-256 of its own are added to the card.
 
+    Returns:
+        True if README.md was not written: a user had edited the one that was there, and it is kept.
+
     Raises:
         OSError: it cannot be written; an old folder is untouched.
     """
     contents = {PROGRAM: model.program, PARAMETERS: model.parameters}
     contents |= {name: data for name, data in ((ONNX, model.onnx), (NOVELTY, model.novelty)) if data is not None}
+    edited = _edited_page(folder)
+    if edited is None:
+        contents[README] = model_page(model.card).encode()
     files = {name: file_entry(data) for name, data in contents.items()}
     contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **model.card, "files": files})
-    contents[README] = model_page(model.card).encode()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    write_folder(folder, contents, MODEL_FILES)
+    with new_folder(folder, MODEL_FILES, (RELEASED,)) as new:
+        if (folder / RELEASED).is_dir():
+            shutil.copytree(folder / RELEASED, new / RELEASED, symlinks=True, copy_function=_link)
+        for name, data in {**contents, **({} if edited is None else {README: edited})}.items():
+            (new / name).write_bytes(data)
+    return edited is not None
+
+
+def _link(file: str, name: str) -> None:
+    """Give a file a second name; copy it on a file system without hard links."""
+    try:
+        os.link(file, name, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(file, name)
+        sync(Path(name))
+
+
+def _edited_page(folder: Path) -> bytes | None:
+    """README.md of a folder unless it is, byte for byte, the one that `save_model` wrote there."""
+    if not (folder / README).is_file():
+        return None
+    page = read_file(folder / README, MAX_FILE_BYTES)
+    try:
+        files = parse_object(read_file(folder / CARD, MAX_CARD_BYTES)).get("files")
+    except (OSError, ValueError):
+        files = None
+    return None if isinstance(files, dict) and files.get(README) == file_entry(page) else page
 
 
 def holds_only_a_model(folder: Path) -> bool:
-    """True if a model may replace a folder: there is none, or it is empty, or it holds a model and no more."""
+    """True if a model may replace a folder: there is none, or it holds a model, perhaps a released one, and no more."""
     folder = real_path(folder)
-    return holds_only(folder, MODEL_FILES) and (
-        not folder.exists() or not any(folder.iterdir()) or (folder / CARD).exists()
+    return holds_only(folder, MODEL_FILES, (RELEASED,)) and (
+        not folder.exists() or (folder / CARD).exists() or not {each.name for each in folder.iterdir()} - {RELEASED}
     )
 
 
 def model_in(folder: Path) -> Path:
-    """The folder of a model, or of the best model in the folder of a run."""
-    inner = folder / "inference_model"
-    return inner if (inner / CARD).exists() and not (folder / CARD).exists() else folder
+    """The folder of the model that a folder stands for: its own, else the best one of a run, else the released one."""
+    for inner in (folder, folder / "inference_model", folder / RELEASED):
+        if (inner / CARD).exists():
+            return inner
+    return folder
 
 
 def load_model(folder: Path, trust: bool = False) -> SavedModel:
-    """Read a model folder, and make sure that its program is like those that this project exports.
+    """Read a model, and make sure that its program is like those that this project exports.
 
     Args:
-        folder: of the model.
+        folder: of the model, or one that stands for it (`model_in`).
         trust: take any program, if Paddle survives it in a process of its own (`model.trial`).
 
     Raises:
         ModelError: as `read_model`; or the program is none of ours, or failed on trial.
     """
+    folder = model_in(folder)
     model = read_model(folder)
     if trust:
         survive_trial(folder)
@@ -159,6 +196,19 @@ def read_model(folder: Path) -> SavedModel:
                 raise
         finally:
             os.close(descriptor)
+
+
+def read_card(folder: Path) -> Mapping[str, Any]:
+    """The card of a model folder, whose other files are not looked at.
+
+    Raises:
+        ModelError: it is missing, altered, or of another form.
+    """
+    try:
+        data = read_file(folder / CARD, MAX_CARD_BYTES)
+    except OSError as error:
+        raise ModelError(f"{folder / CARD}: expected the card of a model, got: {error.strerror}") from error
+    return _read_card(folder, data)
 
 
 def _load(folder: Path, descriptor: int) -> SavedModel:

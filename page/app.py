@@ -181,8 +181,9 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
             return message_view(str(error), "problem")
 
     def choices(models: list[str]) -> Any:
-        names = reader.models()
-        return gr.CheckboxGroup(names, value=[name for name in models if name in names] or names[:1])
+        labels = reader.labels()
+        chosen = [name for name in models if name in labels] or [*labels][:1]
+        return gr.CheckboxGroup([(label, name) for name, label in labels.items()], value=chosen)
 
     def compare() -> str:
         return _comparison(runs_dir, texts)

@@ -16,7 +16,7 @@ import paddle
 from common.errors import UserError, one_line
 from model.feature_maps import FeatureMaps
 from model.predictor import Predictor
-from model.saved_model import load_model
+from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from recognition.cuts import Cuts
 from recognition.reader import DigitReader
 from recognition.rows import MOST_PIECES, Rows
@@ -139,8 +139,20 @@ class Reader:
         self._paddle.submit(self._load, self.models()[0]).result()
 
     def models(self) -> list[str]:
-        """Names of the models: the first one's folder, then the runs that have saved one."""
+        """Names of the models: the first one's folder, the released one, then the runs that have saved one."""
         return list(self._folders())
+
+    def labels(self) -> dict[str, str]:
+        """Name, network and test accuracy of each model, as far as its card has them; by the name alone."""
+        return {name: self._label(name, folder) for name, folder in self._folders().items()}
+
+    def _label(self, name: str, folder: Path) -> str:
+        try:
+            card = read_card(folder)
+            score = card["scores"]["test"]
+            return one_line(f"{name}: {card['network']}, {100 * score['correct'] / score['total']:.2f} %", 200)
+        except (UserError, KeyError, TypeError, ZeroDivisionError):
+            return name
 
     def find(self, picture: object, row: bool = False) -> Found:
         """The digits in a picture: one, or those of its rows, which the first model helps to separate.
@@ -231,7 +243,11 @@ class Reader:
         ]
 
     def _folders(self) -> dict[str, Path]:
-        folders = {one_line(self._first.name or self._first): self._first}
+        name = one_line(self._first.name or self._first)
+        first, released = model_in(self._first), self._first / RELEASED
+        folders = {} if first == released else {name: first}
+        if (released / CARD).exists():
+            folders[f"{name}/{RELEASED}"] = released
         for card in sorted(self._runs_dir.glob("*/inference_model/card.json")):
             folders[one_line(f"{self._runs_dir.name}/{card.parent.parent.name}", 1000)] = card.parent
         return folders
@@ -240,7 +256,7 @@ class Reader:
         folder = self._folders().get(name)
         if folder is None:
             raise UserError(f"{one_line(name, 100)}: this model is gone")
-        model = load_model(folder, self._trust and folder == self._first)
+        model = load_model(folder, self._trust and folder == model_in(self._first))
         known = self._loaded.pop(name, None)
         if known is None or known.checksum != model.card["sha256"]:  # a run that goes on replaces its model
             try:

@@ -14,7 +14,7 @@ import numpy as np
 from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
-from model.saved_model import SavedModel, load_model, model_in
+from model.saved_model import SavedModel, load_model
 from recognition.cuts import Cuts
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
@@ -160,7 +160,7 @@ class DigitReader:
         Raises:
             ModelError: the folder holds no usable model.
         """
-        model = load_model(model_in(Path(folder) if folder else model_folder()))
+        model = load_model(Path(folder) if folder else model_folder())
         return cls(model, Predictor(model), top_k, reject_below)
 
     def answer(self, picture: str | Path | np.ndarray) -> Answer:

@@ -19,8 +19,7 @@ from data.dataset import Mnist, load_mnist
 from tests.launcher import Launcher
 
 ROOT = Path(__file__).resolve().parent.parent
-# The model that tests read digits by: a copy of the released one, since `make train` replaces inference_model/.
-MODEL = ROOT / "tests" / "samples" / "inference_model"
+MODEL = ROOT / "inference_model" / "released"  # the model that tests read digits by
 
 Script = Callable[..., subprocess.CompletedProcess[Any]]  # of str, unless called with text=False
 

@@ -17,7 +17,16 @@ from common.project import __version__
 from model.networks import with_classes
 from model.onnx import ExportError, agreement_in
 from model.predictor import Predictor
-from model.saved_model import ModelError, SavedModel, holds_only_a_model, load_model, read_model, save_model
+from model.saved_model import (
+    README,
+    RELEASED,
+    ModelError,
+    SavedModel,
+    holds_only_a_model,
+    load_model,
+    read_model,
+    save_model,
+)
 from recognition.kind import PictureKind
 from results.log import read_results
 from results.records import Row
@@ -80,7 +89,7 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
             model = exported(model, setup.test)
         except ExportError as error:
             setup.report(f"pass {row.pass_number}: {error}; saved without it")
-    save_model(model.folder, model)
+    _save(setup, model.folder, model)
 
 
 def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
@@ -119,9 +128,14 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
     target = real_path(save_dir)  # a link that the user put there is followed, to a folder that holds a model alone
     remove_leftovers(target.parent)
     replaced = describe_model(save_dir)
-    save_model(target, saved)
+    _save(setup, target, saved)
     onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
     return Outcome(folder.path, save_dir, progress.best_pass, setup.settings.select_on, test, replaced, onnx)
+
+
+def _save(setup: Setup, folder: Path, model: SavedModel) -> None:
+    if save_model(folder, model):
+        setup.report(f"{folder / README}: kept as you edited it; it describes the model that was there before")
 
 
 def outcome_record(setup: Setup, state: State, outcome: Outcome) -> dict[str, Any]:
@@ -144,7 +158,7 @@ def digest(answers: np.ndarray) -> str:
 
 def describe_model(folder: Path) -> str:
     """The model that a folder holds, in words; empty if there is none."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not {each.name for each in folder.iterdir()} - {RELEASED}:
         return ""
     try:
         card = read_model(folder).card

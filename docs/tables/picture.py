@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from model.feature_maps import FeatureMaps
 from model.image import ImageSpec, network_input
-from model.saved_model import load_model
+from model.saved_model import RELEASED, load_model
 from recognition.digit import to_mnist
 from recognition.picture import read_picture
 from results.figures.style import BLUE, bare, save, tiled
@@ -25,7 +25,7 @@ PICTURE = REPOSITORY / "docs" / "pictures" / "network.png"
 def network_picture() -> Figure:
     """Draw the sample, the feature maps of both convolution-pooling layers, and the probabilities, left to right."""
     paddle.enable_static()
-    model = load_model(REPOSITORY / "inference_model")
+    model = load_model(REPOSITORY / "inference_model" / RELEASED)
     image = to_mnist(read_picture(SAMPLE))
     layers = FeatureMaps.of_model(model).of(
         network_input(image[np.newaxis], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))

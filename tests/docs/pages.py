@@ -105,7 +105,7 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
     ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis", "node_modules")
     shutil.copytree(ROOT, folder / "project", ignore=ignored)
     shutil.rmtree(folder / "project" / "inference_model")
-    shutil.copytree(MODEL, folder / "project" / "inference_model")
+    shutil.copytree(MODEL, folder / "project" / "inference_model" / "released")
     # .venv as make would have left it, so that nothing is installed again.
     environment = folder / "project" / ".venv"
     (environment / "bin").mkdir(parents=True)

@@ -48,7 +48,7 @@ def test_command(command: str, project: Project) -> None:
     for pattern in expected:
         assert re.search(pattern, result.stdout, re.MULTILINE), pattern
     shutil.rmtree(project.folder / "inference_model")  # for the commands below, that of the tests
-    shutil.copytree(MODEL, project.folder / "inference_model")
+    shutil.copytree(MODEL, project.folder / "inference_model" / "released")
 
 
 @pytest.mark.parametrize("command", INSTALLING)

@@ -43,7 +43,7 @@ def server(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "--runs-dir",
         str(folder / "runs"),
         "--model-dir",
-        str(MODEL),
+        str(shutil.copytree(MODEL, folder / "inference_model")),
     ]
     errors = folder / "errors.txt"
     with errors.open("w") as file:

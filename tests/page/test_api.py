@@ -47,7 +47,7 @@ def reader(top_k: int = 3) -> DigitReader:
 def folder(server: Server, tmp_path: Path) -> Path:
     """The project's folder as the page's reader has it, with the tests' model."""
     (tmp_path / "docs").symlink_to(ROOT / "docs")
-    (tmp_path / "inference_model").symlink_to(MODEL)
+    (tmp_path / "inference_model").symlink_to(MODEL.parent)
     return tmp_path
 
 

@@ -157,7 +157,7 @@ def test_wrong_use_is_one_line(arguments: tuple[object, ...], message: str, scri
 
 
 def test_the_tests_model_is_the_released_one() -> None:
-    """inference_model/ may be another by now: `make train` replaces it. It is whole, whatever it is."""
+    """The one that answers by default may be another by now, of `make train`. It is whole, whatever it is."""
     assert (MODEL / "card.json").read_bytes() == RELEASED_CARD.read_bytes()
     for folder in (MODEL, ROOT / "inference_model"):
         assert holds_only_a_model(folder)

@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from common.errors import one_line
+from model.saved_model import RELEASED
 from results.records import Row, Step
 from training.callbacks.callback import Callback, Started
 
@@ -119,6 +120,8 @@ class ProgressDisplay(Callback):
         self._line(headline_line(outcome.best_pass, outcome.selected_on, test.loss, test.correct, test.total))
         replacing = f", replacing {one_line(outcome.replaced)}" if outcome.replaced else ""
         self._line(f"published to {one_line(outcome.save_dir)}/{replacing}")
+        if (outcome.save_dir / RELEASED).is_dir():
+            self._line(f"the released model stays: infer.py --model-dir {one_line(outcome.save_dir / RELEASED)}")
         if outcome.onnx:
             self._line(f"inference.onnx: {outcome.onnx}")
 
