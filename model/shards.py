@@ -1,10 +1,11 @@
 """Data-parallel training whose weights do not depend on the number of processes.
 
 A batch is always cut into V shards. Each process computes its own shards one after another; the gradients, losses,
-right answers and running statistics of a shard, weighted by its share of the batch, are one row of a buffer [V, n]. An
-all_reduce, to which a process gives zeros for the rows of others, makes all rows known to all; adding zero is exact.
-Everybody then sums the rows in one order and takes the same step. Batch normalisation uses the statistics of a shard,
-as "ghost" batch normalisation does (Hoffer, Hubara and Soudry 2017, section 4.1).
+right answers and running statistics of a shard, weighted by its share of the batch, are one row [n]. Rows are summed
+as a tree of neighbours. Each process sums its own branch; an all_reduce, to which a process gives zeros for the
+branches of others, makes all known to all (adding zero is exact); everybody sums the branches and takes the same step.
+Batch normalisation uses the statistics of a shard, as "ghost" batch normalisation does (Hoffer, Hubara and Soudry
+2017, section 4.1).
 """
 
 from __future__ import annotations
@@ -65,14 +66,18 @@ def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layou
 
 
 def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: Layout, world: World) -> Program:
-    """Build the program that takes the step: it feeds `rows` [V, n], in which other processes' rows are 0."""
+    """Build the program that takes the step: it feeds `rows` [K, n], those of this process's K shards."""
     with program_of(config, feed=False) as (programs, network, _):
-        fed = static.data("rows", [shards, sum(layout.sizes)], "float32")
-        rows = paddle.assign(fed)
+        fed = static.data("rows", [len(world.own(shards)), sum(layout.sizes)], "float32")
+        # Each process sums its own shards first, if they are a whole branch of the tree: fewer rows travel.
+        travelling = world.size if shards % world.size == 0 else shards
+        own = world.own(travelling)
+        rows = _paired(fed, len(own))
         if world.size > 1:
+            around = [paddle.zeros([count, rows.shape[1]]) for count in (own.start, travelling - own.stop)]
+            rows = paddle.concat([part for part in (around[0], rows, around[1]) if part.shape[0]])
             distributed.all_reduce(rows)
-        while (half := rows.shape[0] // 2) >= 1:
-            rows = paddle.add(rows[:half], rows[half:])
+        rows = _paired(rows, 1)
         # Where processes add each other's zeros, -0 has become 0; here it does so in any case.
         total = paddle.add(paddle.reshape(rows, [-1]), paddle.zeros([1]))
         entries = (*layout.gradients, *layout.statistics, ("log", [2]))
@@ -86,6 +91,14 @@ def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: L
         apply_gradients(gradients, network.decayed(), recipe)
         average(network, recipe)
         return value_of(programs, network, [fed], {})
+
+
+def _paired(rows: paddle.Tensor, count: int) -> paddle.Tensor:
+    """Rows [K, n], neighbours added in pairs until `count` of them are left."""
+    while rows.shape[0] > count:
+        pairs = paddle.reshape(rows, [rows.shape[0] // 2, 2, rows.shape[1]])
+        rows = paddle.add(pairs[:, 0], pairs[:, 1])
+    return rows
 
 
 def _running(network: Network) -> list[paddle.Tensor]:
@@ -107,10 +120,10 @@ class ShardedEngine(PaddleEngine):
     def __init__(
         self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, shards: int, world: World
     ) -> None:
-        self._world = world
+        self._world, self._shards = world, shards
         shard, self._layout = shard_program(config, recipe)
         super().__init__(config, recipe, device, seed, update_program(config, recipe, shards, self._layout, world))
-        self._rows = np.zeros((shards, sum(self._layout.sizes)), np.float32)
+        self._rows = np.zeros((len(world.own(shards)), sum(self._layout.sizes)), np.float32)
         self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
@@ -118,16 +131,15 @@ class ShardedEngine(PaddleEngine):
         self._set_learning_rate(learning_rate)
         running = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
         statistics = {"statistics": np.concatenate(running)} if running else {}
-        shards = len(self._rows)
-        bounds = [len(labels) * shard // shards for shard in range(shards + 1)]
-        own = own_images(len(labels), shards, self._world)
+        bounds = [len(labels) * shard // self._shards for shard in range(self._shards + 1)]
+        own = own_images(len(labels), self._shards, self._world)
         labels_of_own = labels[own]
-        for shard in self._world.own(shards):
+        for row, shard in enumerate(self._world.own(self._shards)):
             # An empty shard computes the first image at hand, of which nothing counts.
             count = bounds[shard + 1] - bounds[shard]
             at = slice(bounds[shard] - own.start, bounds[shard + 1] - own.start) if count else slice(0, 1)
             share = np.array([count / len(labels)], np.float32)
             feed = {"image": images[at], "label": labels_of_own[at], "share": share}
-            (self._rows[shard],) = self._shard.run({**feed, **statistics})
+            (self._rows[row],) = self._shard.run({**feed, **statistics})
         self._session.run({"rows": self._rows})
         self._evaluation_is_current = False
