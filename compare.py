@@ -40,6 +40,8 @@ from results.runs import Entry, Run, find_runs, load_runs, runs_below, sort_pass
 from results.significance import judge
 from results.table import group_record, pass_record, print_groups, print_passes, print_records, verdict_record
 
+SORTED_BY = "(default: validation_loss; across networks validation_accuracy)"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -67,7 +69,7 @@ class Options:
     and the curves."""
     language: Literal["en", "zh"] = "en"
     """Language of the --html report; names and messages stay English."""
-    sort: Annotated[str, arg(metavar="COLUMN")] = "validation_loss"
+    sort: Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint=SORTED_BY)] = None
     """Column of results.csv to sort passes by, best first; run: by the runs' names, and each run's passes in order."""
     network: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """Only runs of this network."""
@@ -92,12 +94,12 @@ class Options:
     """Percent: exit status 1, and a line on stderr, for each run whose best pass has a lower test accuracy."""
 
     def __post_init__(self) -> None:
-        if (self.verdict or self.html) and self.sort.startswith("test_"):
+        if (self.verdict or self.html) and self.sort and self.sort.startswith("test_"):
             option = "--verdict" if self.verdict else "--html"
             raise UsageError(
                 f"{option} --sort {one_line(self.sort)}: expected a first pass that is not chosen by its test score"
             )
-        if self.sort not in sortable_columns():
+        if self.sort and self.sort not in sortable_columns():
             raise UsageError(f"--sort {one_line(self.sort)}: expected one of {', '.join(sortable_columns())}")
         check_ranges(self, {"limit": Range(1, 10**9), "fail_under": Range(0, 100)})
 

@@ -137,8 +137,11 @@ def sortable_columns() -> list[str]:
     return [column for column in columns(Row) if column != "best"]
 
 
-def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[Entry]:
+def sort_passes(runs: Iterable[Run], column: str | None = None) -> list[Entry]:
     """All passes of `runs`, best first; unknown and NaN values last; among equals the earlier pass first.
+
+    Without a column, passes of one network are sorted by validation loss. Networks differ in the kind of loss, so
+    passes of several are sorted by their share of validation errors; equal ones by loss.
 
     Args:
         runs: runs whose passes are sorted together.
@@ -148,15 +151,21 @@ def sort_passes(runs: Iterable[Run], column: str = "validation_loss") -> list[En
     entries = [Entry(run, row) for run in runs for row in run.rows]
     if column == "run":
         return sorted(entries, key=lambda entry: (entry.run.name, entry.row.pass_number))
-    sign = -1 if column.endswith(HIGHER_IS_BETTER) else 1
-    field = "pass_number" if column == "pass" else column
+    several = len({entry.run.network for entry in entries}) > 1
+    by = [column] if column else ["validation_accuracy", "validation_loss"] if several else ["validation_loss"]
 
-    def key(entry: Entry) -> tuple[bool, float, int, str]:
-        value = getattr(entry.row, field)
-        unknown = value is None or math.isnan(value)
-        return unknown, 0 if unknown else sign * value, entry.row.pass_number, entry.run.name
+    def key(entry: Entry) -> tuple[Any, ...]:
+        return *(_rank(entry.row, each) for each in by), entry.row.pass_number, entry.run.name
 
     return sorted(entries, key=key)
+
+
+def _rank(row: Row, column: str) -> tuple[bool, float]:
+    """Sorting key of a row by a column: smaller is better, unknown is last."""
+    value = getattr(row, "pass_number" if column == "pass" else column)
+    if value is None or math.isnan(value):
+        return True, 0
+    return False, -value if column.endswith(HIGHER_IS_BETTER) else value
 
 
 def runs_below(runs: Iterable[Run], percent: float) -> list[str]:

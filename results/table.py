@@ -73,6 +73,7 @@ NAMES = ("run", "network", "recipe")  # columns of names and
 WORDS = (*NAMES, "verdict")  # of words: on the left
 # Columns that a narrow terminal leaves out, the first one first; JSON and CSV hold everything.
 LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
+LEFT_OUT_ACROSS_NETWORKS = ("training\ns", "train\nloss", "validation\nloss", *LEFT_OUT_FIRST[3:])
 
 ENDLESS = 10_000  # characters: no limit without a terminal
 
@@ -136,11 +137,12 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> 
     and long names shortened in the middle.
     """
     console, shown = make_console(), {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
+    left_out = LEFT_OUT_ACROSS_NETWORKS if len({entry.run.network for entry in entries}) > 1 else LEFT_OUT_FIRST
     beside = verdicts
-    if verdicts and not _fits(_pass_table(entries, verdicts, _without(shown, LEFT_OUT_FIRST)), console):
+    if verdicts and not _fits(_pass_table(entries, verdicts, _without(shown, left_out)), console):
         beside = ()  # each verdict stands in a line of its own, below
     table = _pass_table(entries, beside, shown)
-    for header in LEFT_OUT_FIRST:
+    for header in left_out:
         if _fits(table, console):
             break
         del shown[header]

@@ -275,6 +275,32 @@ def test_unknown_and_nan_losses_come_last_and_ties_go_to_the_earlier_pass() -> N
     assert [each.row.pass_number for each in sort_passes([Run("a", Path("a"), rows)])] == [4, 2, 3, 1]
 
 
+def test_passes_of_several_networks_are_sorted_by_their_validation_errors() -> None:
+    """A loss of another kind, always larger here, does not decide; of sets of several sizes, the share counts."""
+
+    def run(name: str, network: str, *passes: tuple[float, int, int]) -> Run:
+        rows = [
+            dataclasses.replace(
+                row(name, number, loss, 1),
+                validation_correct=correct,
+                validation_total=total,
+                validation_accuracy=correct / total,
+            )
+            for number, (loss, correct, total) in enumerate(passes, start=1)
+        ]
+        return Run(name, Path(name), rows, network)
+
+    near = run("near", "conv_pool_bn", (0.05, 4950, 5000), (0.04, 4940, 5000))
+    far = run("far", "lenet5_1998", (2.1, 4951, 5000), (2.0, 4950, 5000))
+    half = run("half", "lenet5_1998", (1.9, 2476, 2500))
+
+    def order(*runs: Run) -> list[tuple[str, int]]:
+        return [(each.run.name, each.row.pass_number) for each in sort_passes(runs)]
+
+    assert order(near, far, half) == [("half", 1), ("far", 1), ("near", 1), ("far", 2), ("near", 2)]
+    assert order(near) == [("near", 2), ("near", 1)] and order(far, half) == [("half", 1), ("far", 2), ("far", 1)]
+
+
 def test_a_log_that_cannot_be_opened_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied", "results.csv")

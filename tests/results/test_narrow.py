@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 import compare
 from results import table
 from results.groups import group_runs
-from results.runs import Entry, load_runs
+from results.runs import Entry, load_runs, sort_passes
 from results.significance import Outcome, Verdict
 from tests.scripts.test_old_folders import SAMPLES
 
@@ -46,6 +47,19 @@ def test_verdicts_stand_whole_below_the_table(runs: Path, screen: io.StringIO) -
     assert max(map(cell_len, lines)) <= 80
     assert lines[-1] == "  +0.05 % (-0.11 to +0.21), p 0.265: not distinguishable from the first"
     assert sum("第一次" in line and "…" in line and "seed2" in line for line in lines) == 2  # in the table, and below
+
+
+def test_the_column_that_ranks_stays(runs: Path, screen: io.StringIO) -> None:
+    """Across networks, the share of validation errors; within one, the loss."""
+    found, _ = load_runs(compare.runs_in(runs))
+    for networks, ranks in ((("a", "a"), "loss"), (("a", "b"), "%")):
+        several = [replace(run, network=network) for run, network in zip(found, networks, strict=True)]
+        screen.truncate(0)
+        table.print_passes(sort_passes(several))
+        lines = screen.getvalue().lstrip("\0").splitlines()
+        assert max(map(cell_len, lines)) <= 80
+        place = lines[0].index("validation")
+        assert lines[1][place : place + 10].strip() == ranks and lines[0].count("validation") == 1
 
 
 def test_groups_are_stacked(runs: Path, screen: io.StringIO) -> None:
