@@ -165,7 +165,7 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
         try:
             found = reader.find(asked.get("picture"), row=asked.get("kind") == "row")
         except UserError as error:
-            return None, message_view(f"{texts.not_read}: {error}", "problem")
+            return None, message_view(texts.not_read.format(reason=texts.reason(error)), "problem")
         return found.for_browser(), answers(found.for_browser(), models)
 
     def answers(read: dict[str, Any] | None, models: list[str]) -> str:
@@ -178,7 +178,7 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
             digits = reader.answer(found.images, list(dict.fromkeys(models)))
             return reading_view(digits, texts, found.several)
         except UserError as error:
-            return message_view(str(error), "problem")
+            return message_view(texts.reason(error), "problem")
 
     def choices(models: list[str]) -> Any:
         labels = reader.labels()

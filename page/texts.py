@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common.errors import UserError
 from results import comparison_texts as comparison
 from results.comparison_texts import ComparisonTexts
 
@@ -30,7 +33,7 @@ class Texts:
     too_large: str  # with {megabytes}
     models: str
     nothing_read: str
-    not_read: str
+    not_read: str  # with {reason}
     no_digit: str
     several: str
     as_seen: str
@@ -46,6 +49,14 @@ class Texts:
     refresh: str
     no_runs: str
     comparison: ComparisonTexts
+    reasons: Sequence[tuple[str, str]] = ()  # pattern of an error's English -> the same, with {0} for its first group
+
+    def reason(self, error: UserError) -> str:
+        """An error in this language; in English if it has no translation."""
+        for pattern, words in self.reasons:
+            if found := re.match(pattern, str(error)):
+                return words.format(*found.groups())
+        return str(error)
 
 
 ENGLISH = Texts(
@@ -66,7 +77,7 @@ ENGLISH = Texts(
     too_large="This picture is too large: at most {megabytes} MB.",
     models="Models that answer",
     nothing_read="The answer appears here as soon as you lift the pen.",
-    not_read="Not read",
+    not_read="Not read: {reason}",
     no_digit="Unlike every digit: it may be something else.",
     several="Several digits? Choose “A row” to read them all.",
     as_seen="What the network sees, 28×28",
@@ -86,7 +97,7 @@ ENGLISH = Texts(
 CHINESE = Texts(
     language="zh-CN",
     title="LeNet-5 识别你的手写数字",
-    subtitle="写数字，或上传数字的图片，看看网络内部发生了什么。",
+    subtitle="写数字，或上传数字图片，看看网络内部发生了什么。",
     other_language="English",
     other_path="",
     read_tab="识别",
@@ -98,22 +109,39 @@ CHINESE = Texts(
     upload="上传图片",
     undo="撤销",
     clear="清空",
-    too_large="图片太大：最多 {megabytes} MB。",
+    too_large="图片太大，最多 {megabytes} MB。",
     models="参与识别的模型",
-    nothing_read="落笔后抬起，结果立即显示在这里。",
-    not_read="未能识别",
-    no_digit="不像任何数字：可能是别的东西。",
+    nothing_read="写完一笔，结果立即显示在这里。",
+    not_read="未能识别：{reason}",
+    no_digit="不像任何数字，可能是别的东西。",
     several="好像不止一个数字：请选择“一行数字”来识别全部。",
-    as_seen="网络看到的 28×28 图像",
+    as_seen="网络的输入，28×28",
     probabilities="各数字的概率",
-    every_model="各模型的答案",
+    every_model="各模型的结果",
     digits_in_row="选择要查看的数字",
     choose_model="请至少选择一个模型。",
     feature_maps="网络内部",
-    maps="{maps} 个 {height}×{width} 特征图",
+    maps="{maps} 张 {height}×{width} 特征图",
     units="{units} 个单元",
     compare_tab="比较训练",
     refresh="刷新",
-    no_runs="{folder} 里还没有完成的轮次。请先用 train.py 训练。",
+    no_runs="{folder} 中还没有完成的轮次。请先用 train.py 训练。",
     comparison=comparison.CHINESE,
+    reasons=(
+        ("nothing to read", "图片里没有可识别的笔迹"),
+        ("expected a picture, got an empty file", "文件是空的"),
+        ("expected a picture, got (none|broken base64)", "没有收到图片"),
+        ("expected a picture, got one that cannot be decoded", "文件不是图片，或者已损坏"),
+        ("expected a picture, got", "文件不是图片"),
+        ("expected a picture that is read in", "图片需要的内存太多"),
+        (r"expected at most (\d+) bytes", "图片太大，最多 {0} 字节"),
+        (r"expected at most (\d+) pixels, got (\S+)", "图片有 {1} 像素，最多 {0} 像素"),
+        (r"expected rows of at most (\d+) digits, got (\d+)", "图片里有 {1} 块笔迹，最多 {0} 个数字"),
+        (r"not read within (\S+) s", "图片在 {0} 秒内没有读完"),
+        ("the decoder crashed", "解码这张图片时出错"),
+        (r"(.+): this model is gone", "模型 {0} 已不存在"),
+        (r"expected at most (\d+) models", "一次最多选择 {0} 个模型"),
+        ("rows: expected a model of handwriting", "这个模型不按手写数字预处理图片，不能识别成行的数字"),
+        (r"(\S+): it prepares pictures otherwise", "模型 {0} 的图片预处理方式与第一个模型不同，不能一起使用"),
+    ),
 )

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from page.texts import CHINESE
+import html
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from page.reader import Answer, Layer, ReadDigit
+from page.texts import CHINESE, ENGLISH
+from page.views import reading_view
+from recognition.digit import to_mnist
+from recognition.picture import Limits, read_sized
 from results.html import OF_RUNS
 from results.significance import Outcome
 from results.table import GROUP_COLUMNS, VERDICT_COLUMNS
@@ -14,3 +27,41 @@ def test_every_column_and_verdict_has_its_chinese() -> None:
         header for header in [*OF_RUNS, *VERDICT_COLUMNS, *GROUP_COLUMNS] if chinese.headers.get(header)
     ]
     assert set(chinese.outcomes) == set(Outcome)
+
+
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "chinese"),
+    [
+        (b"", "文件是空的"),
+        (b"no picture" * 9, "文件不是图片，或者已损坏"),
+        (png(Image.new("L", (50, 50), 255)), "图片里没有可识别的笔迹"),
+        (png(Image.new("L", (300, 200), 255)), "图片有 300×200 像素，最多 50000 像素"),
+        (b"x" * 2_001, "图片太大，最多 2000 字节"),
+    ],
+    ids=["empty", "broken", "blank", "pixels", "bytes"],
+)
+def test_a_picture_that_is_not_read_is_said_in_chinese(data: bytes, chinese: str) -> None:
+    with pytest.raises(UserError) as raised:
+        to_mnist(read_sized(data, Limits(max_bytes=2_000, max_pixels=50_000))[0])
+    assert CHINESE.reason(raised.value) == chinese
+    assert ENGLISH.reason(raised.value) == str(raised.value)
+
+
+def test_an_unknown_error_stays_english() -> None:
+    assert CHINESE.reason(UserError("something new")) == "something new"
+    assert CHINESE.reason(UserError("runs/a: this model is gone")) == "模型 runs/a 已不存在"
+
+
+def test_in_a_row_the_models_answers_stand_above_the_feature_maps() -> None:
+    answers = [Answer(name, "0123456789", np.eye(10)[7]) for name in ("first", "second")]
+    digit = ReadDigit(np.zeros((28, 28), np.uint8), False, answers, [Layer("conv1", np.zeros((2, 4, 4)))])
+    view = html.unescape(reading_view([digit, digit], ENGLISH))
+    assert view.count(ENGLISH.every_model) == 1 + 2  # of the row, and of each digit
+    assert view.index(ENGLISH.every_model) < view.index(ENGLISH.digits_in_row) < view.index(ENGLISH.feature_maps)
+    assert re.findall(r"<th scope=\"row\">(\w+)</th><td><b>(\d+)</b>", view)[:2] == [("first", "77"), ("second", "77")]
