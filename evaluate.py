@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
-from common.errors import UserError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
@@ -70,6 +70,8 @@ class Options:
 
     def __post_init__(self) -> None:
         check_ranges(self, {"fail_under": Range(0, 100)})
+        if self.plot and self.plot == self.wrong:
+            raise UsageError(f"--plot and --wrong {one_line(self.plot)}: expected a file for each")
 
 
 def main(stop: StopRequest) -> int:

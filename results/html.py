@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from common.errors import UsageError, one_line
 from common.files import write_file
 from common.project import __version__
-from results.comparison_texts import ENGLISH, ComparisonTexts
+from common.replacing import may_be_replaced
+from results.comparison_texts import ENGLISH, TEXTS, ComparisonTexts
 from results.figures.curves import comparison_curves
 from results.figures.style import drawn
 from results.groups import Group
@@ -55,12 +56,14 @@ def check_html_path(path: Path) -> None:
     """Refuse the report's file name before any work is done for it.
 
     Raises:
-        UsageError: `path` does not end in .html, or there is no folder to hold it.
+        UsageError: `path` does not end in .html, or there is no folder to hold it, or something else has that name.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {one_line(path)}: expected a name that ends in .html")
     if not path.parent.is_dir():
         raise UsageError(f"--html {one_line(path)}: expected a name in an existing folder")
+    if not may_be_replaced(path, *(f"<title>{texts.title}".encode() for texts in TEXTS.values())):
+        raise UsageError(f"--html {one_line(path)}: it is there already and is no report of ours; name another file")
 
 
 def write_report(

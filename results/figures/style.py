@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from common.errors import UsageError, one_line
 from common.files import write_file
+from common.replacing import may_be_replaced
 
 BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
@@ -23,6 +24,7 @@ BLACK, ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 
 SUFFIXES = (".pdf", ".png", ".svg")  # of single figures; a run's are drawn as the last two
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+DRAWN_BY = b"Matplotlib v"  # in each figure: as its software, its creator or its producer
 WIDTH = 10.0  # inches; a README shows it 830 pixels wide, and text of 9 points then 10 pixels high
 
 
@@ -75,12 +77,14 @@ def check_path(path: Path) -> None:
     """Refuse a figure's file name before any work is done for it.
 
     Raises:
-        UsageError: `path` ends in none of them, or there is no folder to hold it.
+        UsageError: `path` ends in none of them, or there is no folder to hold it, or something else has that name.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{one_line(path)}: expected a figure's name that ends in .pdf, .png or .svg")
     if not path.parent.is_dir():
         raise UsageError(f"{one_line(path)}: expected a name in an existing folder, found no {one_line(path.parent)}")
+    if not may_be_replaced(path, DRAWN_BY):
+        raise UsageError(f"{one_line(path)}: it is there already and is no figure of Matplotlib's; name another file")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from common.project import __version__
 from results.comparison_texts import CHINESE, ENGLISH, TEXTS
 from results.groups import Group, group_runs
-from results.html import write_report
+from results.html import check_html_path, write_report
 from results.log import read_results
 from results.predictions import predictions_path
 from results.runs import load_runs, sort_passes
@@ -62,6 +62,7 @@ def test_the_report_has_all_in_one_file_and_escapes_names(place: Path, script: S
     result = script("compare.py", "--html", "report.html", "--best", cwd=place)
     assert result.returncode == 0, result.stderr
     text = (place / "report.html").read_text()
+    check_html_path(place / "report.html")  # which refuses all but such a report
     page = Page(text)
     kinds = {tag for tag, _ in page.tags}
     assert kinds.isdisjoint({"script", "link", "iframe", "object"})

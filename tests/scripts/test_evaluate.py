@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import evaluate
-from common.errors import UserError
+from common.errors import UsageError, UserError
 from data.dataset import DIGITS, Mnist
 from model.saved_model import load_model
 from results import score
@@ -124,6 +124,11 @@ def test_table_plots_and_exit_status(
     assert f"worse than {MODEL}: difference -" in said.out
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "wrong.svg").read_bytes()
+
+
+def test_two_figures_do_not_take_one_file() -> None:
+    with pytest.raises(UsageError, match=r"--plot and --wrong a\.png: expected a file for each"):
+        evaluate.Options(plot=Path("a.png"), wrong=Path("a.png"))
 
 
 def test_each_part_has_its_images(

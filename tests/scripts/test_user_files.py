@@ -26,6 +26,9 @@ from data.fetch import Limits, download
 from data.sources import Places, find
 from recognition import annotate
 from recognition.lines import Page
+from results.comparison_texts import CHINESE
+from results.figures.style import check_path, new_figure, save
+from results.html import check_html_path
 from results.log import ResultsLog, StepsLog
 from results.records import Step
 from results.run_folder import OWN_FILES, OWN_FOLDERS, RunFolder, new_run_folder
@@ -239,6 +242,30 @@ class _Opener:
 
 
 # --log-to
+
+
+@pytest.mark.parametrize("name", ["scan.png", "sketch.svg", "page.pdf", "report.html"])
+def test_a_figure_or_report_replaces_its_like_alone(tmp_path: Path, name: str) -> None:
+    path, check = tmp_path / name, check_html_path if name.endswith("html") else check_path
+    check(path)
+    if name.endswith("html"):
+        path.write_text(f"<!doctype html><title>{CHINESE.title}</title>")
+    else:
+        save(new_figure(2), path)
+    check(path)
+    ours = path.read_bytes()
+    path.unlink()
+    for make in (
+        lambda: path.write_bytes(b"a user's own"),
+        lambda: path.symlink_to("other"),
+        path.mkdir,
+        lambda: os.mkfifo(path),
+    ):
+        (tmp_path / "other").write_bytes(ours)
+        make()
+        with pytest.raises(UsageError, match="name another file"):
+            check(path)
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def test_event_files_of_others_are_left_alone(tmp_path: Path) -> None:
