@@ -34,7 +34,7 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, one_line
-from common.files import make_folder
+from common.files import make_folder, open_file, open_own
 from common.project import FOLDER
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
@@ -44,6 +44,7 @@ from training.resume import what_was_finished
 from training.settings import Settings
 
 POLL_SECONDS = 0.5
+LONGEST_END = 1 << 16  # bytes at the end of a log in which its last line is looked for
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Member:
     def held(self) -> bool:
         """True while a process, here or elsewhere, trains it."""
         try:
-            with (self.folder.path / LOCK).open("rb") as lock:
+            with open_file(self.folder.path / LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -98,7 +99,8 @@ class Member:
         resumed = self.folder.record.exists()
         where = ("--resume", str(self.folder.path)) if resumed else ("--run-dir", str(self.folder.path))
         own = self.command[: 1 if resumed else None]
-        with log.open("ab") as output:
+        with os.fdopen(open_own(log), "r+b") as output:
+            output.seek(0, os.SEEK_END)
             return subprocess.Popen(
                 [sys.executable, *own, *where],
                 stdin=subprocess.DEVNULL,
@@ -168,7 +170,9 @@ def _end(member: Member, running: dict[str, subprocess.Popen[bytes]], failed: di
         print(what_was_finished(member.folder, member.passes), flush=True)
     elif not member.held:
         failed[member.name] = status
-        lines = (logs / f"{member.name}.txt").read_text(errors="replace").splitlines() or ["?"]
+        with open_file(logs / f"{member.name}.txt") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LONGEST_END))
+            lines = log.read().decode(errors="replace").splitlines() or ["?"]
         print(f"error: {member.name}: train.py ended with status {status}: {one_line(lines[-1], 200)}", file=sys.stderr)
 
 

@@ -126,6 +126,20 @@ def test_what_cannot_be_is_found_before_the_first_run(
     assert not (tmp_path / "sweep").exists()
 
 
+def test_logs_go_through_no_link_and_no_pipe_is_waited_for(tmp_path: Path, notes: Path) -> None:
+    logs = tmp_path / "sweep" / "logs"
+    logs.mkdir(parents=True)
+    (logs / f"{ALL[0]}.txt").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").write_text("a user's own")
+    done = machine(tmp_path / "sweep", notes)
+    assert "a symbolic link, through which nothing is written" in done.communicate(timeout=60)[1]
+    assert done.returncode == 1 and (tmp_path / "mine").read_text() == "a user's own"
+    (tmp_path / "sweep" / "runs" / ALL[0]).mkdir(parents=True)
+    os.mkfifo(tmp_path / "sweep" / "runs" / ALL[0] / "lock")
+    done = machine(tmp_path / "sweep", notes)
+    assert "not a regular file" in done.communicate(timeout=60)[1] and done.returncode == 1
+
+
 @pytest.mark.slow
 def test_real_runs_are_compared(small_data: Path, tmp_path: Path) -> None:
     rest = ["--passes", "1", "--validation-size", "560", "--data-dir", str(small_data), "--figures", "none"]
