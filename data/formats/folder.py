@@ -57,6 +57,11 @@ def _read(
             f"{one_line(root / empty[0])}: expected pictures ({', '.join(SUFFIXES)}) in a class's folder, got none; "
             "fill or remove it"
         )
+    others = [f"{name}/{file}" for name in listed for file in _names(root / name) if not _is_picture(file)]
+    if others:
+        report(
+            f"{one_line(root)}: {len(others)} left out, no pictures by their names, such as {one_line(others[0], 80)}"
+        )
     order = _ordered(listed)
     images, places = prepare_all(
         one_line(root),
@@ -81,10 +86,16 @@ def _is_class(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[str]:
+    return [name for name in _names(folder) if _is_picture(name)]
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
-        )
+        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
 
 
 def _ordered(listed: dict[str, list[str]]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import one_line
 from common.extras import extra
+from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
 from data.formats.labelled import SIDE, Labelled, Part, checked, read_names
 from data.formats.pictures import LARGEST_FILE, AsTheyAre, Prepare, prepare_all
@@ -108,7 +109,7 @@ class _Table:
         """Open a file; pyarrow's errors become ours."""
         where = one_line(path)
         try:
-            with self._parquet.ParquetFile(path, memory_map=False) as file:
+            with open_file(path) as opened, self._parquet.ParquetFile(opened, memory_map=False) as file:
                 yield file
         except (self._arrow.ArrowException, ValueError, OverflowError) as error:
             raise DataError(f"{where}: expected a Parquet file, got: {one_line(error, 120)}") from error

@@ -10,10 +10,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from common.errors import one_line
 from common.files import read_file
+from common.kinds import kind_of
 from data.formats.idx import LARGEST_SET, Bytes, DataError
 from data.formats.labelled import SIDE
 
@@ -117,7 +118,8 @@ def decode_as_it_is(data: bytes) -> Bytes:
     except DataError:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
-        raise DataError(f"expected a picture, got: {one_line(error, 120)}") from error
+        why = "no known format" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
+        raise DataError(f"expected a picture, got {kind_of(data) or f'one that cannot be decoded: {why}'}") from error
 
 
 def is_small(picture: Path | bytes) -> bool:

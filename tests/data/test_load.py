@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -223,10 +224,18 @@ def test_a_broken_picture_is_left_out_or_an_error(tmp_path: Path) -> None:
         path = tmp_path / "own" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(image)[: 100 if number == 3 else None])
+    (tmp_path / "own" / "a" / "0.png").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "own" / "b" / "photo.heic").touch()
+    (tmp_path / "own" / "a" / "more").mkdir()
     said: list[str] = []
     loaded = load(tmp_path / "own", Reading(report=said.append))
-    assert len(loaded.train_labels) + len(loaded.test_labels) == 7
-    assert said[0].startswith(f"{tmp_path / 'own/b/3.png'}: expected a picture") and said[0].endswith("; left out")
+    assert len(loaded.train_labels) + len(loaded.test_labels) == 6
+    assert said[:2] == [
+        f"{tmp_path / 'own'}: 2 left out, no pictures by their names, such as a/more",
+        f"{tmp_path / 'own/a/0.png'}: expected a picture, got a HEIC photo: save it as JPEG or PNG; left out",
+    ]
+    assert said[2].startswith(f"{tmp_path / 'own/b/3.png'}: expected a picture") and said[2].endswith("; left out")
+    (tmp_path / "own" / "a" / "0.png").unlink()
     with pytest.raises(UserError, match=r"3\.png: expected a picture"):
         load(tmp_path / "own", Reading(strict=True))
 
@@ -239,6 +248,11 @@ def _npz(path: Path, **arrays: object) -> Path:
 def _text(path: Path, text: str, name: str = "x.csv") -> Path:
     (path / name).write_text(text)
     return path / name
+
+
+def _pipe(path: Path) -> Path:
+    os.mkfifo(path / "train-0.parquet")
+    return path
 
 
 def _both(path: Path) -> Path:
@@ -298,6 +312,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "8×8": (lambda path: _npz(path, x_train=ZEROS[:, :8, :8], y_train=np.arange(4)), r"\[N, 28, 28\] .*got 4×8×8"),
     "other names": (lambda path: _npz(path, images=ZEROS), "expected arrays x_train, .*got images.npy"),
     "no zip": (lambda path: _text(path, "PK\3\4 but no more", "x.npz"), "expected NumPy's archive"),
+    "pipe of a table": (_pipe, "not a regular file"),
     "no table": (lambda path: _text(path, "PAR1 but no more", "x.parquet"), "expected a Parquet file, got"),
 }
 
@@ -305,7 +320,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_used_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     make, words = REFUSED[name]
-    with pytest.raises(UserError) as caught:
+    with pytest.raises((UserError, OSError)) as caught:
         load(make(tmp_path))
     assert re.search(words, str(caught.value)), caught.value
     assert str(tmp_path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
