@@ -7,7 +7,6 @@ Source: PaddleX 3, "PaddleX Serving Guide", basic serving of the pipelines image
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -102,5 +101,5 @@ def _rows(reader: Reader, picture: bytes) -> dict[str, Any]:
 def _decoded(picture: str) -> bytes:
     try:
         return base64.b64decode(picture, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii's, and that of characters beyond ASCII
         raise UserError("expected a picture in base64, got other characters; an address is not fetched") from error

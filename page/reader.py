@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -280,5 +279,5 @@ class Reader:
             raise UserError(f"expected at most {self.max_bytes} bytes, got more")
         try:
             return base64.b64decode(picture.partition(",")[2], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii's, and that of characters beyond ASCII
             raise UserError("expected a picture, got broken base64") from error
