@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common import project
+from common.cells import is_formula
 from common.checksummed import dump_checksummed, load_checksummed, parse_object
 from common.errors import UsageError, UserError, one_line
 from common.files import is_leftover, make_folder, open_own, read_file, real_path, remove_leftovers, sync, write_file
@@ -40,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path, self.made = path, False  # made: by this process
-        self.name = name or one_line(real_path(path).name) or "run"
+        self.name = name or _name(real_path(path).name) or "run"
         self.record = path / "run.json"
         self.results = path / "results.csv"
         self.steps = path / "steps.csv"
@@ -157,6 +158,11 @@ def new_run_folder(wish: Path | None, network: str, seed: int) -> RunFolder:
         if folder.made:
             return folder
     raise UserError(f"runs/{stem}: expected a free name up to {stem}-999, found none")
+
+
+def _name(folder: str) -> str:
+    """A new run's name, printable, and no formula to the spreadsheet that opens its results.csv."""
+    return f"./{one_line(folder)}" if is_formula(folder) else one_line(folder)
 
 
 def _names(folder: Path) -> list[str]:

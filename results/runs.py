@@ -18,7 +18,7 @@ from results.records import Row, best_row, columns
 from results.run_folder import RunFolder
 
 # Settings beside the recipe on which a run's result depends.
-DECIDING = ("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf")
+DECIDING = ("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf", "shards")
 HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
 
 
@@ -122,6 +122,8 @@ def _setup(record: Mapping[str, Any]) -> dict[str, str]:
     """Recipe, options and data, on which a run's results depend beside seed and machine; values as JSON."""
     settings, recipe, data = (_object(record.get(name)) for name in ("settings", "recipe", "data"))
     values = {**{name: settings.get(name) for name in DECIDING}, **recipe}
+    if values["shards"] == 1:  # as in runs of releases that had none
+        del values["shards"]
     sums = _object(data.get("sha256"))
     if sums:
         values["data"] = sha256(json.dumps(sums, sort_keys=True).encode())[:8]

@@ -19,6 +19,7 @@ from model.saved_model import ModelError, read_model
 from recognition.lines import Line, Page, PlacedDigit
 from recognition.output import as_csv, as_json, lines_as_csv
 from recognition.reader import Answer, Failure
+from results.run_folder import RunFolder
 from results.table import print_records
 from tests.models import write_model
 from tests.scripts.test_old_folders import SAMPLES
@@ -76,6 +77,13 @@ def test_compare_names_runs_so_too(capsys: pytest.CaptureFixture[str]) -> None:
     print_records([record], "json")
     printed = capsys.readouterr().out
     assert printed.isascii() and json.loads(printed) == record
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@x", " -1"])
+def test_a_runs_log_begins_with_no_formula(name: str, tmp_path: Path) -> None:
+    """Its first column is the name of the run's folder."""
+    assert RunFolder(tmp_path / name).name == f"./{name.strip()}"
+    assert RunFolder(tmp_path / "run").name == "run" and RunFolder(tmp_path / "run", "=old").name == "=old"
 
 
 def test_nothing_is_put_before_standard_input() -> None:

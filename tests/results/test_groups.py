@@ -35,6 +35,7 @@ def groups(tmp_path: Path, change: dict[str, dict[str, Any]]) -> list[Group]:
         ({"recipe": {"passes": 3}}, "passes 3"),
         ({"recipe": {"learning_rate": 0.5}}, "learning rate 0.5"),
         ({"settings": {"maps": [3, 5]}}, "maps [3, 5]"),
+        ({"settings": {"shards": 4}}, "shards 4"),  # each shard normalises its own images
         ({"settings": {"select_on": "test"}}, 'select on "test"'),
         ({"data": {"sha256": {"train-images-idx3-ubyte": "other"}}}, "data "),
     ],
@@ -47,7 +48,7 @@ def test_runs_of_other_settings_or_data_are_a_group_of_their_own(
     assert words in next(group.differs for group in found if group.runs == 1)
 
 
-@pytest.mark.parametrize("change", [{}, {"settings": {"threads": 7, "save_dir": "elsewhere", "log_every": 1}}])
+@pytest.mark.parametrize("change", [{}, {"settings": {"threads": 7, "save_dir": "elsewhere", "shards": 1}}])
 def test_runs_of_other_seeds_and_places_are_one_group(tmp_path: Path, change: dict[str, dict[str, Any]]) -> None:
     (found,) = groups(tmp_path, change)
     assert (found.runs, found.differs, found.recipe_in_words) == (3, "", "published")
