@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from common.errors import UsageError, UserError
+from common.errors import UsageError, UserError, one_line
 from common.files import read_file, remove_folder, sync, write_file
 from model.saved_model import MODEL_FILES
 from results.log import LARGEST_RESULTS, cut_back_steps, parse_results, read_results
@@ -32,6 +32,21 @@ def load_state(setup: Setup) -> State:
     return State(progress, under(BEST, checkpoint.arrays), checkpoint.log, checkpoint.name)
 
 
+def _expect_arrays(setup: Setup, checkpoint: Checkpoint) -> None:
+    """Make sure that a checkpoint has the arrays of the run's network, and those of its best pass if it has one.
+
+    Raises:
+        ValueError: it has others.
+    """
+    wanted = {ENGINE + name: value for name, value in setup.engine.state().items()}
+    if checkpoint.progress["best_pass"]:
+        wanted |= {BEST + name: value for name, value in setup.engine.parameters().items()}
+    for name in sorted(wanted.keys() | checkpoint.arrays.keys()):
+        own, found = (each.get(name) for each in (wanted, checkpoint.arrays))
+        if own is None or found is None or (own.dtype, own.shape) != (found.dtype, found.shape):
+            raise ValueError(f"{one_line(name, 60)}: expected the arrays of this network, got others")
+
+
 def _expect_own(setup: Setup, checkpoint: Checkpoint) -> None:
     """Make sure that a checkpoint is one of this run, which can continue from it.
 
@@ -46,6 +61,7 @@ def _expect_own(setup: Setup, checkpoint: Checkpoint) -> None:
     # Checkpoints of older releases, and those of their runs, know no more of their run than its name.
     if checkpoint.run != setup.record.get("id", "") or any(row.run != setup.folder.name for row in rows):
         raise ValueError("it is that of another run")
+    _expect_arrays(setup, checkpoint)
 
 
 def save_state(setup: Setup, state: State) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from common.checksummed import dump_checksummed, load_checksummed
 from common.errors import UserError
@@ -204,6 +205,21 @@ def test_a_place_that_no_run_can_be_at_is_one_line(run: RunFolder, tiny: Mnist, 
 def test_counters_of_another_kind_are_one_line(run: RunFolder, tiny: Mnist, progress: bytes) -> None:
     alter(without_the_others(run), PROGRESS, lambda data: progress)
     with pytest.raises(UserError, match="no usable checkpoint: "):
+        resume(run, tiny)
+
+
+@pytest.mark.parametrize("change", ["lost", "more", "shape"])
+@pytest.mark.parametrize("name", ["best/conv1.weight", "state/conv1.weight"])
+def test_arrays_of_another_network_are_one_line(run: RunFolder, tiny: Mnist, name: str, change: str) -> None:
+    def other(data: bytes) -> bytes:
+        arrays = safetensors.numpy.load(data)
+        array = arrays.pop(name)
+        if change != "lost":
+            arrays |= {name: array[1:]} if change == "shape" else {name: array, f"{name}.more": array}
+        return safetensors.numpy.save(arrays)
+
+    alter(without_the_others(run), STATE, other)
+    with pytest.raises(UserError, match=rf"no usable checkpoint: .*{name}.*: expected the arrays of this network"):
         resume(run, tiny)
 
 
