@@ -55,7 +55,7 @@ def rejection_threshold(card: Mapping[str, Any], error_rate: float) -> float:
     try:
         below, rejected, errors = np.array([table[name] for name in ("reject_below", "rejected", "errors")], float)
         enough = below[errors <= error_rate * (int(table["images"]) - rejected)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"expected a table of rejection in the model's card, got: {one_line(error, 120)}") from error
     if not len(enough):
         raise UserError(

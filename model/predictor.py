@@ -21,6 +21,8 @@ from model.saved_model import ModelError, SavedModel, read_model
 PREDICTION_BATCH = 64
 
 
+LARGEST_PROBABILITY = 1.001  # which rounding may make of 1
+
 FASTER_AFTER = 64  # images; see Predictor
 
 
@@ -118,7 +120,7 @@ class Predictor:
         """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range.
 
         Raises:
-            ModelError: an answer is not finite.
+            ModelError: an answer is not finite, or no probability.
             ValueError: images of another shape or type, which Paddle would not report.
         """
         if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
@@ -144,6 +146,11 @@ class Predictor:
             raise ModelError(
                 f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, or "
                 "its training diverged; train again, or name another with --model-dir"
+            )
+        if answers.size and not (answers.min() >= 0 and answers.max() <= LARGEST_PROBABILITY):
+            raise ModelError(
+                f"{self._folder}: expected probabilities of 0 to 1, got {answers.min():g} to {answers.max():g}: its "
+                "program ends without a softmax; train again, or name another with --model-dir"
             )
         return answers
 

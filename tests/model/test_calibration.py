@@ -125,6 +125,7 @@ def test_without_validation_images_nothing_is_fitted(honest: tuple[np.ndarray, n
             {"images": 3, "reject_below": [0.5, 1], "rejected": [0], "errors": [0, 1]},
             "expected a table of rejection",
         ),
+        ({"images": 3, "reject_below": [10**400], "rejected": [0], "errors": [0]}, "expected a table of rejection"),
         ([1, 2], "expected a table of rejection"),
     ],
 )

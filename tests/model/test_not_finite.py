@@ -37,6 +37,25 @@ def test_an_answer_that_is_not_finite_is_an_error_of_the_model(broken: Path) -> 
         Predictor(load_model(broken)).probabilities(np.zeros((1, 1, 28, 28), np.float32))
 
 
+def test_an_answer_that_is_no_probability_is_an_error_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends without a softmax would be sure by 1,234 %."""
+    predictor = Predictor(load_model(SAMPLES / "run" / "inference_model"))
+    for answer in (-0.5, 12.34):
+        monkeypatch.setattr(predictor, "_output", Output(answer))
+        with pytest.raises(ModelError, match=r"expected probabilities of 0 to 1, got .* without a softmax"):
+            predictor.probabilities(np.zeros((1, 1, 28, 28), np.float32))
+
+
+class Output:
+    """Stands for Paddle's handle of the answers."""
+
+    def __init__(self, answer: float) -> None:
+        self._answer = answer
+
+    def copy_to_cpu(self) -> np.ndarray:
+        return np.full((1, 10), self._answer, np.float32)
+
+
 @pytest.mark.parametrize("kind", ["table", "json", "csv"])
 def test_infer_says_it_once(
     broken: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
