@@ -22,7 +22,7 @@ import paddle
 import platformdirs
 
 from common.errors import one_line
-from common.files import open_own, real_path, remove_leftovers, sha256, write_file
+from common.files import open_own, real_path, remove_leftovers, sha256, user_path, write_file
 
 Report = Callable[[str], object]
 CACHE_VARIABLE = "CONV_POOL_CACHE"
@@ -120,7 +120,7 @@ def _register(path: Path) -> None:
 def _cache_folder() -> Path:
     """The folder that the environment names, which stays as it is, or the project's own, made this user's alone."""
     if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
+        return user_path(named)
     folder = platformdirs.user_cache_path("lenet5-paddle") / "conv_pool"
     with suppress(OSError):  # then `_load` says why
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -22,6 +22,7 @@ from common.command_line import parse
 from common.errors import UsageError, UserError
 from common.files import make_folder, new_folder
 from data import sources
+from model.kernels import build
 from recognition.reader import find_pictures
 from results.run_folder import new_run_folder
 from results.runs import load_runs
@@ -163,6 +164,8 @@ def test_a_tilde_is_the_home_folder_in_the_environment(monkeypatch: pytest.Monke
     assert sources.usual_places().folders == (tmp_path / ".cache/paddle/dataset/mnist", tmp_path / "kept")
     with pytest.raises(UserError, match=f"{tmp_path}/mine: expected a folder"):
         sources.find()
+    monkeypatch.setenv(build.CACHE_VARIABLE, "~/compiled")
+    assert build._cache_folder() == tmp_path / "compiled"
 
 
 def test_a_long_temporary_folder_leaves_room_for_sockets(tmp_path: Path) -> None:
