@@ -40,16 +40,7 @@ def open_file(path: Path, folder: int | None = None) -> IO[bytes]:
     Raises:
         OSError: the file cannot be opened, or is a folder, pipe or device; the error names `path`.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
-    with _errors_name(path):
-        if folder is None:
-            descriptor = os.open(path, flags)
-        else:
-            descriptor = os.open(path.name, flags | os.O_NOFOLLOW, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "a folder, pipe or device, not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(_open(path, folder), "rb")
 
 
 def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
@@ -58,13 +49,30 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
     Raises:
         OSError: as `open_file`, or the file has more bytes; the error names `path`.
     """
-    with open_file(path, folder) as file:
-        size = os.fstat(file.fileno()).st_size
-        # Not `limit` at once: Python allocates that much memory, whatever the file has.
-        data = file.read(min(size, limit) + 1) if size <= limit else b""
+    descriptor = _open(path, folder)  # no file object, which takes longer than to read a small picture
+    try:
+        size = os.fstat(descriptor).st_size
+        data = b""
+        while size <= limit and (piece := os.read(descriptor, min(size, limit) + 1 - len(data))):
+            data = data + piece if data else piece
         if size > limit or len(data) > limit:
             raise OSError(errno.EFBIG, f"more than the expected {limit} bytes", str(path))
         return data
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, folder: int | None) -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
+    try:
+        here = folder is None
+        descriptor = os.open(path if here else path.name, flags if here else flags | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a folder, pipe or device, not a regular file", str(path))
+    return descriptor
 
 
 def open_own(path: Path, mode: int = 0o666) -> int:

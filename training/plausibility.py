@@ -8,7 +8,9 @@ import numpy as np
 
 from common.errors import one_line
 from data.dataset import Mnist, Subset
+from model.recipes import Recipe
 from recognition.kind import NARROW, Images, PictureKind
+from training.settings import Settings
 
 MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
 MOST_NAMES = 120  # characters of names of classes in a line
@@ -38,11 +40,30 @@ def doubts(data: Mnist, training: Subset, validation: Subset, kind: PictureKind 
         )
 
 
-def kind_note(kind: PictureKind | None) -> str:
-    """A line for training images that are not like MNIST's, which is no fault; empty if they are."""
+def size_notes(settings: Settings, recipe: Recipe, training: int, validation: int) -> Iterator[str]:
+    """One line for each size that does not fit a small data set, with what helps.
+
+    Args:
+        settings: as the user gave them.
+        recipe: as it is used.
+        training: number of images to train on.
+        validation: number of those held out.
+    """
+    if recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
+        yield f"validation images: {validation} of {training + validation}, a fifth, as the set is small"
+    elif settings.validation_size is None and validation > training:
+        yield f"validation images: {validation}, more than the {training} to train on; try --validation-size 0.2"
+    if recipe.batch_size > training:
+        yield (
+            f"--batch-size {recipe.batch_size}: more than the {training} training images, so that a pass is one step; "
+            "try --batch-size 8 --passes 50"
+        )
+
+
+def kind_note(kind: PictureKind | None) -> Iterator[str]:
+    """A line for training images that are not like MNIST's, which is no fault."""
     if kind and not kind.is_mnist and not kind.sizes_vary:
-        return f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
-    return ""
+        yield f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
 
 
 def _values(data: Mnist) -> Iterator[str]:

@@ -37,8 +37,8 @@ def print_profile(settings: Settings, console: Console) -> None:
     if settings.engine != "paddle":
         raise UsageError(f"--profile: expected --engine paddle, got {settings.engine}")
     paddle.enable_static()
-    recipe = settings.resolved_recipe()
     data = load_data(settings.data_dir, console, settings.prepare, settings.strict)
+    recipe = settings.recipe_for(len(data.train_labels))
     training, _ = split(data, recipe.validation_size)
     device = choose_device(settings.device)
 

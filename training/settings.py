@@ -33,6 +33,7 @@ RANGES = {
     "log_every": Range(1, 10**9),
     "checkpoint_seconds": Range(0, 1e9, above=True),
 }
+SMALL_SET_SHARE = 0.2  # of the training images, held out of a set that is too small for the recipe's number
 NETWORKS_OWN = "(default: the network's)"
 
 
@@ -77,7 +78,7 @@ class Settings:
     ema: Annotated[float | None, arg(metavar="X")] = None
     """Decay per step of a moving average of the weights; the average is scored and saved. 0 disables it."""
     label_smoothing: Annotated[float | None, arg(metavar="X")] = None
-    """Fraction of each label that is spread evenly over the ten digits."""
+    """Fraction of each label that is spread evenly over the classes."""
     seed: int = 1
     """Random seed of initial weights, order of images and distortions."""
     init_from: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
@@ -106,9 +107,9 @@ class Settings:
     pictures the same way."""
     strict: bool = False
     """Stop at a picture that cannot be used, instead of leaving it out."""
-    validation_size: Annotated[int | None, arg(metavar="N")] = None
-    """Images held out of the training images, the last ones in file order; the best pass is chosen on them, and early
-    stopping measures on them: with 0 there is none."""
+    validation_size: Annotated[int | float | None, arg(metavar="N|SHARE")] = None
+    """Images held out of the training images, the last ones in file order, or a share of them between 0 and 1; the best
+    pass is chosen on them, and early stopping measures on them: with 0 there is none."""
     shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
     """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
     select_on: Literal["validation", "test", "last"] = "validation"
@@ -158,6 +159,10 @@ class Settings:
         for name in self.log_to:  # a run.json from elsewhere must not name other folders to write in
             if name not in ("visualdl", "tensorboard"):
                 raise UsageError(f"--log-to {one_line(name, 60)}: expected visualdl or tensorboard")
+        if isinstance(self.validation_size, float) and not 0 < self.validation_size < 1:
+            raise UsageError(
+                f"--validation-size {self.validation_size}: expected a whole number, or a share between 0 and 1"
+            )
         if self.validation_size == 0 and self.select_on == "validation":
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"
@@ -184,6 +189,19 @@ class Settings:
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
             augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense
         return dataclasses.replace(recipe, **given)
+
+    def recipe_for(self, images: int) -> Recipe:
+        """The recipe for a set of so many training images: the number of those that are held out is settled.
+
+        A share is rounded, to at least one image. If none is named, and the recipe's own number would leave nothing to
+        train on, a fifth is held out.
+        """
+        recipe, wanted = self.resolved_recipe(), self.validation_size
+        if wanted is None and recipe.validation_size >= images:
+            wanted = SMALL_SET_SHARE
+        if isinstance(wanted, float):
+            recipe = dataclasses.replace(recipe, validation_size=max(1, round(wanted * images)))
+        return recipe
 
     def with_recipe(self) -> Settings:
         """The defaults of this network and recipe, each option of the recipe with its value."""

@@ -24,7 +24,7 @@ from recognition.kind import PictureKind
 from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
 from training.engine import Engine, make_engine, start_from
-from training.plausibility import doubts, kind_note
+from training.plausibility import doubts, kind_note, size_notes
 from training.resume import continued, differences, expect_same_run, run_id
 from training.settings import Settings, to_json
 
@@ -116,11 +116,11 @@ def prepare(
     Raises:
         UserError: what was asked for cannot be done, or is not what the run began with.
     """
-    recipe = settings.resolved_recipe()
+    recipe = settings.recipe_for(len(data.train_labels))
     training, validation = split(data, recipe.validation_size)
     kind = _kind(data, training)
     warnings = [f"warning: {line}" for line in doubts(data, training, validation, kind)]
-    for line in (*warnings, *filter(None, [kind_note(kind)])):
+    for line in (*warnings, *size_notes(settings, recipe, len(training), len(validation)), *kind_note(kind)):
         report(callbacks, line)
     device = choose_device(settings.device)
     backend = _backend(settings, recorded, device, lambda line: report(callbacks, line))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,22 +180,9 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def texts(values: Sequence[str]) -> Labels:
+def texts(values: npt.NDArray[np.str_]) -> Labels:
     """Labels that were read as text: int64 if each is a whole number, else names."""
-    array = np.asarray(values, dtype=str)
     try:
-        return array.astype(np.int64)
+        return values.astype(np.int64)
     except (ValueError, OverflowError):
-        return array
-
-
-def joined(pieces: list[Bytes]) -> Bytes:
-    """One array of all pieces' rows; each piece is freed as soon as it is copied, so that memory holds them once."""
-    whole = np.empty((sum(map(len, pieces)), *pieces[0].shape[1:]), np.uint8)
-    start = 0
-    pieces.reverse()
-    while pieces:
-        piece = pieces.pop()
-        whole[start : start + len(piece)] = piece
-        start += len(piece)
-    return whole
+        return values

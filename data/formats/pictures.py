@@ -114,6 +114,8 @@ def decode_as_it_is(data: bytes) -> Bytes:
                     raise DataError(f"expected a picture of {SIDE}×{SIDE} pixels, got {got}; resize it")
                 if picture.mode not in MODES or "transparency" in picture.info:
                     raise DataError(f"expected 8 bits a pixel without transparency, got mode {picture.mode}")
+                if picture.mode == "L":
+                    return np.array(picture)
                 return np.array(picture.convert("RGB").convert("L") if picture.mode == "P" else picture.convert("L"))
     except DataError:
         raise

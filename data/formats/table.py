@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from common.errors import one_line
-from common.extras import extra
 from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import SIDE, Labelled, Part, checked, joined, read_names, texts
+from data.formats.labelled import SIDE, Labelled, Part, checked, read_names, texts
 
 PIXELS = SIDE * SIDE
 LABEL = "label"
 FRACTION = re.compile(r"\s*[+-]?(\d+\.\d*|\.\d+|\d+(?=e))(e[+-]?\d+)?\s*", re.IGNORECASE)
-LONGEST_LINE = 1 << 16  # bytes of the first line
+LONGEST_LINE = 1 << 16  # bytes
+CHUNK = 1 << 20  # bytes that are parsed at a time: memory holds the images once
 
 
 def read_csv(path: Path) -> Labelled:
@@ -25,7 +26,6 @@ def read_csv(path: Path) -> Labelled:
 
     Raises:
         DataError: no labels, another number of pixels, or a value that is no byte.
-        UsageError: pyarrow is not installed.
         OSError: a file cannot be read.
     """
     if not path.is_dir():
@@ -42,8 +42,8 @@ def read_csv(path: Path) -> Labelled:
     return Labelled(_read(files["train"][0]), test, "CSV", read_names(path))
 
 
-def _columns(path: Path) -> tuple[int | None, int, bool]:
-    """Place of the label, None without one; number of columns; True if the first line is a header."""
+def _columns(path: Path) -> tuple[int | None, bool]:
+    """Place of the label, None without one; True if the first line is a header."""
     where = one_line(path)
     with open_file(path) as file:
         line = file.readline(LONGEST_LINE)
@@ -57,49 +57,64 @@ def _columns(path: Path) -> tuple[int | None, int, bool]:
         )
     header = not all(cell.isdecimal() for cell in cells[1:])
     if len(cells) == PIXELS:
-        return None, len(cells), header
+        return None, header
     if not header:
-        return 0, len(cells), False
+        return 0, False
     places = [place for place, cell in enumerate(cells) if cell.lower() == LABEL]
     if len(places) != 1:
         raise DataError(f"{where}: line 1: expected one column {LABEL}, got {len(places)}; name the labels' column so")
-    return places[0], len(cells), True
+    return places[0], True
 
 
 def _read(path: Path) -> Part:
     where = one_line(path)
-    place, count, header = _columns(path)
+    place, header = _columns(path)
     if place is None:
         raise DataError(
             f"{where}: expected a label and {PIXELS} pixels a line, got no labels; infer.py reads such images"
         )
-    csv: Any = extra("pyarrow.csv", "pyarrow>=15", "--data with a CSV file")
-    arrow: Any = extra("pyarrow", "pyarrow>=15", "--data with a CSV file")
-    names = [f"column {number + 1}" for number in range(count)]
-    types = {name: arrow.string() if number == place else arrow.uint8() for number, name in enumerate(names)}
-    images: list[np.ndarray] = []
-    labels: list[str] = []
-    try:
-        with csv.open_csv(
-            str(path),
-            read_options=csv.ReadOptions(column_names=names, skip_rows=int(header), block_size=4 << 20),
-            convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[]),
-        ) as reader:
-            for batch in reader:
-                labels += batch.column(place).to_pylist()
-                if len(labels) * PIXELS > LARGEST_SET:
-                    raise DataError(f"{where}: expected at most {LARGEST_SET // PIXELS} images, got more")
-                pixels = np.empty((len(batch), PIXELS), np.uint8)
-                for column in range(count):
-                    if column != place:
-                        pixels[:, column - (column > place)] = batch.column(column).to_numpy()
-                images.append(pixels)
-    except arrow.ArrowInvalid as error:
-        raise DataError(
-            f"{where}: expected lines of a label and {PIXELS} pixels of 0 to 255, got: {one_line(error, 150)}"
-        ) from error
-    if not images:
-        raise DataError(f"{where}: expected at least one image, got none")
-    if fraction := next((label for label in labels if FRACTION.fullmatch(label)), None):
+    # A label of 101 characters, to which a longer one is cut, is refused with its class.
+    row = np.dtype([("before", "u1", (place,)), ("label", "U101"), ("after", "u1", (PIXELS - place,))])
+    labels: list[npt.NDArray[np.str_]] = []
+    with open_file(path) as file:
+        lines = 1 + sum(piece.count(b"\n") for piece in iter(lambda: file.read(CHUNK), b""))
+        if lines * PIXELS > LARGEST_SET:
+            raise DataError(f"{where}: expected at most {LARGEST_SET // PIXELS} images, got {lines} lines")
+        images = np.empty((lines, PIXELS), np.uint8)
+        file.seek(0)
+        if header:
+            file.readline(LONGEST_LINE)
+        done, line = 0, 1 + header
+        while chunk := file.read(CHUNK):
+            chunk += file.readline(LONGEST_LINE)
+            rows = _rows(where, chunk, row, line)
+            images[done : done + len(rows), :place] = rows["before"]
+            images[done : done + len(rows), place:] = rows["after"]
+            labels.append(_trimmed(rows["label"]))
+            done += len(rows)
+            line += chunk.count(b"\n")
+    if not done:
+        raise DataError(f"{where}: expected lines of a label and {PIXELS} pixels of 0 to 255, got: none")
+    names = np.concatenate(labels)
+    if fraction := next((label for label in np.unique(names) if FRACTION.fullmatch(label)), None):
         raise DataError(f"{where}: expected labels that are whole numbers or names, got {one_line(fraction, 60)}")
-    return checked(where, joined(images), texts(labels))
+    return checked(where, images[:done], texts(names))
+
+
+def _rows(where: str, chunk: bytes, row: np.dtype, line: int) -> npt.NDArray[Any]:
+    """Parse whole lines, the first of which has the number `line` in the file; NumPy refuses all but bytes."""
+    try:
+        text = chunk.decode("utf-8-sig" if line == 1 else "utf-8").splitlines()
+        if not any(map(str.strip, text)):
+            return np.empty(0, row)
+        return np.loadtxt(text, dtype=row, delimiter=",", comments=None, quotechar='"', ndmin=1)
+    except (ValueError, OverflowError) as error:
+        why = one_line(str(error).partition(";")[0], 150)
+        raise DataError(
+            f"{where}: expected lines of a label and {PIXELS} pixels of 0 to 255, got: {why}, counted from line {line}"
+        ) from error
+
+
+def _trimmed(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    """The same texts in no more memory than the longest needs."""
+    return labels.astype(f"U{max(1, *map(len, labels.tolist()), 1)}")

@@ -27,9 +27,10 @@ from results.predictions import predictions_path, read_predictions
 from results.run_folder import RunFolder
 from tests.data.test_load import WRITERS
 from tests.scripts.test_old_folders import run_main
+from training.callbacks.callback import Callback
 from training.engine import EngineName
 from training.loop import train
-from training.settings import Settings
+from training.settings import Settings, from_json, to_json
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "c93bf08" / "run" / "inference_model"
 
@@ -134,3 +135,44 @@ def test_a_model_of_pictures_as_they_are_takes_no_other(mnist: Mnist, tmp_path: 
     assert reader.answer(mnist.test_images[0]).digits[0][0].startswith("class ")
     with pytest.raises(UserError, match="expected a picture of 28×28 pixels, got 40×30; resize it"):
         reader.answer(np.zeros((40, 30), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "held_out"),
+    [
+        (None, 60_000, 5000),
+        (None, 5001, 5000),
+        (None, 5000, 1000),
+        (None, 40, 8),
+        (0.1, 200, 20),
+        (0.001, 9, 1),
+        (7, 9, 7),
+    ],
+)
+def test_images_are_held_out_by_number_or_share(asked: float | None, images: int, held_out: int) -> None:
+    settings = Settings(validation_size=asked)
+    assert from_json(json.loads(json.dumps(to_json(settings)))) == settings
+    assert settings.recipe_for(images).validation_size == held_out
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.5])
+def test_a_share_lies_between_0_and_1(share: float) -> None:
+    with pytest.raises(UsageError, match="expected a whole number, or a share between 0 and 1"):
+        Settings(validation_size=share)
+
+
+class Said(Callback):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def on_message(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_a_small_set_needs_no_option(mnist: Mnist, tmp_path: Path) -> None:
+    said = Said()
+    settings = Settings(passes=1, save_dir=tmp_path / "model", figures="none")
+    train(settings, RunFolder(tmp_path / "run"), [said], data=with_classes(mnist, 5, 40))
+    assert load_model(tmp_path / "model").card["scores"]["validation"]["total"] == 8
+    assert "validation images: 8 of 40, a fifth, as the set is small" in said.lines
+    assert [line for line in said.lines if line.startswith("--batch-size 128: more than the 32 training images")]
