@@ -51,8 +51,7 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
     """
     descriptor = _open(path, folder)  # no file object, which takes longer than to read a small picture
     try:
-        size = os.fstat(descriptor).st_size
-        data = b""
+        size, data = os.fstat(descriptor).st_size, b""
         while size <= limit and (piece := os.read(descriptor, min(size, limit) + 1 - len(data))):
             data = data + piece if data else piece
         if size > limit or len(data) > limit:
@@ -64,11 +63,9 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
 
 def _open(path: Path, folder: int | None) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
-    try:
-        here = folder is None
-        descriptor = os.open(path if here else path.name, flags if here else flags | os.O_NOFOLLOW, dir_fd=folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    name, flags = (path, flags) if folder is None else (path.name, flags | os.O_NOFOLLOW)
+    with _errors_name(path):
+        descriptor = os.open(name, flags, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "a folder, pipe or device, not a regular file", str(path))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from common.errors import UsageError, UserError, one_line
+from data.dataset import DIGITS
 from model.device import Device
 from model.engine import PaddleEngine
+from model.feature_maps import FeatureMaps
 from model.program import NetworkConfig
 from model.recipes import Recipe
+from model.saved_model import CARD, load_model
 from model.shards import ShardedEngine
 from model.world import ALONE, World
 from reference.engine import NumpyEngine
@@ -21,6 +24,7 @@ from reference.optimizers import SGD, Adam, Momentum, Optimizer
 from results.run_folder import RunFolder
 from training.checkpoint import BEST, load_checkpoint, under
 
+LAST_LAYER = "output."  # of every network: the beginning of its parameters' names
 EngineName = Literal["paddle", "numpy"]
 
 
@@ -77,31 +81,53 @@ def _numpy_optimizer(recipe: Recipe, parameters: Mapping[str, Any]) -> Optimizer
     return SGD(parameters)
 
 
-def start_from(engine: Engine, run_dir: Path) -> list[str]:
-    """Give an engine the parameters of a run's best model so far, whichever engine trained it.
+def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = None) -> list[str]:
+    """Give an engine the parameters of a model, or of a run's best model so far, whichever engine trained it.
+
+    Args:
+        engine: gets the parameters.
+        folder: of the run or the model.
+        classes: names of the classes to come; if the model has others, its last layer is left out.
 
     Returns:
-        One line for each newer checkpoint of that run that was refused.
+        Lines for the user: each newer checkpoint of the run that was refused, and a last layer that is left out.
 
     Raises:
-        UserError: the folder is no run with a usable checkpoint, no pass of the run was completed, or its network is
-            another; the engine keeps its parameters.
+        UserError: the folder is no model and no run with a usable checkpoint, no pass of the run was completed, or its
+            network is another; the engine keeps its parameters.
     """
-    where = f"--init-from {run_dir}"
+    where = f"--init-from {folder}"
     try:
-        checkpoint, refused = load_checkpoint(RunFolder(run_dir).checkpoints)
+        if (folder / CARD).exists():
+            model = load_model(folder)
+            parameters, lines = FeatureMaps.of_model(model).parameters(), list[str]()
+            known = model.card["labels"]
+        else:
+            parameters, lines = _best_of(folder)
+            data = RunFolder(folder).read_record().get("data")
+            known = data.get("classes", DIGITS) if isinstance(data, dict) else DIGITS
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    if checkpoint is None:
-        raise UserError(f"{where}: expected the folder of a run with its checkpoints, found {_found(run_dir)}")
-    parameters = under(BEST, checkpoint.arrays)
-    if not parameters:
-        raise UserError(f"{where}: expected a run with at least one completed pass, found none")
+    if classes is not None and list(classes) != list(known):
+        parameters |= {name: value for name, value in engine.parameters().items() if name.startswith(LAST_LAYER)}
+        names = (f"{len(each)} ({one_line(', '.join(map(str, each)), 40)})" for each in (known, classes))
+        lines.append("all layers but the last, which starts anew: classes {} became {}".format(*names))
     try:
         engine.load_parameters(parameters)
     except (UserError, ValueError) as error:  # NumPy's engine knows nothing of this project's errors
-        raise UserError(f"{where}: {one_line(error)}; name a run of the same network and options") from error
-    return [f"{where}: {line}" for line in refused]
+        raise UserError(f"{where}: {one_line(error)}; name a run or model of the same network and options") from error
+    return [f"{where}: {line}" for line in lines]
+
+
+def _best_of(run_dir: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Parameters of a run's best model so far, and why newer checkpoints were refused."""
+    checkpoint, refused = load_checkpoint(RunFolder(run_dir).checkpoints)
+    if checkpoint is None:
+        raise UserError(f"expected the folder of a model, or of a run with its checkpoints, found {_found(run_dir)}")
+    parameters = under(BEST, checkpoint.arrays)
+    if not parameters:
+        raise UserError("expected a run with at least one completed pass, found none")
+    return parameters, list(refused)
 
 
 def _found(run_dir: Path) -> str:

@@ -81,8 +81,9 @@ class Settings:
     """Fraction of each label that is spread evenly over the classes."""
     seed: int = 1
     """Random seed of initial weights, order of images and distortions."""
-    init_from: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
-    """Folder of a run whose best model to start from, instead of from random weights."""
+    init_from: Annotated[Path | None, arg(metavar="RUN_DIR|MODEL_DIR", help_behavior_hint="")] = None
+    """Folder of a run whose best model to start from, or of a model, instead of from random weights; for other classes
+    its last layer starts anew."""
     rotation: Annotated[float | None, arg(metavar="X")] = None
     """Maximum rotation in degrees, either direction; 0 disables it."""
     scale: Annotated[float | None, arg(metavar="X")] = None

@@ -17,6 +17,7 @@ from common.errors import UsageError, UserError
 from data import sources
 from data.dataset import Mnist
 from data.load import load
+from model.feature_maps import FeatureMaps
 from model.image import network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
@@ -176,3 +177,35 @@ def test_a_small_set_needs_no_option(mnist: Mnist, tmp_path: Path) -> None:
     assert load_model(tmp_path / "model").card["scores"]["validation"]["total"] == 8
     assert "validation images: 8 of 40, a fifth, as the set is small" in said.lines
     assert [line for line in said.lines if line.startswith("--batch-size 128: more than the 32 training images")]
+
+
+@pytest.mark.parametrize(("engine", "source"), [("paddle", "model"), ("numpy", "run")])
+def test_another_run_goes_on_from_a_model_of_other_classes(
+    engine: EngineName, source: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """Without a step that changes anything, all layers but the last are the model's."""
+    trained(with_classes(mnist, 5), tmp_path / "a", engine=engine)
+    begin = tmp_path / "a" / source
+    said = Said()
+    own = Settings(engine=engine, passes=1, learning_rate=1e-30, validation_size=20, init_from=begin, figures="none")
+    own = replace(own, save_dir=tmp_path / "b" / "model")
+    train(own, RunFolder(tmp_path / "b" / "run"), [said], data=with_classes(mnist, 7))
+    first, second = (FeatureMaps.of_model(load_model(tmp_path / name / "model")).parameters() for name in ("a", "b"))
+    assert first["output.weight"].shape[1] == 5 and second["output.weight"].shape[1] == 7
+    for name in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):
+        np.testing.assert_array_equal(first[name], second[name])
+    (line,) = [line for line in said.lines if line.startswith("--init-from")]
+    assert line.startswith(f"--init-from {begin}: all layers but the last, which starts anew: classes 5 (class 0, ")
+    (tmp_path / "c").mkdir()
+    with pytest.raises(UserError, match="expected the folder of a model, or of a run with its checkpoints, found a"):
+        trained(with_classes(mnist, 7), tmp_path / "d", init_from=tmp_path / "c")
+    with pytest.raises(UserError, match=r"expected .*got .*; name a run or model of the same network and options"):
+        trained(with_classes(mnist, 7), tmp_path / "e", init_from=begin, network="lenet_tanh")
+
+
+def test_a_model_of_the_same_classes_keeps_its_last_layer(mnist: Mnist, tmp_path: Path) -> None:
+    model = trained(with_classes(mnist, 5), tmp_path / "a")
+    own = Settings(passes=1, learning_rate=1e-30, validation_size=20, init_from=model, figures="none")
+    train(replace(own, save_dir=tmp_path / "b"), RunFolder(tmp_path / "run"), data=with_classes(mnist, 5))
+    first, second = (FeatureMaps.of_model(load_model(path)).parameters() for path in (model, tmp_path / "b"))
+    np.testing.assert_array_equal(first["output.weight"], second["output.weight"])
