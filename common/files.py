@@ -19,8 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _TEMPORARY = re.compile(r"\.(.+)\.(new|old)\.tmp-(\d+)-[0-9a-f]{8}")
 
 
