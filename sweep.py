@@ -40,6 +40,7 @@ from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 from model.recipes import NetworkName, RecipeName
 from results.run_folder import LOCK, RunFolder
+from training.config import repeated
 from training.resume import what_was_finished
 from training.settings import Settings
 
@@ -152,7 +153,7 @@ def _members(options: Options, rest: Sequence[str]) -> Iterator[Member]:
                 name = f"{network}-{recipe}-seed{seed}"
                 save_dir = options.folder / "models" / name
                 own = ["--network", network, "--recipe", recipe, "--seed", str(seed), "--save-dir", str(save_dir)]
-                settings = parse(Settings, [*own, *rest])
+                settings = parse(Settings, [*own, *rest], config=repeated)
                 if settings.run_dir or settings.resume:
                     raise UsageError("expected no --run-dir and no --resume after --: each run has a folder of its own")
                 folder = RunFolder(options.folder / "runs" / name)

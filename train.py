@@ -3,6 +3,7 @@
     python train.py                      # the default network, 10 passes, about a minute on 2 quiet cores
     python train.py --help               # every option
     python train.py --resume runs/NAME   # go on exactly where a run stopped
+    python train.py --config runs/NAME --seed 2   # repeat its settings, another seed
     python train.py --network lenet5_1998 --summary   # the layers of a network
 
 You see one row per pass, and at the end the chosen pass with its score on the 10,000 test images, measured on the saved
@@ -29,6 +30,7 @@ from common.errors import one_line
 from common.processes import rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
+from training.config import repeated
 from training.resume import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
 
@@ -50,7 +52,7 @@ GROUPS = {
 
 def main(stop: StopRequest) -> int:
     """Parse, train, print the headline."""
-    settings = parse(Settings, groups=GROUPS, shown=Settings.with_recipe)
+    settings = parse(Settings, groups=GROUPS, shown=Settings.with_recipe, config=repeated)
     if settings.summary:
         with stop.importing():
             from model.summary import print_summary

@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import itertools
 import os
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -28,6 +30,8 @@ def parse(
     default: Settings | None = None,
     groups: Mapping[str, str] = MappingProxyType({}),
     shown: Callable[[Settings], Settings] | None = None,
+    config: Callable[[Path], list[str]] | None = None,
+    where: str = "",
 ) -> Settings:
     """Build `settings`, a dataclass, from the command line; every field is an option, its docstring the help.
 
@@ -41,6 +45,8 @@ def parse(
         default: values of the options that are not given.
         groups: titles of the groups of options in `--help`, by the field that each group begins with.
         shown: from the arguments beside `--help`, makes the values that `--help` prints as defaults.
+        config: makes arguments of the file that `--config` names; those given override them.
+        where: the arguments' origin, before the line about wrong use.
 
     Raises:
         UsageError: an argument is empty.
@@ -49,15 +55,24 @@ def parse(
     if "--version" in arguments:
         print(__version__)
         sys.exit(0)
+    if config and (path := _value_of("--config", arguments)):
+        arguments = [*config(Path(path)), *arguments]
     if {"-h", "--help"} & {*arguments}:
         if shown:
             default = shown(_parse(settings, [each for each in arguments if each not in ("-h", "--help")], default))
         print(_help(settings, default, groups), end="")
         sys.exit(0)
-    return _parse(settings, arguments, default)
+    return _parse(settings, arguments, default, where)
 
 
-def _parse(settings: type[Settings], arguments: list[str], default: Settings | None) -> Settings:
+def _value_of(option: str, arguments: Sequence[str]) -> str:
+    """The last value that an option is given; empty without one."""
+    values = [value for name, value in itertools.pairwise(arguments) if name == option]
+    values += [each.removeprefix(f"{option}=") for each in arguments if each.startswith(f"{option}=")]
+    return values[-1] if values else ""
+
+
+def _parse(settings: type[Settings], arguments: list[str], default: Settings | None, where: str = "") -> Settings:
     import tyro  # here, so that a script that only imports this module does not pay for it
 
     said = io.StringIO()
@@ -69,7 +84,7 @@ def _parse(settings: type[Settings], arguments: list[str], default: Settings | N
             return tyro.cli(settings, args=arguments, default=default, config=config)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
-            print(f"error: {_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
+            print(f"error: {where}{_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
         raise
 
 

@@ -17,8 +17,9 @@ from results.log import is_unfinished, read_results
 from results.records import Row, best_row, columns
 from results.run_folder import RunFolder
 
+OPTIONS_OF_NETWORKS = ("maps", "kernel_size", "pooling", "squashing", "train_rbf")
 # Settings beside the recipe on which a run's result depends.
-DECIDING = ("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf", "shards")
+DECIDING = ("engine", "init_from", "select_on", "patience", *OPTIONS_OF_NETWORKS, "shards")
 HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
 
 

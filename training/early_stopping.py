@@ -1,11 +1,15 @@
-"""The Theano tutorial's early stopping: training goes on as long as the validation error keeps falling by enough."""
+"""Early stopping: the Theano tutorial's rule, `--patience`, and callbacks that end a run."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.recipes import EarlyStopping, Recipe
+from results.log import read_results
+from results.records import Row
+from training.setup import Setup
 from training.state import Progress
 
 
@@ -74,3 +78,25 @@ def is_out_of_patience(recipe: Recipe, progress: Progress, steps: int) -> bool:
     """True if the next pass, of `steps` steps, would not be validated any more."""
     patience = patience_of(recipe, progress)
     return patience is not None and not patience.reaches((progress.passes + 1) * steps - 1)
+
+
+def passes_without_better(rows: Sequence[Row], select_by: str) -> int:
+    """Number of passes since the first one of the lowest validation loss, or of the fewest validation errors."""
+    measures = [row.validation_loss if select_by == "loss" else 1 - (row.validation_accuracy or 0) for row in rows]
+    known = [math.inf if measure is None else measure for measure in measures]
+    return len(known) - 1 - known.index(min(known))
+
+
+def reason_to_stop(setup: Setup, progress: Progress) -> str:
+    """Reason to end the run before its next pass; empty to go on.
+
+    It depends on the counters and the log alone, so that a run that was interrupted ends where it would have.
+    """
+    if is_out_of_patience(setup.recipe, progress, setup.steps):
+        return "the validation error has ceased to fall by enough"
+    rows, patience = read_results(setup.folder.results)[0], setup.settings.patience
+    if patience and rows and passes_without_better(rows, setup.recipe.select_by) >= patience:
+        measure = "loss" if setup.recipe.select_by == "loss" else "error"
+        return f"no lower validation {measure} in {patience} {'passes' if patience > 1 else 'pass'}"
+    reasons = (callback.reason_to_stop(rows) for callback in setup.callbacks) if rows else ()
+    return next(filter(None, reasons), "")

@@ -26,7 +26,7 @@ from results.records import Row, Step
 from results.run_folder import RunFolder
 from training.batches import pass_batches, prefetch
 from training.callbacks.callback import Callback, Started
-from training.early_stopping import is_out_of_patience, take_in
+from training.early_stopping import reason_to_stop, take_in
 from training.evaluation import Scores, evaluate
 from training.parallel import Team, engine_facts, start_facts
 from training.publish import Outcome, digest, expect_publishable, outcome_record, publish, save_best_model
@@ -253,11 +253,12 @@ class _Loop:
         return chosen_on.loss if self.setup.recipe.select_by == "loss" else chosen_on.error
 
     def _ends_early(self) -> bool:
-        if not is_out_of_patience(self.setup.recipe, self.state.progress, self.setup.steps):
-            return False
-        done = self.state.progress.passes
-        self.setup.report(f"stopped early after pass {done}: the validation error has ceased to fall by enough")
-        return True
+        reason = reason_to_stop(self.setup, self.state.progress)
+        if self.team:  # callbacks are the first process's alone
+            reason = self.team.share(reason.encode()).decode()
+        if reason:
+            self.setup.report(f"stopped early after pass {self.state.progress.passes}: {one_line(reason, 300)}")
+        return bool(reason)
 
     def _diverged(self, problem: str) -> TrainingError:
         progress, folder = self.state.progress, self.setup.folder

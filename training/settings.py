@@ -32,6 +32,7 @@ RANGES = {
     "shuffle_buffer": Range(1, 10**9),
     "log_every": Range(1, 10**9),
     "checkpoint_seconds": Range(0, 1e9, above=True),
+    "patience": Range(1, 10**6),
 }
 SMALL_SET_SHARE = 0.2  # of the training images, held out of a set that is too small for the recipe's number
 NETWORKS_OWN = "(default: the network's)"
@@ -61,6 +62,8 @@ class Settings:
     """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
     passes: Annotated[int | None, arg(metavar="N", aliases=("--epochs",))] = None
     """Times through the training images."""
+    patience: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Stop early after so many passes without a better validation, by the measure of --select-by."""
     batch_size: Annotated[int | None, arg(metavar="N")] = None
     """Images per step."""
     optimizer: Annotated[Optimizer | None, arg(metavar="NAME")] = None
@@ -136,6 +139,8 @@ class Settings:
     """Save the chosen model as ONNX too, proven to answer like Paddle's (docs/onnx.md)."""
     resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run to continue exactly where it stopped, with its own settings."""
+    config: Annotated[Path | None, arg(metavar="RUN_DIR|run.json", help_behavior_hint="")] = None
+    """Repeat the settings of a run, but for its folders; other options override them."""
     log_every: int = 100
     """Batches from one row of steps.csv to the next; 1 logs each."""
     checkpoint_seconds: float = 60.0
@@ -168,7 +173,9 @@ class Settings:
             raise UsageError(
                 "--validation-size 0: nothing to choose the best pass on; hold some out, or --select-on last"
             )
-        self.resolved_recipe()  # refuses a recipe that the network does not have, and settings that make none
+        recipe = self.resolved_recipe()  # refuses one that the network does not have, and settings that make none
+        if self.patience and not recipe.validation_size:
+            raise UsageError(f"--patience {self.patience}: expected images held out to measure on, got none")
         if self.network_options():
             from model.networks import check_options  # here, so that --help does not wait for Paddle
 
@@ -263,7 +270,7 @@ def from_json(values: dict[str, Any]) -> Settings:
         TypeError: an unknown or missing name.
         UsageError: a value that no run can have.
     """
-    paths = {"data_dir", "run_dir", "save_dir", "resume", "init_from"}
+    paths = {"data_dir", "run_dir", "save_dir", "resume", "init_from", "config"}
     restored: dict[str, Any] = {
         name: Path(value) if name in paths and value is not None else value for name, value in values.items()
     }

@@ -1,14 +1,27 @@
-"""Early stopping by the Theano tutorial's rule."""
+"""Early stopping: the Theano tutorial's rule, `--patience`, and callbacks that end a run."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.errors import UsageError
+from data.dataset import Mnist
 from model.recipes import PUBLISHED, EarlyStopping
-from training.early_stopping import Patience
+from results.log import read_results
+from results.records import Row
+from results.run_folder import RunFolder
+from tests.results.test_compare import row
+from tests.training.test_own_data import with_classes
+from training.callbacks.callback import Callback
+from training.early_stopping import Patience, passes_without_better
+from training.loop import train
+from training.settings import Settings
 
 
 def passes_by_patience(rule: EarlyStopping, errors: list[float], steps: int) -> tuple[int, int]:
@@ -91,3 +104,57 @@ def test_the_published_recipe_has_the_documents_numbers() -> None:
     recipe = PUBLISHED["lenet_tanh"]
     assert recipe.early_stopping == EarlyStopping(patience=10_000, increase=2, threshold=0.995)
     assert (recipe.select_by, recipe.shuffle_buffer, recipe.validation_size) == ("error", 1, 10_000)
+
+
+def test_passes_without_a_better_one_are_counted_from_the_first_best() -> None:
+    rows = [
+        replace(row("a", number, loss, 1), validation_correct=right, validation_accuracy=right / 5000)
+        for number, (loss, right) in enumerate([(0.3, 4900), (0.1, 4910), (0.2, 4930), (0.1, 4930)], start=1)
+    ]
+    assert [passes_without_better(rows[:count], "loss") for count in (1, 2, 3, 4)] == [0, 0, 1, 2]
+    assert [passes_without_better(rows[:count], "error") for count in (1, 2, 3, 4)] == [0, 0, 0, 1]
+
+
+class Messages(Callback):
+    """Notes the messages; ends the run after some passes."""
+
+    def __init__(self, passes: int = 0) -> None:
+        self.passes = passes
+        self.lines: list[str] = []
+
+    def reason_to_stop(self, rows: Sequence[Row]) -> str:
+        return f"{len(rows)} are\nenough" if 0 < self.passes <= len(rows) else ""
+
+    def on_message(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def settings(folder: Path, **given: object) -> Settings:
+    """Of runs that learn nothing, so that no pass is better than the first."""
+    own = {"network": "lenet5_numpy", "engine": "numpy", "learning_rate": 1e-12, "select_by": "error"}
+    places = {"validation_size": 20, "figures": "none", "save_dir": folder / "model"}
+    return Settings(**{**own, **places, **given})  # type: ignore[arg-type]
+
+
+def test_patience_ends_a_run_of_any_network_and_publishes_the_best_pass(mnist: Mnist, tmp_path: Path) -> None:
+    said, run = Messages(), RunFolder(tmp_path / "run")
+    outcome = train(settings(tmp_path, passes=9, patience=2), run, [said], data=with_classes(mnist, 10))
+    assert outcome and outcome.best_pass == 1 and (tmp_path / "model" / "card.json").exists()
+    assert len(read_results(run.results)[0]) == 3
+    assert "stopped early after pass 3: no lower validation error in 2 passes" in said.lines
+    record = run.read_record()
+    assert (record["outcome"]["passes"], record["outcome"]["of"], record["settings"]["patience"]) == (3, 9, 2)
+    with pytest.raises(UsageError, match="--patience 2: expected images held out"):
+        Settings(patience=2, validation_size=0, select_on="last")
+
+
+def test_a_callback_ends_a_run_and_does_so_again_when_it_goes_on(mnist: Mnist, tmp_path: Path) -> None:
+    data, run = with_classes(mnist, 10), RunFolder(tmp_path / "run")
+    said = Messages(passes=2)
+    train(settings(tmp_path, passes=5), run, [Callback(), said], data=data)
+    assert len(read_results(run.results)[0]) == 2
+    assert "stopped early after pass 2: 2 are\\nenough" in said.lines
+    train(settings(tmp_path, passes=6, resume=run.path), run, [Messages(passes=2)], data=data)  # asked at once
+    assert len(read_results(run.results)[0]) == 2
+    train(settings(tmp_path, passes=3, resume=run.path), run, [], data=data)
+    assert len(read_results(run.results)[0]) == 3

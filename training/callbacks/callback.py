@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,15 @@ class Callback:
 
     def on_pass(self, row: Row) -> None:
         """After every pass, once it is evaluated."""
+
+    def reason_to_stop(self, rows: Sequence[Row]) -> str:
+        """Reason to end the run early, after a pass; empty to go on. The best model so far is then published.
+
+        Args:
+            rows: of all passes that are done. Judge by them alone, not by what you have seen: a run that was
+                interrupted asks again when it goes on.
+        """
+        return ""
 
     def on_published(self, outcome: Outcome) -> None:
         """When the best model is published; the run counts as finished once all callbacks have returned."""
