@@ -79,6 +79,7 @@ def main(stop: StopRequest) -> int:
     options = parse(Options)
     with stop.importing():
         from common.console import ScriptConsole
+        from model import predictor  # noqa: F401  and with it Paddle
         from model.saved_model import load_model, model_in
         from recognition.preparation import asked_way
         from recognition.sets import load_data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import importlib
 import io
 import itertools
 import os
@@ -19,7 +20,7 @@ from typing import TypeVar
 from common import packages
 from common.errors import UsageError, UserError, one_line
 from common.project import __version__
-from common.signals import Stopped, StopRequest, catch_signals
+from common.signals import Stopped, StopRequest, catch_signals, leave_at_once
 
 Settings = TypeVar("Settings")
 
@@ -192,6 +193,22 @@ def run(main: Callable[[StopRequest], int]) -> None:
                 stream.flush()
         os._exit(stopped.status)
     sys.exit(status)
+
+
+def run_module(name: str) -> None:
+    """Import a module and run its `main`, as `run` does; a signal that comes while it is imported ends it silently.
+
+    For the first lines of a module that `python -m` starts, before it imports anything: they end the process.
+    """
+    leave_at_once()
+    packages.expect_packages()
+
+    def main(stop: StopRequest) -> int:
+        with stop.importing():
+            module = importlib.import_module(name)
+        return int(module.main(stop))
+
+    run(main)
 
 
 def _open_missing_streams() -> None:

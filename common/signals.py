@@ -11,12 +11,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Thread
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WAKE = signal.SIGUSR1  # within `importing`
+_caught: list[StopRequest] = []  # of the scripts that run in this process: one, or none
 
 
 class Stopped(BaseException):
@@ -115,6 +116,11 @@ class StopRequest:
             raise Stopped(number)
 
 
+def importing() -> AbstractContextManager[None]:
+    """`StopRequest.importing` for code that a script has not handed its request; nothing outside a script."""
+    return _caught[-1].importing() if _caught else nullcontext()
+
+
 def leave_at_once() -> None:
     """Make SIGINT and SIGTERM end a script at once, from its first line until it has something to save."""
     if not _in_notebook():  # of `%run`, whose kernel goes on
@@ -128,9 +134,11 @@ def catch_signals() -> Iterator[StopRequest]:
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     request.listen()
+    _caught.append(request)
     try:
         yield request
     finally:
+        _caught.pop()
         for number, handler in before.items():
             signal.signal(number, handler)
 

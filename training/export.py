@@ -10,6 +10,11 @@ replaced in one step.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.command_line import run_module
+
+    run_module("training.export")
+
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +85,3 @@ def main(stop: StopRequest) -> int:
     paddle.enable_static()
     print(export(options.model, options.data_dir))
     return 0
-
-
-if __name__ == "__main__":
-    command_line.run(main)

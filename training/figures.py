@@ -6,6 +6,11 @@ python -m training.figures runs/NAME --which curves   # those of the logs alone,
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.command_line import run_module
+
+    run_module("training.figures")
+
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +19,7 @@ import numpy as np
 import paddle
 from tyro.conf import Positional, arg
 
-from common.command_line import parse, run
+from common.command_line import parse
 from common.errors import UserError, one_line
 from common.project import __version__
 from common.signals import StopRequest
@@ -149,7 +154,3 @@ def main(stop: StopRequest) -> int:
         draw_run(folder, options.which, data_dir=options.data_dir)
         print(f"drawn: {one_line(folder.figures)}/")
     return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -13,6 +13,7 @@ from tyro.conf import arg
 from common.errors import UsageError, UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
+from common.signals import importing
 from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from results.run_folder import RunFolder
 
@@ -177,7 +178,8 @@ class Settings:
         if self.patience and not recipe.validation_size:
             raise UsageError(f"--patience {self.patience}: expected images held out to measure on, got none")
         if self.network_options():
-            from model.networks import check_options  # here, so that --help does not wait for Paddle
+            with importing():
+                from model.networks import check_options  # here, so that --help does not wait for Paddle
 
             check_options(self.network, self.network_options())
 
@@ -192,7 +194,8 @@ class Settings:
         recipe = recipe_for(self.network, self.recipe)
         given = self._given(dataclasses.fields(Recipe))
         if distortions := self._given(dataclasses.fields(Distortions)):
-            from data import augment  # here, so that --help does not wait for NumPy
+            with importing():
+                from data import augment  # here, so that --help does not wait for NumPy
 
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
             augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from common.errors import UserError, one_line
 from common.files import write_file
 from results.figures.curves import learning_rate_curve, training_curves
 from results.figures.style import drawn_both
@@ -37,8 +38,11 @@ def save_curves(folder: RunFolder, pictures: Mapping[str, bytes]) -> None:
     """Write what `curves` drew.
 
     Raises:
+        UserError: the run's folder of figures is a link, perhaps to a user's pictures.
         OSError: a figure cannot be written.
     """
+    if folder.figures.is_symlink():
+        raise UserError(f"{one_line(folder.figures)}: a symbolic link, through which nothing is written; move it away")
     folder.figures.mkdir(exist_ok=True)
     for name, picture in pictures.items():
         write_file(folder.figures / name, picture)

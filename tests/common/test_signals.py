@@ -31,21 +31,22 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 
-SCRIPTS: dict[str, list[str]] = {
-    "train.py": ["--run-dir", "run", "--save-dir", "model"],
-    "infer.py": ["picture.png"],
-    "compare.py": ["--plot", "curves.png"],
-    "demo.py": [],
-}
+SCRIPTS = (
+    *("train.py --run-dir run --save-dir model", "infer.py picture.png", "compare.py --plot curves.png", "demo.py"),
+    *("evaluate.py", "sweep.py sweep", "-mtraining.figures run", "-mtraining.export run"),
+)
+TRAIN, INFER, COMPARE, DEMO, EVALUATE, SWEEP, FIGURES, EXPORT = SCRIPTS
 # Imported by the script's first lines, by its settings, by `main`; and, in the cases, in the middle of the real Paddle.
 PLACES = [
-    *((script, "common.command_line") for script in SCRIPTS),
+    *((script, "common.command_line") for script in SCRIPTS if not script.startswith("-m")),
     *((script, "tyro") for script in SCRIPTS),
-    *(("train.py", "paddle"), ("infer.py", "paddle"), ("compare.py", "matplotlib"), ("demo.py", "gradio")),
+    *((script, "paddle") for script in (TRAIN, INFER, EVALUATE, FIGURES, EXPORT)),
+    *((f"{TRAIN} --maps 20 50", "paddle"), (f"{SWEEP} -- --maps 20 50", "paddle")),  # checked by the network
+    *((COMPARE, "matplotlib"), (DEMO, "gradio")),
 ]
 CASES = [
     *((*place, number) for place in PLACES for number in (signal.SIGINT, signal.SIGTERM)),
-    *((script, "paddle.vision", signal.SIGTERM) for script in ("train.py", "infer.py")),
+    *((script, "paddle.vision", signal.SIGTERM) for script in (TRAIN, INFER)),
 ]
 
 
@@ -56,9 +57,9 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
     (folder / "sitecustomize.py").write_text(AT_IMPORT)
     processes = [
         subprocess.Popen(
-            [sys.executable, ROOT / script, *SCRIPTS[script]],
+            [sys.executable, *(ROOT / word if word.endswith(".py") else word for word in script.split())],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder), "AT_IMPORT_OF": module, "SIGNAL": str(int(number))},
+            env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "AT_IMPORT_OF": module, "SIGNAL": str(int(number))},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -73,7 +74,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
 def test_a_signal_while_libraries_are_imported_ends_a_script_silently(
     script: str, module: str, number: signal.Signals, ends: list[tuple[int, str]]
 ) -> None:
-    if script == "demo.py" and not find_spec("gradio"):
+    if script == DEMO and not find_spec("gradio"):
         pytest.skip("the page needs Gradio")
     assert ends[CASES.index((script, module, number))] == (128 + number, "")
 

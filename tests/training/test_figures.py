@@ -81,6 +81,16 @@ def test_the_command_draws_a_finished_run_again_and_the_same(
         assert (run_copy.figures / name).read_bytes() == (small_run / "run" / "figures" / name).read_bytes(), name
 
 
+def test_nothing_is_drawn_through_a_link(run_copy: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "curves.png").write_bytes(b"a user's own")
+    run_copy.figures.symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="a symbolic link, through which nothing is written"):
+        draw_run(run_copy)
+    assert names(tmp_path / "mine") == {"curves.png"}
+    assert (tmp_path / "mine" / "curves.png").read_bytes() == b"a user's own"
+
+
 def test_other_data_and_runs_without_a_pass_are_refused(run_copy: RunFolder, mnist: Mnist, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected the data of the run"):
         draw_run(run_copy, data_dir=Path(mnist.source))
