@@ -47,7 +47,7 @@ SORTED_BY = "(default: validation_loss; across networks validation_accuracy)"
 class Options:
     """Compare passes of one or many runs from their results logs, best first, the best pass of each run marked.
 
-    A log may still be growing: a last line without its line end is left out; if it is a whole row, a note says so.
+    A log may still be growing: a last line without its line end is left out; if it is a whole row, a note reports it.
     Rows and files that cannot be read are named on stderr, one line each; the others are shown, and the exit status is
     1.
     """
@@ -84,7 +84,7 @@ class Options:
     best: bool = False
     """Only the best pass of each run."""
     verdict: bool = False
-    """Also say which passes really differ from the first one, by the kept answers to the same test images: exact
+    """Also print which passes really differ from the first one, by the kept answers to the same test images: exact
     McNemar test, corrected by Holm for the number of passes; bootstrap interval of the difference."""
     group: bool = False
     """One line per group of runs that differ in nothing but seed and machine instead: test accuracy of their best

@@ -5,7 +5,7 @@
     python demo.py --host 0.0.0.0                    # for others in this network; there is no password
 
 It needs one package more: pip install "gradio>=6.31,<7.0". The page asks nothing of the internet; English at /, Chinese
-at /zh, and a first visit goes where the browser's language says. Uploads are read as infer.py reads files, in processes
+at /zh, and a first visit goes by the browser's language. Uploads are read as infer.py reads files, in processes
 of limited time and memory (recognition/workers.py).
 """
 

@@ -8,7 +8,8 @@
 
 A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; recognition/digit.py makes
 of it what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the
-exit status is 1. One that holds no digit is marked. Above the first answer of a table, stderr says which model answers.
+exit status is 1. One that holds no digit is marked. Above the first answer of a table, stderr names the
+model that answers.
 """
 
 from __future__ import annotations
@@ -61,15 +62,15 @@ class Settings:
     trust: bool = False
     """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to compute."""
+    """Device; auto takes a GPU if one works, else the CPU."""
     format: Literal["table", "json", "csv"] = "table"
-    """How to print the answers."""
+    """Output format: a table, JSON Lines or CSV."""
     top_k: int = 3
-    """How many of the likeliest digits to tell, 1 to 10."""
+    """Number of most likely digits to print, 1 to 10."""
     reject_below: float = 0.0
     """Probability under which an answer is marked as rejected, 0 to 1."""
     error_rate: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None
-    """Reject so many that of the other answers at most this share is wrong, 0 to 1, as on the validation images."""
+    """Reject the least confident answers so that at most this fraction of the rest is wrong on validation, 0 to 1."""
     lines: bool = False
     """Find and read rows of digits, not one digit a picture."""
     list: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
@@ -78,7 +79,7 @@ class Settings:
     """With --format json or csv: write the answers to this file, in parts; a job that was cut off goes on. Several
     processes of one launcher share the parts."""
     annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png", help_behavior_hint="")] = None
-    """With --lines: where to write the pictures with boxes and digits drawn."""
+    """With --lines: file or folder for the pictures with boxes and digits drawn."""
     max_bytes: int = 64 << 20
     """Largest file that is read, bytes."""
     max_pixels: int = 50_000_000

@@ -90,7 +90,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team 
         from training.callbacks.figures import Figures
         from training.callbacks.live import displays
         from training.callbacks.trackers import Tracking
-        from training.loop import train  # after the settings: a mistyped option is told before Paddle is imported
+        from training.loop import train  # after the settings: a mistyped option is reported before Paddle is imported
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console, first = ScriptConsole(), team is None or team.world.rank == 0

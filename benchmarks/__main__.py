@@ -102,7 +102,7 @@ def main(stop: StopRequest) -> int:
 
 @contextmanager
 def _part(title: str, begun: float, record: dict[str, Any]) -> Iterator[None]:
-    """Say what is being measured; if it fails, note why: the other parts are worth having."""
+    """Print what is being measured; if it fails, note why: the other parts are worth having."""
     print(f"[{time.monotonic() - begun:4.0f} s] {title}", file=sys.stderr, flush=True)
     try:
         yield

@@ -79,7 +79,7 @@ class Batches:
 
 
 def pieces(images: Floats) -> list[Floats]:
-    """A batch cut into as many images at a time as the option `at_a_time` says; without it, whole."""
+    """A batch cut into as many images at a time as the option `at_a_time` gives; without it, whole."""
     size = options.get("at_a_time", len(images))
     return [images[start : start + size] for start in range(0, len(images), size)]
 

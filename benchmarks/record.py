@@ -64,7 +64,7 @@ def ours_and_theirs(commands: Sequence[Record], key: str) -> tuple[list[float], 
 
 
 def versions(record: Record) -> str:
-    """Python's, and those that the competitors said, in one line."""
+    """Python's, and those that the competitors reported, in one line."""
     found: dict[str, str] = {}
     for result in all_results(record):
         found.update(result["facts"].get("versions", {}))

@@ -53,7 +53,7 @@ def _head(record: Record) -> str:
         warnings.append("The machine was busy: libraries whose threads wait for each other suffer most.")
     warnings += [f"Missing: {problem}" for problem in record.get("problems", [])]
     warning = "".join(f"\n\n**{line}**" for line in warnings)
-    return f"""# How fast, against whom
+    return f"""# Speed beside other frameworks
 
 Made by `make bench`, which measures all of this anew; not written by hand.
 
@@ -76,7 +76,7 @@ resident set of the process.
 - This project's own (Paddle, but "as in tutorials", and the evaluation programs): what `import model` sets. glibc
   serves blocks up to 32 MiB from the heap and gives nothing back before 2 GB lie free; Paddle runs operators one after
   the other (`FLAGS_new_executor_serial_run=1`) and does not collect dead tensors (`FLAGS_eager_delete_tensor_gb=-1`);
-  on AMD's processors Paddle's MKL of 2019 is told that they have AVX2 (`MKL_DEBUG_CPU_TYPE=5`), a variable that later
+  on AMD's processors Paddle's MKL of 2019 is made to use AVX2 (`MKL_DEBUG_CPU_TYPE=5`), a variable that later
   MKLs, PyTorch's among them, do not read.
 - "Malloc tuned" peers: by environment, glibc serves blocks up to 4 GiB from the heap, in steps of 64 MiB, and gives
   nothing back before 4 GiB lie free.
@@ -84,7 +84,7 @@ resident set of the process.
 - PyTorch as it comes, Paddle as in tutorials, JAX, Keras and ONNX Runtime otherwise: nothing. Threads are as many for
   all; variables of the shell that steer these libraries are taken away.
 - `Predictor`, as `infer.py` uses it, runs 64 images at a time whatever the batch, 1,024 as 16 × 64; the peers run the
-  whole batch at once, but where "64 at a time" is said."""
+  whole batch at once, unless a row has "64 at a time"."""
 
 
 def _goals(record: Record) -> str:

@@ -50,7 +50,7 @@ class Competitor:
 
 @dataclass(frozen=True)
 class Suite:
-    """Contenders, the first of whom is who the others are compared with, and what they do.
+    """Competitors, the first of which is the reference for the others, and their task.
 
     Attributes:
         name: what --only selects by, up to a slash.
@@ -82,7 +82,7 @@ class Result:
         batch: images per step.
         threads: processors it could use.
         rates: steps · batch / seconds of each round, in their order.
-        facts: what it said of itself, such as versions.
+        facts: its report of itself, such as versions.
         peak_bytes: the largest memory of the process up to the end of this work (VmHWM).
     """
 
@@ -157,7 +157,7 @@ class Player:
     def _rest(self) -> None:
         """Stop it, and wait until it stands still."""
         self.process.send_signal(signal.SIGSTOP)
-        with contextlib.suppress(ChildProcessError):  # it has ended, as the next turn will tell
+        with contextlib.suppress(ChildProcessError):  # it has ended, as the next turn will show
             os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def _hear(self) -> Any:

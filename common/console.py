@@ -22,7 +22,7 @@ class ScriptConsole(Console):
     """
 
     def __init__(self, width: int | None = None, stderr: bool = False) -> None:
-        in_notebook = "JPY_PARENT_PID" in os.environ  # Jupyter tells its kernels, and so what they start
+        in_notebook = "JPY_PARENT_PID" in os.environ  # Jupyter sets it for its kernels and what they start
         super().__init__(width=width, stderr=stderr, force_terminal=False if in_notebook else None)
 
     def on_broken_pipe(self) -> None:

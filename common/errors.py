@@ -6,7 +6,7 @@ from __future__ import annotations
 class UserError(Exception):
     """Something could not be done, and the reason is outside the program: a file, a value, a machine.
 
-    The message is one line and says what, where, what was expected, what was found and what to do.
+    The message is one line and names what, where, what was expected, what was found and what to do.
     Scripts print it to stderr without a traceback and leave with `status`.
 
     Attributes:

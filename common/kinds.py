@@ -5,7 +5,7 @@ The libraries for this (filetype, puremagic) know hundreds of formats, but neith
 
 from __future__ import annotations
 
-HEAD = 1024  # bytes of a file that tell its kind
+HEAD = 1024  # bytes of a file that show its kind
 
 _HEIC = "a HEIC photo: save it as JPEG or PNG"
 _MAGIC = (  # where, the bytes there, and their kind

@@ -47,7 +47,7 @@ class StopRequest:
         return self._number
 
     def agree(self) -> None:
-        """Ask the other processes of the run whether one was told to stop; there are none."""
+        """Ask the other processes of the run whether one received a signal; there are none."""
 
     @property
     def requested(self) -> bool:

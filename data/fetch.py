@@ -182,7 +182,7 @@ def _network_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        # A URLError wraps the error that says why; an HTTPError is one too, but says it itself.
+        # A URLError wraps the error that has the reason; an HTTPError is one too, but has it itself.
         reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
         raise DataError(f"{url}: {one_line(getattr(reason, 'strerror', None) or reason)}") from error
 

@@ -156,7 +156,7 @@ def _read_folder(path: Path, reading: Reading) -> Labelled:
             f"{one_line(path)}: expected a folder per class, got pictures without classes; put each class's "
             "pictures into a folder of its name; infer.py reads pictures without labels"
         )
-    arrays = sources.read_folder(path).arrays  # MNIST's files elsewhere, or called nearly so; or says what is missing
+    arrays = sources.read_folder(path).arrays  # MNIST's files, perhaps under similar names; or the error
     return Labelled(
         Part(arrays[sources.TRAIN_IMAGES], arrays[sources.TRAIN_LABELS]),
         Part(arrays[sources.TEST_IMAGES], arrays[sources.TEST_LABELS]),

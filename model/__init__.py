@@ -20,7 +20,7 @@ os.environ.setdefault("FLAGS_new_executor_serial_run", "1")
 # Paddle's collector of dead tensors is off. At its default, 0, a thread wakes some twenty times a step to free what the
 # next step allocates again; kept, the tensors of a step of a LeNet are some tens of megabytes.
 os.environ.setdefault("FLAGS_eager_delete_tensor_gb", "-1")
-# Paddle's matrix products are MKL's of 2019, which takes its slowest way on AMD's processors unless told that they have
+# Paddle's matrix products are MKL's of 2019, which takes its slowest way on AMD's processors unless a variable claims
 # AVX2 (type 5): a linear layer of 800 to 10 then took less than half as long (2 cores, AMD EPYC, Paddle 3.3.1). On
 # Intel's it would forbid AVX-512.
 with contextlib.suppress(OSError):  # another system than Linux

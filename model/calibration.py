@@ -1,6 +1,6 @@
 """Calibration of a network's probabilities: a temperature makes them the share of answers that are right.
 
-They then tell which answers to reject, so that no more than a wanted share of the others is wrong.
+They then decide which answers to reject, so that no more than a wanted share of the others is wrong.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
 def rejection_threshold(card: Mapping[str, Any], error_rate: float) -> float:
     """The probability below which answers are to be rejected, so that of the others at most `error_rate` are wrong.
 
-    It is the least such one on the validation images whose answers the card tells (model.calibration.card_entries).
+    It is the least such one on the validation images whose answers the card records (model.calibration.card_entries).
 
     Args:
         card: of a model.
         error_rate: 0 to 1.
 
     Raises:
-        UserError: the card tells none, or no threshold is enough.
+        UserError: the card records none, or no threshold is enough.
     """
     table = card.get("rejection", {}).get("validation") if isinstance(card.get("rejection"), Mapping) else None
     if table is None:

@@ -60,7 +60,7 @@ class PaddleEngine:
         return self.training.trainable
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
-        """Take one step on images [N, 1, S, S] float32 and labels [N] int64; `recent` tells how it went."""
+        """Take one step on images [N, 1, S, S] float32 and labels [N] int64; `recent` has its loss."""
         self._set_learning_rate(learning_rate)
         self._session.run({"image": images, "label": labels})
         self._evaluation_is_current = False

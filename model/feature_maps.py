@@ -16,7 +16,7 @@ from model.saved_model import ModelError, SavedModel
 
 
 class FeatureMaps:
-    """A network whose layers tell what they put out; built from a run's parameters, or from a saved model."""
+    """A network that gives each layer's output; built from a run's parameters, or from a saved model."""
 
     def __init__(self, config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -> None:
         """Create it.

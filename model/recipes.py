@@ -122,7 +122,7 @@ PUBLISHED: dict[NetworkName, Recipe] = {
         early_stopping=EarlyStopping(patience=10_000, increase=2.0, threshold=0.995),
     ),
     # The NumPy report names no learning rate for Adam, and no schedule: chosen on validation, as is that errors choose
-    # the pass. (By its σ of the initial weights, five times He's, losses are large and tell little: at a constant 1e-3
+    # the pass. (By its σ of the initial weights, five times He's, losses are large and of no use: at a constant 1e-3
     # the pass of least loss has 98.1 %.) Its 20,000 steps are 23 passes of 860 steps, in whole passes.
     "lenet5_numpy": Recipe(
         optimizer="adam", learning_rate=5e-3, batch_size=64, passes=23, schedule="cosine", select_by="error"
@@ -137,7 +137,7 @@ PUBLISHED_MOMENTUM: dict[NetworkName, Recipe] = {
     "lenet5_numpy": Recipe(optimizer="momentum", learning_rate=64e-4, momentum=0.99, batch_size=64, passes=23),
 }
 
-# What makes most of conv_pool_bn, chosen on validation (docs/networks.md tells how). Where the rate falls to 0, the
+# What makes most of conv_pool_bn, chosen on validation (docs/networks.md shows how). Where the rate falls to 0, the
 # network learns its images by heart in the end, distorted as they are: of 10,000 held out, one run read 41 wrong after
 # 80 passes of 120, and 57 after the last. The weight decay looks large, but a step takes only rate · decay = 9e-4 of a
 # weight away.

@@ -1,8 +1,8 @@
 """The saved model: write it, verify it, load it, predict with it.
 
 A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
-parameters, the form that Paddle 2.6 and 3 both read); `card.json` says what they are and carries their SHA-256, and
-its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which tells pictures
+parameters, the form that Paddle 2.6 and 3 both read); `card.json` describes them and carries their SHA-256, and
+its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which finds pictures
 that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
 were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
 bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py). A folder may
@@ -55,7 +55,7 @@ class SavedModel:
         program: the program's bytes.
         parameters: the parameters' bytes.
         onnx: the same network as ONNX; None if the folder has none.
-        novelty: what tells pictures that hold no digit; None if the folder has none.
+        novelty: detector of pictures that hold no digit; None if the folder has none.
     """
 
     folder: Path

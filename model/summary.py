@@ -49,7 +49,7 @@ class LayerRow:
 def layer_table(name: str, options: Mapping[str, Any] | None = None) -> list[LayerRow]:
     """The layers of a network in the order in which an image goes through them.
 
-    The network is built in a static program, and each layer tells of itself and of the shapes that reached it.
+    The network is built in a static program, and each layer describes itself and the shapes that reached it.
 
     Args:
         name: a key of `NETWORKS`.

@@ -94,7 +94,7 @@ class ReadDigit:
 
     Attributes:
         image: [28, 28] uint8, as MNIST would have made it.
-        no_digit: it is unlike every digit (`recognition.novelty`), by the first model that can tell.
+        no_digit: it is unlike every digit (`recognition.novelty`), by the first model that has a detector.
         answers: answers of the chosen models, in their order.
         layers: layers of the first model; none if its card does not name its network, and from the `SHOWN_INSIDE`th
             digit of a picture on.

@@ -13,7 +13,7 @@ from results.comparison_texts import ComparisonTexts
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of one language; the names say where a text stands."""
+    """Texts of one language; a name gives the place of its text."""
 
     language: str  # for the HTML attribute lang
     title: str

@@ -15,7 +15,7 @@ from recognition.workers import Workers
 
 REJECTED = "?"  # stands for a rejected digit in a line's text
 
-Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned as its EXIF data say
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned by its EXIF data
 
 
 @dataclass(frozen=True)

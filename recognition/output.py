@@ -11,14 +11,14 @@ digits, of which the answer is one; --lines reads them all.
 With --lines:  {"path": "number.jpg", "lines": [{"text": "2024", "probability": 0.95, "rejected": false,
                 "no_digit": false, "box": [40, 52, 310, 96], "digits": [{"digit": "2", "probability": 0.99,
                 "rejected": false, "no_digit": false, "box": [40, 55, 60, 93], "top": […]}, …]}, …]}
-A box is [left, top, width, height] in pixels of the picture, turned upright as its EXIF data say. Lines go from the
+A box is [left, top, width, height] in pixels of the picture, turned upright by its EXIF data. Lines go from the
 top, digits from the left. "probability" is that of all digits being right; a rejected digit is "?" in "text", and a
 line is rejected, or "no_digit", where one of its digits is.
 
 CSV:  path,digit,probability,rejected,top,error,no_digit,several
 with top as "7:0.998 1:0.001", and empty cells where there is nothing. A path is the file's name, or, if it begins with
-= + - or @, or holds a backslash or what is not printable, as `common/cells.py` says: still the same file's name, no
-formula of a spreadsheet, and in one line.
+= + - or @, or holds a backslash or what is not printable, is escaped as in `common/cells.py`: still the same file's
+name, no formula of a spreadsheet, and in one line.
 With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error
 """
 

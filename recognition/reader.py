@@ -130,7 +130,7 @@ class DigitReader:
 
     Attributes:
         labels: the names of its classes.
-        can_tell: it can tell pictures that hold no digit.
+        can_tell: it can mark pictures that hold no digit.
         way: how a picture is prepared for it.
     """
 

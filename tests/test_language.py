@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 
+from tests.conftest import ROOT
 from tests.test_house import FILES
 
+WORDS = re.compile(
+    r"\b(tells?|told|says?|said|whom)\b", re.IGNORECASE
+)  # report, print, record, raise; name, state, show
 BEGINNINGS = ("What", "Who", "Where", "How", "Whether", "Let")
 
 
@@ -35,3 +41,28 @@ def test_the_first_sentence_of_a_docstring_is_short() -> None:
         if len(words := re.split(r"(?<=[.;:])\s", text.split("\n\n")[0])[0].split()) > 25
     }
     assert long == {}
+
+
+def prose() -> Iterator[tuple[str, str]]:
+    """Comments, and texts that stand alone: docstrings, and what --help prints of each option; and the pages."""
+    for module, path in FILES.items():
+        source = path.read_text()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                yield f"{module}:{token.start[0]}", token.string
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield f"{module}:{node.lineno}", text
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "experiments").glob("*.md")]:
+        text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        yield str(page.relative_to(ROOT)), text
+
+
+def test_programs_report_and_people_say() -> None:
+    found = [
+        f"{place}: {text[max(0, word.start() - 30) : word.end() + 20]}"
+        for place, text in prose()
+        for word in WORDS.finditer(text)
+    ]
+    assert found == []

@@ -17,7 +17,7 @@ from common.project import __version__
 from results.run_folder import LARGEST_RECORD
 from training.settings import Settings
 
-# Settings that say where a run is and what to print, not how it is trained.
+# Settings that name where a run is and what to print, not how it is trained.
 NOT_REPEATED = ("run_dir", "save_dir", "resume", "config", "profile", "summary")
 
 

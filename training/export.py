@@ -4,7 +4,7 @@
     python -m training.export inference_model    # a model folder
 
 inference.onnx is written beside Paddle's files, after Executor, Paddle Inference and ONNX Runtime gave the same answers
-to 1,000 test images; card.json says how far their probabilities differ, and has the file's SHA-256. The folder is
+to 1,000 test images; card.json records how far their probabilities differ, and has the file's SHA-256. The folder is
 replaced in one step.
 """
 
@@ -76,7 +76,7 @@ def export(path: Path, data_dir: Path | None) -> str:
 
 
 def main(stop: StopRequest) -> int:
-    """Parse, export, say what was found."""
+    """Parse, export, print what was found."""
     options = command_line.parse(Options)
     expect_packages()
 

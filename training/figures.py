@@ -128,7 +128,7 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
 def _what_was_seen(recipe: Recipe) -> str:
     distortions = asdict(recipe.distortions) if recipe.distortions else {}
     if not distortions.get("elastic_alpha"):
-        distortions.pop("elastic_sigma", None)  # it says nothing of a field of no strength
+        distortions.pop("elastic_sigma", None)  # it means nothing for a field of no strength
     ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distortions.items() if value)
     how = f"distorted by up to: {ranges}" if ranges else "not distorted"
     return f"the first pictures of pass 1 as the network saw them,\n{how}"
@@ -141,7 +141,7 @@ class Options:
     run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN_DIR [RUN_DIR ...]", help_behavior_hint="")]]
     """Folders of runs."""
     which: Literal["all", "curves"] = "all"
-    """Curves: what the logs alone tell; all: also what needs the best model and the data."""
+    """Curves: what the logs alone hold; all: also what needs the best model and the data."""
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with the data of the runs; otherwise where each run found them."""
 

@@ -57,7 +57,7 @@ def train(
     Args:
         settings: as the user gave them.
         folder: the run's folder; with `settings.resume`, its run continues from the newest checkpoint.
-        callbacks: told of every step and pass, in this order.
+        callbacks: called at every step and pass, in this order.
         stop: where signals are noted; the run then saves a checkpoint and raises `Stopped`.
         data: the images, if they are loaded already.
         team: the processes that train it, if there are several.

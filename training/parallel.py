@@ -63,7 +63,7 @@ class Team(StopRequest):
             raise Stopped(self._agreed)
 
     def agree(self) -> None:
-        """Ask all processes whether one was told to stop; each must call it at the same step."""
+        """Ask all processes whether one received a signal; each must call it at the same step."""
         self._heard = time.monotonic()
         numbers = np.zeros(self.world.size, np.float32)
         numbers[self.world.rank] = self._stop.number

@@ -14,7 +14,7 @@ from training.settings import Settings
 
 MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
 MOST_NAMES = 120  # characters of names of classes in a line
-RARE = 20  # times fewer images than the most frequent class has: said to be rare
+RARE = 20  # times fewer images than the most frequent class has: reported as rare
 
 
 def doubts(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> Iterator[str]:

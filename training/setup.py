@@ -36,7 +36,7 @@ class Setup:
     Attributes:
         settings: as the user gave them.
         folder: of the run.
-        callbacks: told of every step and pass, in this order.
+        callbacks: called at every step and pass, in this order.
         recipe: the settings of training, resolved.
         image: the image that the network takes.
         data: all images.
@@ -85,12 +85,12 @@ class Setup:
         return novelty.fit(self.training.images, self.training.labels, self.validation.images).to_bytes()
 
     def report(self, line: str) -> None:
-        """Tell all callbacks something that the user should know; one line."""
+        """Report to all callbacks something that the user should know; one line."""
         report(self.callbacks, line)
 
 
 def report(callbacks: Sequence[Callback], line: str) -> None:
-    """Tell callbacks something that the user should know; one line."""
+    """Report to callbacks something that the user should know; one line."""
     for callback in callbacks:
         callback.on_message(line)
 
@@ -108,7 +108,7 @@ def prepare(
     Args:
         settings: as the user gave them.
         folder: of the run.
-        callbacks: told of what is found.
+        callbacks: called with what is found.
         data: all images.
         recorded: run.json as it was when a run that goes on began; empty for a new run.
         world: the processes that train it.

@@ -29,7 +29,7 @@ class Progress:
         best_pass: the best so far; 0 before there is one.
         best_measure: what it was chosen by: loss, nats per image, or error, a fraction.
         best_answers: SHA-256 of its answers to the test images, one byte each.
-        best_confidence: what its card says of its probabilities (model.calibration.card_entries).
+        best_confidence: what its card records of its probabilities (model.calibration.card_entries).
         patience: early stopping's step to stop at, as things stand; None before the first pass.
         lowest_error: of the validation images so far, for early stopping.
     """

@@ -13,7 +13,7 @@ LEARNING_RATE = 1e-3
 
 
 def build() -> PaddleEngine:
-    """The engine that the options tell of, Adam in it, with the competitors' common initial values."""
+    """The engine of the options, Adam in it, with the competitors' common initial values."""
     import paddle  # not before the package model has prepared the process
 
     paddle.enable_static()

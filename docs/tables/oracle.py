@@ -66,7 +66,7 @@ def compare_steps(network: str, backend: Backend, training: Subset, seed: int = 
     Returns:
         By quantity, and there by name in the network: "gradient" of each parameter; "after" the step by Adam, each
         parameter and running statistic; "output" of each layer with these, in evaluation, and under the name "loss" the
-        mean loss before the step. More steps by Adam would tell less: it gives a gradient that is nothing but rounding
+        mean loss before the step. More steps by Adam would show less: it gives a gradient that is nothing but rounding
         the step of any other.
     """
     paddle.enable_static()

@@ -18,7 +18,7 @@ from results.run_folder import RunFolder
 from results.runs import Run
 from training.settings import Settings
 
-# What each network's source says it reaches on the 10,000 test images; docs/networks.md tells what the claims hide.
+# The claim of each network's source, on the 10,000 test images; docs/networks.md has what the claims hide.
 CLAIMS = {
     "conv_pool_bn": "98.51 %",
     "two_branch": "99.02 %, best pass 99.22 %",
@@ -113,14 +113,14 @@ def _spread(percentages: Sequence[float]) -> str:
 def _vote(runs: Sequence[Run]) -> str:
     """Right answers of a majority of the runs' chosen passes, where at least three have kept their answers.
 
-    Where as many say the one as the other, the first of them in order of seed is heard.
+    If as many give the one as the other, the first of them in order of seed is heard.
     """
     paths = [predictions_path(run.folder, run.best.pass_number) for run in runs if run.best is not None]
     if len(paths) < 3 or not all(path.exists() for path in paths):
         return "–"
     kept = [read_predictions(path) for path in paths]
     answers = np.stack([one.answers for one in kept])
-    votes = (answers[:, None] == answers[None]).sum(axis=1)  # how many say what this run says, [runs, images]
+    votes = (answers[:, None] == answers[None]).sum(axis=1)  # how many agree with this run, [runs, images]
     chosen = answers[votes.argmax(axis=0), np.arange(answers.shape[1])]
     return str((chosen == kept[0].labels).sum())
 

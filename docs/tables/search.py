@@ -11,7 +11,7 @@ from results.run_folder import RunFolder
 from results.runs import Run
 
 COLUMNS = ("passes", "final_rate", "ema", "weight_decay", "elastic_alpha")  # what they differ in
-LAST_PASSES = 16  # of which the median is told: one pass alone says little
+LAST_PASSES = 16  # of which the table has the median: one pass alone shows little
 HEADER = (
     "| " + " | ".join(f"`--{name.replace('_', '-')}`" for name in COLUMNS) + " | errors | loss |\n"
     "|" + "---|" * (len(COLUMNS) + 2)

@@ -122,10 +122,10 @@ def _cache_folder() -> Path:
     if named := os.environ.get(CACHE_VARIABLE):
         return user_path(named)
     folder = platformdirs.user_cache_path("lenet5-paddle") / "conv_pool"
-    with suppress(OSError):  # then `_load` says why
+    with suppress(OSError):  # then `_load` reports why
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            # Releases before 0.2 made it as the umask said: 0775 with 002. A library there that only this user could
+            # Releases before 0.2 made it as the umask allowed: 0775 with 002. A library there that only this user could
             # write is sound all the same; `_is_sound` refuses any other, since its sum is in it, for anyone to forge.
             if os.fstat(descriptor).st_uid == os.geteuid():
                 os.fchmod(descriptor, 0o700)

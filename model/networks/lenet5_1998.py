@@ -199,5 +199,5 @@ class LeNet51998(Network):
         return -self.output(x)
 
     def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """See Network; with the rubbish class of the criterion that this class tells of."""
+        """See Network; with the rubbish class of the criterion that this class describes."""
         return paddle.concat([scores, paddle.full_like(scores[:, :1], -RUBBISH_PENALTY)], axis=1)

@@ -49,7 +49,7 @@ def resolve_backend(
     The environment variable CONV_POOL_KERNEL, "fused" or "stock", is what "auto" then stands for.
 
     Returns:
-        The backend, and one line that says why "auto" took the stock one; empty otherwise.
+        The backend, and the reason, in one line, why "auto" took the stock one; empty otherwise.
 
     Raises:
         UserError: "fused" was asked for and cannot be had, or CONV_POOL_KERNEL is something else.

@@ -72,7 +72,7 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _silent(maps: np.ndarray) -> str:
-    """Names the maps [maps, H, W] that are the same everywhere: they say nothing about this picture."""
+    """Names the maps [maps, H, W] that are the same everywhere: they hold nothing of this picture."""
     found = [str(number) for number, each in enumerate(maps) if np.ptp(each) == 0]
     named = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
     return f" ({len(found)} silent: {named})" if found else ""

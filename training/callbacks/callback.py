@@ -39,7 +39,7 @@ class Started:
 class Callback:
     """Base of all listeners; override what you want to hear. An error raised in a callback ends the run.
 
-    Steps are told in order, each once, but some steps late, so that the device need not wait for the host every time.
+    Steps come in order, each once, but some steps late, so that the device need not wait for the host every time.
     """
 
     def on_start(self, started: Started) -> None:

@@ -151,7 +151,7 @@ class _TensorBoard:
 
     def keeps(self, content: bytes, passes: int) -> bool:
         event = self._event.FromString(content)
-        values = event.summary.value  # empty in the first event, which tells the format
+        values = event.summary.value  # empty in the first event, which names the format
         return all((value.HasField("image") or value.HasField("histo")) and event.step <= passes for value in values)
 
 
