@@ -78,7 +78,7 @@ resident set of the process.
   the other (`FLAGS_new_executor_serial_run=1`) and does not collect dead tensors (`FLAGS_eager_delete_tensor_gb=-1`);
   on AMD's processors Paddle's MKL of 2019 is made to use AVX2 (`MKL_DEBUG_CPU_TYPE=5`), a variable that later
   MKLs, PyTorch's among them, do not read.
-- "Malloc tuned" peers: by environment, glibc serves blocks up to 4 GiB from the heap, in steps of 64 MiB, and gives
+- "Malloc tuned" peers: by environment, glibc serves blocks up to 4 GiB from the heap, in steps of 64 MiB. It gives
   nothing back before 4 GiB lie free.
 - PyTorch, malloc tuned: the fused Adam in training too. "compile" is `torch.compile` as it comes.
 - PyTorch as it comes, Paddle as in tutorials, JAX, Keras and ONNX Runtime otherwise: nothing. Threads are as many for

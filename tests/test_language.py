@@ -7,6 +7,9 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.test_house import FILES
@@ -14,6 +17,14 @@ from tests.test_house import FILES
 WORDS = re.compile(
     r"\b(tells?|told|says?|said|whom)\b", re.IGNORECASE
 )  # report, print, record, raise; name, state, show
+PAGES = [
+    page
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "experiments")
+    for page in folder.glob("*.md")
+    if "zh-CN" not in page.name
+]
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+NO_SENTENCE = re.compile(r"<!-- (.*?) -->\n.*?<!-- /\1 -->|^\|.*?$|^!\[.*?$|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
 BEGINNINGS = ("What", "Who", "Where", "How", "Whether", "Let")
 
 
@@ -54,9 +65,8 @@ def prose() -> Iterator[tuple[str, str]]:
             match node:
                 case ast.Expr(value=ast.Constant(value=str(text))):
                     yield f"{module}:{node.lineno}", text
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "experiments").glob("*.md")]:
-        text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-        yield str(page.relative_to(ROOT)), text
+    for page in PAGES:
+        yield page.name, CODE.sub("code", page.read_text())
 
 
 def test_programs_report_and_people_say() -> None:
@@ -66,3 +76,12 @@ def test_programs_report_and_people_say() -> None:
         for word in WORDS.finditer(text)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_sentences_of_a_page_are_short(page: Path) -> None:
+    """25 words at most, also between semicolons and colons; items of a list are sentences."""
+    text = CODE.sub("code", NO_SENTENCE.sub("", page.read_text()))
+    items = [" ".join(each.split()) for each in re.split(r"\n\s*\n|\n(?=[-*] |\d+\. )", text)]
+    sentences = [each for item in items for each in re.split(r"(?<=[.;:?])\s", item)]
+    assert [each for each in sentences if len(each.split()) > 25] == []
