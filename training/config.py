@@ -44,8 +44,8 @@ def repeated(path: Path) -> list[str]:
             f"--config {file}: made by release {release}: its setting {one_line(unknown[0], 60)} is none of this, "
             f"{__version__}"
         )
-    arguments = _arguments(given)
     try:
+        arguments = _arguments(given)
         own = parse(Settings, arguments, where=f"--config {file}: ")
     except UsageError as error:
         raise UsageError(f"--config {file}: {error}") from error
@@ -63,6 +63,8 @@ def _arguments(settings: Mapping[str, Any]) -> list[str]:
         if value is True:
             arguments.append(option)
         elif isinstance(value, list):
+            if options := [each for each in value if str(each).startswith("-")]:  # would be taken for other settings
+                raise UsageError(f"{option}: expected values, got {one_line(options[0], 60)}")
             arguments += [option, *map(str, value)]
         else:
             arguments.append(f"{option}={value}")

@@ -74,6 +74,8 @@ def test_an_old_run_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
         ({"passes": 0}, "--passes 0: expected at least 1"),
         ({"network": "resnet"}, "resnet"),
         ({"passes": "ten"}, "--passes: expected whole numbers, got ten"),
+        ({"maps": [20, "50", "--save-dir", "/home/user"]}, "--maps: expected values, got --save-dir"),
+        ({"log_to": ["tensorboard", "--save-dir=x"]}, "--log-to: expected values, got --save-dir=x"),
         ([], "has an object settings, got none"),
     ],
 )
