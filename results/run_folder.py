@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from common import project
 from common.cells import is_formula
@@ -23,6 +23,7 @@ from common.files import is_leftover, make_folder, open_own, read_file, real_pat
 
 LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a line for each time that a run went on
 LOCK = "lock"
+LOCK_TRIES, LOCK_SECONDS = 5, 0.05  # to take it, and between two
 OWN_FILES = ("run.json", "results.csv", "steps.csv")
 OWN_FOLDERS = ("checkpoints", "inference_model", "figures", "answers", "tensorboard", "visualdl")
 REPOSITORY = project.FOLDER
@@ -64,7 +65,7 @@ class RunFolder:
                 )
         with os.fdopen(open_own(self.path / LOCK), "r+b") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(lock)
             except BlockingIOError:
                 holder = one_line(lock.read(20).decode(errors="replace")) or "unknown"
                 raise UserError(
@@ -158,6 +159,20 @@ def new_run_folder(wish: Path | None, network: str, seed: int) -> RunFolder:
         if folder.made:
             return folder
     raise UserError(f"runs/{stem}: expected a free name up to {stem}-999, found none")
+
+
+def _take(lock: IO[bytes]) -> None:
+    """Lock a file; sweep.py holds a lock for an instant when it looks if a process trains there.
+
+    Raises:
+        BlockingIOError: another process has it all the time.
+    """
+    for _ in range(LOCK_TRIES - 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOCK_SECONDS)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _name(folder: str) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import sweep
-from common.errors import UsageError
+from common.errors import UsageError, UserError
+from results.run_folder import LOCK, RunFolder
 from tests.conftest import ROOT
 from tests.scripts.test_old_folders import run_main
 
@@ -124,6 +127,22 @@ def test_what_cannot_be_is_found_before_the_first_run(
     with pytest.raises(UsageError, match=said):
         run_main(sweep, monkeypatch, tmp_path / "sweep", *arguments)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_look_at_a_run_keeps_no_process_from_training_it(tmp_path: Path) -> None:
+    """Another machine's sweep.py holds the lock for the instant in which a run begins here."""
+    folder = RunFolder(tmp_path / "run")
+    folder.make()
+    with (folder.path / LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        later = threading.Timer(0.1, fcntl.flock, (lock, fcntl.LOCK_UN))
+        later.start()
+        with folder.locked():
+            pass
+        later.join()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with pytest.raises(UserError, match="is training in this folder"), folder.locked():
+            pass
 
 
 def test_logs_go_through_no_link_and_no_pipe_is_waited_for(tmp_path: Path, notes: Path) -> None:
