@@ -121,7 +121,7 @@ def _read_file(path: Path, reading: Reading) -> Labelled:
     if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
         return _pickle(path)
     kind = kind_of(head)
-    if kind or b"\0" in head or b"," not in head:
+    if kind or b"\0" in head or not any(mark in head for mark in b",;\t"):
         raise DataError(
             f"{one_line(path)}: expected NPZ, CSV, Parquet, {sources.PICKLE}, or a folder of IDX files or of "
             f"one folder per class, got {kind or 'none of them'}"

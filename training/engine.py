@@ -105,7 +105,9 @@ def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = Non
         else:
             parameters, lines = _best_of(folder)
             data = RunFolder(folder).read_record().get("data")
-            known = data.get("classes", DIGITS) if isinstance(data, dict) else DIGITS
+            known = data.get("classes", list(DIGITS)) if isinstance(data, dict) else list(DIGITS)
+            if not isinstance(known, list):
+                raise UserError(f"run.json: expected a list of names as data.classes, got {one_line(known, 60)}")
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     if classes is not None and list(classes) != list(known):

@@ -51,6 +51,9 @@ def _columns(path: Path) -> tuple[int | None, bool]:
         cells = [cell.strip().strip('"') for cell in line.decode("utf-8-sig").strip().split(",")]
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: expected a CSV file in UTF-8, got: {one_line(error, 100)}") from error
+    for mark, marks in ((b";", "semicolons"), (b"\t", "tabs")):
+        if line.count(mark) in (PIXELS - 1, PIXELS):
+            raise DataError(f"{where}: expected commas between the cells, found {marks}: save it with commas")
     if len(cells) not in (PIXELS, PIXELS + 1):
         raise DataError(
             f"{where}: line 1: expected a label and {PIXELS} pixels of a {SIDE}×{SIDE} image, got {len(cells)} columns"

@@ -282,6 +282,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "pixel names only": (lambda path: _text(path, ",".join(f"pixel{n}" for n in range(784))), "infer.py reads"),
     "columns": (lambda path: _text(path, "a,b,c\n1,2,3\n"), "line 1: expected a label and 784 pixels .* got 3 columns"),
     "no label column": (lambda path: _text(path, ",".join(f"c{n}" for n in range(785))), "one column label, got 0"),
+    "semicolons": (
+        lambda path: _text(path, f"1,{PIXELS}\n".replace(",", ";")),
+        "found semicolons: save it with commas",
+    ),
+    "tabs": (lambda path: _text(path, f"1,{PIXELS}\n".replace(",", "\t"), "x.tsv"), "found tabs: save it with commas"),
     "pixel of 256": (lambda path: _text(path, f"1,{PIXELS}\n0,256{PIXELS[1:]}\n"), "pixels of 0 to 255, got: .*256"),
     "short line": (
         lambda path: _text(path, f"1,{PIXELS}\n0,{PIXELS[2:]}\n"),

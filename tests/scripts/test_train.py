@@ -330,6 +330,8 @@ def test_what_is_no_run_to_begin_from_is_called_what_it_is(tiny_run: Path, tmp_p
     shutil.copytree(tiny_run, tmp_path / "damaged")
     for manifest in (tmp_path / "damaged" / "checkpoints").glob("*/manifest.json"):
         manifest.unlink()
+    shutil.copytree(tiny_run, tmp_path / "odd")
+    (tmp_path / "odd" / "run.json").write_text('{"settings": {}, "data": {"classes": 5}}')
     save_checkpoint(
         tmp_path / "begun" / "checkpoints", Checkpoint("0000-000000", {}, {"passes": 0, "steps": 0}, b""), ""
     )
@@ -339,6 +341,7 @@ def test_what_is_no_run_to_begin_from_is_called_what_it_is(tiny_run: Path, tmp_p
         "folder": "found a folder that is no run",
         "logs": "found the record of a run without its checkpoints",
         "damaged": "no usable checkpoint: .*manifest.json",
+        "odd": "expected a list of names as data.classes, got 5",
         "begun": "at least one completed pass, found none",
     }.items():
         with pytest.raises(UserError, match=f"^--init-from {tmp_path / name}: .*{found}"):

@@ -19,7 +19,7 @@ import numpy as np
 
 from common.errors import UserError, one_line
 from common.extras import extra
-from common.files import write_file
+from common.files import read_file, write_file
 from results.figures.style import tiled
 from results.log import read_results, read_steps
 from results.predictions import predictions_path, read_predictions
@@ -31,6 +31,7 @@ Kind = Literal["visualdl", "tensorboard"]
 
 PER_BATCH = ("loss", "accuracy", "learning_rate")
 PER_PASS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+LARGEST_FILE = 1 << 32  # bytes, that is 1,000 of the pictures of the wrong answers
 LONGEST_RECORD = 1 << 24  # bytes; a picture of the wrong answers has less than a million
 MOST_PICTURES, COLUMNS, ENLARGED = 64, 16, 4  # pictures in an image, in a row of it; side of a pixel there
 
@@ -163,7 +164,7 @@ def _cut_back(path: Path, form: _VisualDL | _TensorBoard, passes: int) -> None:
     """
     if path.is_symlink() or not path.is_file():
         raise UserError(f"{path}: expected a file of --log-to, got a link or something else; move it away")
-    found = _records(path.read_bytes(), form)
+    found = _records(read_file(path, LARGEST_FILE), form)
     try:
         records = [record for record, content in found if form.keeps(content, passes)]
     except Exception as error:  # protobuf's, of which there are several makes
