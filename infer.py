@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from recognition.job import Job
 
 RANGES = {
-    "top_k": Range(1, 10),
+    "top_k": Range(1, 1000),
     "reject_below": Range(0, 1),
     "error_rate": Range(0, 1),
     "max_bytes": Range(1, 2**29),
@@ -66,7 +66,7 @@ class Settings:
     format: Literal["table", "json", "csv"] = "table"
     """Output format: a table, JSON Lines or CSV."""
     top_k: int = 3
-    """Number of most likely digits to print, 1 to 10."""
+    """Number of most likely classes to print, 1 to 1000."""
     reject_below: float = 0.0
     """Probability under which an answer is marked as rejected, 0 to 1."""
     error_rate: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None
@@ -120,7 +120,7 @@ def main(stop: StopRequest) -> int:
         from model.saved_model import load_model
         from recognition.job import Job
         from recognition.lines import Page, read_lines
-        from recognition.output import FORMATS, LINES_FORMATS, model_line
+        from recognition.output import LINES_FORMATS, formats, model_line
         from recognition.reader import Answer, DigitReader, Failure, recognise
 
     with workers:
@@ -132,7 +132,7 @@ def main(stop: StopRequest) -> int:
         threads = 1 if settings.output else len(os.sched_getaffinity(0))
         predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
-        header, line = (LINES_FORMATS if settings.lines else FORMATS)[settings.format]
+        header, line = (LINES_FORMATS if settings.lines else formats(model.card["labels"]))[settings.format]
 
         def read(paths: Iterable[str]) -> Iterator[Answer | Page | Failure]:
             return read_lines(paths, reader, workers) if settings.lines else recognise(paths, reader, workers)

@@ -13,6 +13,7 @@ import numpy as np
 import paddle
 
 from common.errors import UserError, one_line
+from data.dataset import DIGITS
 from model.feature_maps import FeatureMaps
 from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
@@ -24,6 +25,7 @@ from recognition.workers import Unread, Workers
 Work = TypeVar("Work")
 MAX_MODELS = 12  # that answer at once
 KEPT_MODELS = 2 * MAX_MODELS  # in memory, the latest used ones
+MOST_BARS = 12  # probabilities that are shown one under the other
 SHOWN_INSIDE = 16  # digits of a picture whose layers are shown: a page of a hundred would be megabytes
 
 
@@ -39,6 +41,18 @@ class Answer:
     def likeliest(self) -> int:
         """Index of the most likely label."""
         return int(self.probabilities.argmax())
+
+    @property
+    def shown(self) -> list[int]:
+        """Indices of the labels whose probability is shown: all, or of many the most likely, the likeliest first."""
+        if len(self.labels) <= MOST_BARS:
+            return list(range(len(self.labels)))
+        return np.argsort(-self.probabilities, kind="stable")[:MOST_BARS].tolist()
+
+    @property
+    def of_digits(self) -> bool:
+        """True if the classes are the ten digits."""
+        return tuple(self.labels) == DIGITS
 
 
 @dataclass(frozen=True)

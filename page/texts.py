@@ -35,9 +35,11 @@ class Texts:
     nothing_read: str
     not_read: str  # with {reason}
     no_digit: str
+    no_class: str
     several: str
     as_seen: str
     probabilities: str
+    class_probabilities: str
     every_model: str
     digits_in_row: str
     choose_model: str
@@ -79,9 +81,11 @@ ENGLISH = Texts(
     nothing_read="The answer appears here as soon as you lift the pen.",
     not_read="Not read: {reason}",
     no_digit="Unlike every digit: it may be something else.",
+    no_class="Unlike every class: it may be something else.",
     several="Several digits? Choose “A row” to read them all.",
     as_seen="What the network sees, 28×28",
     probabilities="Probability of each digit",
+    class_probabilities="Most likely classes",
     every_model="Each model's answer",
     digits_in_row="Choose a digit to look at",
     choose_model="Choose at least one model.",
@@ -114,9 +118,11 @@ CHINESE = Texts(
     nothing_read="写完一笔，结果立即显示在这里。",
     not_read="未能识别：{reason}",
     no_digit="不像任何数字，可能是别的东西。",
+    no_class="不像任何类别，可能是别的东西。",
     several="好像不止一个数字：请选择“一行数字”来识别全部。",
     as_seen="网络的输入，28×28",
     probabilities="各数字的概率",
+    class_probabilities="最可能的类别",
     every_model="各模型的结果",
     digits_in_row="选择要查看的数字",
     choose_model="请至少选择一个模型。",

@@ -27,7 +27,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from recognition.reader import Answer, Failure
 CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_digit", "several")
 BOX_COLUMNS = ("left", "top", "width", "height")
 LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
-NO_DIGIT = "no digit?"
+NO_DIGIT, NO_CLASS = "no digit?", "unlike every class?"
 SEVERAL = "several digits? Read them with --lines"
 
 
@@ -115,16 +116,29 @@ def lines_as_csv(answer: Answer | Page | Failure) -> str:
     return "\n".join(rows)
 
 
-def as_table_row(answer: Answer | Page | Failure) -> str:
-    """One row for people; a failure has none, since stderr reports it."""
+def as_table_row(answer: Answer | Page | Failure, names: int = 0) -> str:
+    """One row for people; a failure has none, since stderr reports it.
+
+    Args:
+        answer: for the picture.
+        names: longest name of a class, characters; 0 for digits.
+    """
     if not isinstance(answer, Answer):
         return ""
     digit, probability = answer.digits[0]
     others = "  ".join(f"{digit} {100 * probability:.1f} %" for digit, probability in answer.digits[1:])
-    shown = f"({digit})" if answer.rejected else f" {digit} "
-    path = one_line(answer.path) + (f"  {NO_DIGIT}" if answer.no_digit else "")
+    shown = f"({digit})" if answer.rejected else digit if names else f" {digit} "
+    path = one_line(answer.path) + (f"  {NO_CLASS if names else NO_DIGIT}" if answer.no_digit else "")
     path += f"  {SEVERAL}" if answer.several else ""
-    return f"{shown:>5}  {100 * probability:10.2f} %  {others:<24}  {path}"
+    return f"{shown:>{_wide(names)}}  {100 * probability:10.2f} %  {others:<{_others(names)}}  {path}"
+
+
+def _wide(names: int) -> int:
+    return max(5, names + 2) if names else 5
+
+
+def _others(names: int) -> int:
+    return max(24, 2 * names + 18)
 
 
 def lines_as_table_rows(answer: Answer | Page | Failure) -> str:
@@ -139,16 +153,24 @@ def lines_as_table_rows(answer: Answer | Page | Failure) -> str:
     return "\n".join(rows)
 
 
-TABLE_HEADER = f"{'digit':>5}  {'probability':>12}  {'else':<24}  picture"
 LINES_HEADER = f"{'number':<16}  {'probability':>12}  {'left,top size':<20}  picture"
 
 Print = Callable[[Answer | Page | Failure], str]
 
-FORMATS: dict[str, tuple[str, Print]] = {
-    "table": (TABLE_HEADER, as_table_row),
-    "json": ("", as_json),
-    "csv": (",".join(CSV_COLUMNS), as_csv),
-}
+
+def formats(labels: Sequence[str]) -> dict[str, tuple[str, Print]]:
+    """Header and rows of each format, for answers of these classes; the table's columns fit their names."""
+    names = 0 if all(len(label) == 1 for label in labels) else max(map(len, labels))
+    header = (
+        f"{'class' if names else 'digit':>{_wide(names)}}  {'probability':>12}  {'else':<{_others(names)}}  picture"
+    )
+    return {
+        "table": (header, partial(as_table_row, names=names)),
+        "json": ("", as_json),
+        "csv": (",".join(CSV_COLUMNS), as_csv),
+    }
+
+
 LINES_FORMATS: dict[str, tuple[str, Print]] = {
     "table": (LINES_HEADER, lines_as_table_rows),
     "json": ("", as_json),

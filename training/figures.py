@@ -119,8 +119,8 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
         "calibration": calibration(log_probabilities, data.test_labels, temperature),
         "rejection": rejection(answers),
         "filters": filters(layers.parameters()),
-        "feature_maps": feature_maps(inputs[0, 0], outputs),
-        "batch": seen(images, labels, _what_was_seen(recipe)),
+        "feature_maps": feature_maps(inputs[0, 0], outputs, data.classes),
+        "batch": seen(images, labels, _what_was_seen(recipe), data.classes),
     }.items():
         save_both(figure, folder.figures / name)
 

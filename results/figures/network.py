@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from results.figures.style import WIDTH, bare, new_figure, tiled
+from data.dataset import DIGITS
+from results.figures.style import WIDTH, bare, new_figure, text, tiled
 
+MOST_NAMES = 62  # of classes beneath their units
 STRIP, STRIPS = 100, 5  # units of a fully connected layer in a row, and most rows of them: 500 units
 
 
@@ -34,12 +36,13 @@ def filters(parameters: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray]) -> Figure:
+def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray], names: Sequence[str] = DIGITS) -> Figure:
     """One picture through every layer.
 
     Args:
         image: [S, S], as the network takes it.
         layers: output of each layer for that picture, in their order: maps [maps, H, W] or units [units].
+        names: of the classes; those of the last layer's units.
     """
     sheets = {f"picture: {len(image)}x{len(image)} pixels": (image[np.newaxis], 1)}
     for name, values in layers.items():
@@ -64,10 +67,12 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray]) -> Figure:
         axes.set_anchor("W")
         axes.imshow(sheet, cmap="cividis", aspect="equal" if len(sheet) > STRIPS else "auto", interpolation="nearest")
         axes.set_title(f"{words}, {sheet.min():.3g} (dark) to {sheet.max():.3g} (bright)", loc="left", fontsize=10)
-        if sheet.shape == (1, 10):
-            axes.set_xticks(range(10), labels=[str(digit) for digit in range(10)])
-            axes.tick_params(length=0)
-    rows[-1].set_xlabel("digit")
+        if sheet.shape == (1, len(names)) and len(names) <= MOST_NAMES:
+            ticks = [text(name) for name in names]
+            aslant = 45 if max(map(len, ticks)) > 2 else 0
+            axes.set_xticks(range(len(names)), ticks, rotation=aslant, ha="right" if aslant else "center")
+            axes.tick_params(length=0, labelsize=10 if len(names) <= 26 else 6)
+    rows[-1].set_xlabel("digit" if tuple(names) == DIGITS else "class")
     return figure
 
 
@@ -78,13 +83,14 @@ def _silent(maps: np.ndarray) -> str:
     return f" ({len(found)} silent: {named})" if found else ""
 
 
-def seen(images: np.ndarray, labels: np.ndarray, words: str) -> Figure:
+def seen(images: np.ndarray, labels: np.ndarray, words: str, names: Sequence[str] = DIGITS) -> Figure:
     """The first pictures of a batch as the network was trained on them.
 
     Args:
         images: [N, 1, S, S] float32, in the network's pixel range.
         labels: [N].
         words: what was done to them, for the title.
+        names: of the classes.
     """
     columns, gap = 16, 3
     count, _, side, _ = images[: 4 * columns].shape
@@ -95,10 +101,11 @@ def seen(images: np.ndarray, labels: np.ndarray, words: str) -> Figure:
     bare(axes)
     shown = axes.imshow(sheet, cmap="gray_r")
     figure.colorbar(shown, ax=axes, label="pixel value", shrink=0.8, pad=0.01)
+    short = max(map(len, names)) <= 3
     for place, label in enumerate(labels[:count]):
         row, column = divmod(place, columns)
         x, y = column * (side + gap) + side / 2, row * (side + gap + below) + side
-        axes.text(x, y, str(label), ha="center", va="top", fontsize=9, color="0.3")
+        axes.text(x, y, text(names[label][:10]), ha="center", va="top", fontsize=9 if short else 6.5, color="0.3")
     axes.set_title(words, fontsize=11)
     axes.set_xlabel("below each picture: its label")
     return figure

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from data.dataset import DIGITS
 from model.calibration import Confidences, expected_calibration_error, reliability
 from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, text, tiled
 from results.score import WrongAnswer, surest
@@ -15,10 +16,8 @@ from results.significance import wilson_interval
 
 COLUMNS = 8  # of wrong answers: as many as can be read at the width of a README
 FEWEST = 10  # answers in a bin that has a point in the reliability diagram
+SHORT, LONGEST = 2, 12  # characters of names of which two fit in a line, and that are shown of a longer one
 SIDE, WORDS = 28, 13  # pixels of a picture, and of the room for two lines below it
-
-
-DIGITS = tuple(map(str, range(10)))
 
 
 def confusion_matrix(labels: np.ndarray, answers: np.ndarray, names: Sequence[str] = DIGITS) -> Figure:
@@ -50,10 +49,12 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
         colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
         axes.text(read, true, str(count), ha="center", va="center", color=colour, fontsize=size)
     words = [text(name) for name in names]
-    axes.set_xticks(range(classes), words, fontsize=max(5, size), rotation=90 if max(map(len, words)) > 2 else 0)
-    axes.set_yticks(range(classes), words, fontsize=max(5, size))
-    axes.set_xlabel("class read" if classes != 10 else "digit read")
-    axes.set_ylabel("true class" if classes != 10 else "true digit")
+    ticks = min(10.0, 30 * side / classes)  # points; a row is some 58 · side / classes high
+    axes.set_xticks(range(classes), words, fontsize=ticks, rotation=90 if max(map(len, words)) > 2 else 0)
+    axes.set_yticks(range(classes), words, fontsize=ticks)
+    noun = "digit" if tuple(names) == DIGITS else "class"
+    axes.set_xlabel(f"{noun} read")
+    axes.set_ylabel(f"true {noun}")
     axes.set_title(f"{_count(wrong.sum(), 'wrong answer')} of {counts.sum():,}")
     return figure
 
@@ -92,18 +93,22 @@ def wrong_sheet(wrong: Sequence[WrongAnswer], names: Sequence[str], count: int, 
     axes.set_title(title if len(wrong) == count else f"{title}: the {len(wrong)} surest")
     if not wrong:
         return figure
-    gap = 4
+    gap, short = 4, max(map(len, names)) <= SHORT
     sheet = tiled(np.stack([each.image for each in wrong]), COLUMNS, gap, below=WORDS)
     axes.imshow(255.0 - sheet, cmap="gray", vmin=0, vmax=255)
     for place, each in enumerate(wrong):
         row, column = divmod(place, COLUMNS)
         x, y = column * (SIDE + gap) + SIDE / 2, row * (SIDE + gap + WORDS) + SIDE + 1
         true, read = each.label, int(each.probabilities.argmax())
-        words = f"{text(names[true])} read as {text(names[read])}"
-        axes.text(x, y, words, ha="center", va="top", fontsize=9.5, color=VERMILION)
-        both = [f"{text(names[n])}: {each.probabilities[n]:.2f}" for n in (read, true)]
-        axes.text(x, y + 6, "  ".join(both), ha="center", va="top", fontsize=8.5, color="0.3")
-    axes.set_xlabel("below each picture: true class, class read, and the probabilities of both")
+        words = f"{text(names[true][:LONGEST])} read as"
+        second = f"{text(names[read][:LONGEST])} {each.probabilities[read]:.2f}"
+        if short:
+            words += f" {text(names[read])}"
+            second = "  ".join(f"{text(names[n])}: {each.probabilities[n]:.2f}" for n in (read, true))
+        axes.text(x, y, words, ha="center", va="top", fontsize=9.5 if short else 8, color=VERMILION)
+        axes.text(x, y + 6, second, ha="center", va="top", fontsize=8.5 if short else 8, color="0.3")
+    both = "and the probabilities of both" if short else "and its probability"
+    axes.set_xlabel(f"below each picture: true class, class read, {both}")
     return figure
 
 

@@ -65,3 +65,14 @@ def test_in_a_row_the_models_answers_stand_above_the_feature_maps() -> None:
     assert view.count(ENGLISH.every_model) == 1 + 2  # of the row, and of each digit
     assert view.index(ENGLISH.every_model) < view.index(ENGLISH.digits_in_row) < view.index(ENGLISH.feature_maps)
     assert re.findall(r"<th scope=\"row\">(\w+)</th><td><b>(\d+)</b>", view)[:2] == [("first", "77"), ("second", "77")]
+
+
+def test_of_many_classes_the_most_likely_are_shown_by_name() -> None:
+    labels = [f"class {number}" for number in range(300)]
+    answer = Answer("first", labels, np.linspace(0, 1, 300) / 150)
+    view = html.unescape(reading_view([ReadDigit(np.zeros((28, 28), np.uint8), True, [answer], [])], ENGLISH))
+    assert re.findall(r'bar(?: likeliest-bar)?"><span>(.*?)</span>', view) == [
+        f"class {n}" for n in range(299, 287, -1)
+    ]
+    assert ENGLISH.no_class in view and ENGLISH.class_probabilities in view
+    assert ENGLISH.no_digit not in view and ENGLISH.probabilities not in view

@@ -228,3 +228,17 @@ def test_tiles_are_the_pictures_in_rows() -> None:
     assert np.array_equal(sheet[7:11, :5], pictures[2]) and np.array_equal(sheet[:4, 6:11], pictures[1])
     outside = np.ma.getmaskarray(sheet)
     assert outside[:4, 5].all() and outside[4:7].all() and outside[7:, 6:].all()
+
+
+def test_figures_name_the_classes() -> None:
+    names = [f"kind {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    image, probabilities = np.zeros((28, 28)), np.eye(26)[3]
+    maps = feature_maps(image, {"probability": probabilities}, names)
+    assert [label.get_text() for label in maps.axes[1].get_xticklabels()] == names
+    assert maps.axes[1].get_xlabel() == "class"
+    batch = seen(np.zeros((2, 1, 28, 28)), np.array([0, 25]), "", names)
+    assert [text.get_text() for text in batch.axes[0].texts] == ["kind a", "kind z"]
+    sheet = wrong_answers(np.zeros((1, 28, 28), np.uint8), np.array([2]), np.eye(26)[[3]], names)
+    assert [text.get_text() for text in sheet.axes[0].texts] == ["kind c read as", "kind d 1.00"]
+    ten = confusion_matrix(np.array([0]), np.array([1]), names[:10])
+    assert ten.axes[0].get_xlabel() == "class read"

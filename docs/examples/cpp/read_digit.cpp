@@ -1,4 +1,5 @@
 // The digit that a 28×28 picture shows, by inference.onnx: the same digits as infer.py's.
+// Of a model of other classes it is the number of the class; card.json's labels have the names.
 //
 //     g++ -O2 read_digit.cpp -I/usr/include/opencv4 -lopencv_dnn -lopencv_core -o read_digit
 //     ./read_digit inference.onnx LOW HIGH PICTURE.pgm ...
