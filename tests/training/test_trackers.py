@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image
 from common.errors import UsageError
 from results.log import read_results, read_steps
 from results.run_folder import RunFolder
-from tests.conftest import Script
+from tests.conftest import ROOT, Script
 from training.callbacks.trackers import Tracking
 
 Points = dict[str, list[tuple[int, Any]]]  # by tag: step, and value, image or counts
@@ -110,3 +112,38 @@ def test_a_missing_package_is_one_line_before_anything_is_trained(
     monkeypatch.setitem(sys.modules, {"visualdl": "visualdl", "tensorboard": "tensorboardX"}[kind], None)
     with pytest.raises(UsageError, match=rf'^--log-to {kind}: .* is not installed: pip install "{kind}X?=='):
         Tracking(kind, RunFolder(tmp_path), np.zeros((1, 28, 28), np.uint8), 1)  # type: ignore[arg-type]
+
+
+def test_what_swanlab_takes_over_is_all_scalars_and_images(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's code, with a stand-in that listens to the methods that swanlab.sync_tensorboardX listens to."""
+    from tensorboardX import SummaryWriter
+
+    taken: list[tuple[str, int]] = []
+
+    def listen() -> None:
+        for name in ("add_scalar", "add_image"):
+            original = getattr(SummaryWriter, name)
+
+            def add(self: Any, tag: str, value: Any, step: int, original: Any = original, **options: Any) -> Any:
+                taken.append((tag, step))
+                return original(self, tag, value, step, **options)
+
+            monkeypatch.setattr(SummaryWriter, name, add)
+
+    started: list[dict[str, str]] = []
+    stub = SimpleNamespace(sync_tensorboardX=listen, init=lambda **options: started.append(options))
+    monkeypatch.setitem(sys.modules, "swanlab", stub)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    own = ["--data", small_data, "--network", "lenet5_numpy", "--engine", "numpy", "--passes", 1, "--figures", "none"]
+    own += ["--validation-size", 2400, "--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model"]
+    pages = [(ROOT / page).read_text() for page in ("docs/figures.md", "docs/zh/figures.md")]
+    [code] = {code for page in pages for code in re.findall(r"```py\n(.*?)```", page, re.DOTALL)}
+    with pytest.raises(SystemExit) as leaving:
+        exec(code.replace('"tensorboard"]', f'"tensorboard", *{list(map(str, own))}]'), {})
+    points = tensorboard_points(tmp_path / "run" / "tensorboard")
+    written = [(tag, step) for tag, found in points.items() if not tag.startswith("parameters/") for step, _ in found]
+    assert leaving.value.code == 0 and started == [{"project": "lenet5", "mode": "offline"}]
+    assert sorted(taken) == sorted(written) and ("pass/validation_loss", 1) in taken and ("filters", 1) in taken
