@@ -12,12 +12,21 @@ from typing import Any
 from common.errors import one_line
 from data.sources import SUMS
 
+# Pictures of MNIST as a card describes them; of any other kind the page says so.
+MNIST_PICTURES = {
+    "inverted": False,
+    "box": 20,
+    "placed": "mass",
+    "stretched": False,
+    "sizes_vary": False,
+    "values": [0, 255],
+}
 LICENSE = "apache-2.0"  # of the project; whoever publishes a model of their own may choose another
 
 
 def model_page(card: Mapping[str, Any]) -> str:
     """The page of the model that a card describes; scores are left out if the card has none."""
-    name, scores = one_line(card.get("network", "LeNet"), 100), card.get("scores", {})
+    name, scores = one_line(card.get("network", "LeNet"), 100), _scores(card)
     is_mnist = card.get("data_sha256") == SUMS
     data: dict[str, str] = (
         {"type": "ylecun/mnist", "name": "MNIST"} if is_mnist else {"type": "other", "name": "a set in MNIST's form"}
@@ -32,7 +41,7 @@ def model_page(card: Mapping[str, Any]) -> str:
             ],
         }
         for split, score in scores.items()
-        if split == "test" and score["total"]  # a hub has no split of the validation images: they are of "train"
+        if split == "test"  # a hub has no split of the validation images: they are of "train"
     ]
     head: dict[str, Any] = {
         "license": LICENSE,
@@ -47,21 +56,44 @@ def model_page(card: Mapping[str, Any]) -> str:
         f"| {split} | {score['correct']:,} of {score['total']:,} | {score['loss']:.4f} |"
         for split, score in scores.items()
     ]
-    chosen = f"Pass {card.get('pass', '?')} of a run with seed {card.get('seed', '?')}"
+    which, seed, selected_on = (one_line(card.get(key, "?"), 40) for key in ("pass", "seed", "selected_on"))
     picture = card["input"]
     size, low, high = picture["shape"][-1], picture["low"], picture["high"]
     temperature = _number(card.get("temperature", 1))
     text = [
         *("---", *lines, "---", "", f"# {name}", ""),
         f"A LeNet for images of 28×28 pixels, trained on {data['name']}.",
-        f"{chosen}, chosen on: {card.get('selected_on')}.",
+        f"Pass {which} of a run with seed {seed}, chosen on: {selected_on}.",
         *("", "| images | right | loss, nats per image |", "|---|---|---|", *rows, ""),
-        f"Input: [N, 1, {size}, {size}] float32, from {low} for paper to {high} for ink.",
+        f"Input: [N, 1, {size}, {size}] float32, from {low} for black to {high} for white.",
+        *_kind(card.get("pictures")),
         f"Output: probabilities of the classes. Temperature {temperature} calibrates them: divide",
         "their logarithms by it, and take the softmax. A digit is named for any picture, also for one that holds none.",
         *("", "`card.json` has all settings and the SHA-256 of the files; this page is made from it.", ""),
     ]
     return "\n".join(text)
+
+
+def _scores(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The scores that a card states, by the images; without those that are none."""
+    stated = card.get("scores")
+    kinds = {"correct": int, "total": int, "loss": int | float}
+    return {
+        one_line(split, 40): score
+        for split, score in (stated.items() if isinstance(stated, Mapping) else ())
+        if isinstance(score, Mapping)
+        and all(isinstance(score.get(key), kind) for key, kind in kinds.items())
+        and 0 <= score["correct"] <= score["total"] > 0
+    }
+
+
+def _kind(pictures: Any) -> list[str]:
+    """Lines about the pictures that the model was trained on."""
+    kind = pictures if isinstance(pictures, Mapping) else {}
+    ink = "dark on light" if kind.get("inverted") else "light on dark"
+    if all(kind.get(key, value) == value for key, value in MNIST_PICTURES.items()):
+        return ["Digits are light on dark, framed as MNIST's."]
+    return [f"Digits are {ink}, unlike MNIST's: `pictures` in `card.json`, `PictureKind` of recognition/kind.py."]
 
 
 def _number(value: Any) -> str:

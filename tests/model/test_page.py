@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from data.sources import SUMS
-from model.page import model_page
+from model.page import MNIST_PICTURES, model_page
 from model.saved_model import README, holds_only_a_model, read_model, save_model
+from recognition.kind import PictureKind
 from tests.conftest import MODEL
 
 
@@ -34,6 +37,24 @@ def test_a_hostile_name_stays_one_value() -> None:
     card = json.loads((MODEL / "card.json").read_bytes())
     [index] = head(model_page({**card, "network": "a: b\n---\nlicense: x"}))["model-index"]
     assert index["name"].startswith("a: b") and "\n" not in index["name"]
+
+
+def test_it_says_which_ink_the_model_takes() -> None:
+    card = json.loads((MODEL / "card.json").read_bytes())
+    assert PictureKind().to_json() == MNIST_PICTURES
+    for kind in ({}, {"pictures": PictureKind().to_json()}):
+        assert "Digits are light on dark, framed as MNIST's." in model_page({**card, **kind})
+    said = model_page({**card, "pictures": PictureKind(inverted=True).to_json()})
+    assert "Digits are dark on light, unlike MNIST's" in said and "framed as" not in said
+    assert "light on dark, unlike MNIST's" in model_page({**card, "pictures": PictureKind(box=28).to_json()})
+
+
+@pytest.mark.parametrize("scores", [5, {"test": 5}, {"test": {"correct": "9", "total": 10, "loss": 1}}, {"test": {}}])
+def test_a_card_from_elsewhere_states_what_it_can(scores: Any) -> None:
+    """As when its model is exported: what is no score is left out."""
+    card = json.loads((MODEL / "card.json").read_bytes())
+    page = model_page({**card, "scores": scores, "selected_on": "a\n---\nlicense: x", "pictures": 7})
+    assert "model-index" not in head(page) and "\nlicense: x" not in page
 
 
 def test_it_is_saved_with_the_model_and_an_old_folder_needs_none(tmp_path: Path) -> None:
