@@ -22,6 +22,8 @@ if __name__ == "__main__":
 import os
 import shutil
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.command_line import parse, run
@@ -35,6 +37,8 @@ from training.resume import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
 
 if TYPE_CHECKING:
+    from data.dataset import Mnist
+    from data.formats.pictures import Way
     from training.callbacks.callback import Callback
     from training.parallel import Team
 
@@ -86,7 +90,6 @@ def main(stop: StopRequest) -> int:
 
 def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team | None = None) -> int:
     with stop.importing():
-        from recognition.sets import load_data
         from training.callbacks.figures import Figures
         from training.callbacks.live import displays
         from training.callbacks.trackers import Tracking
@@ -94,7 +97,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team 
 
     outlive_readers(f"note: nobody reads the output any more; training goes on, see {one_line(folder.results)}")
     console, first = ScriptConsole(), team is None or team.world.rank == 0
-    data = load_data(settings.data_dir, console if first else None, settings.prepare, settings.strict)
+    data = _data(settings.data_dir, settings.prepare, settings.strict, quiet=not first)
     callbacks: list[Callback] = []
     if first:
         callbacks += [*displays(console, settings.live, folder.figures), Figures(folder, settings.figures, data)]
@@ -103,6 +106,14 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team 
     if outcome:
         print(f"the run is in {one_line(outcome.run_dir)}/")
     return 0
+
+
+@cache
+def _data(folder: Path | None, way: Way | None, strict: bool, quiet: bool) -> Mnist:
+    """The data set, loaded once: processes load it before they meet, so that none waits long for another."""
+    from recognition.sets import load_data
+
+    return load_data(folder, None if quiet else ScriptConsole(), way, strict)
 
 
 def _train_together(settings: Settings, stop: StopRequest) -> int:
@@ -120,11 +131,10 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
     with stop.importing():
         from model.kernels.build import load_fused
         from model.world import join
-        from recognition.sets import load_data
         from training.parallel import Team, expect_shards
 
         expect_shards(settings, size)
-        load_data(settings.data_dir, ScriptConsole() if rank == 0 else None, settings.prepare, settings.strict)
+        _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
         load_fused()  # fetched and compiled before the processes meet, after which none waits long for another
         world = join()
     team = Team(world, stop)

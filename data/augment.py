@@ -8,52 +8,16 @@ Convolutional Neural Networks", ICDAR 2003, section 2.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import UsageError
+from data.distortions import SIDE, Distortions
 from data.formats.idx import Bytes
 
 Floats = npt.NDArray[np.float32]
 
-SIDE = 28
 _CENTRE = (SIDE - 1) / 2
-
-
-@dataclass(frozen=True)
-class Distortions:
-    """Ranges of the distortions; each number is drawn uniformly from ± its range, and a range of 0 is off.
-
-    The digit is scaled, then sheared, rotated and shifted, the first three about the centre of the picture.
-
-    Raises:
-        UsageError: a range that makes no sense.
-    """
-
-    rotation: float = 12.0
-    """Degrees."""
-    scale: float = 0.12
-    """Share by which width and height, each on its own, grow or shrink: scaling and squeezing."""
-    shear: float = 0.15
-    """Pixels to the side for each pixel of height."""
-    shift: float = 2.0
-    """Pixels, across and down."""
-    elastic_alpha: float = 0.0
-    """Strength of the elastic field, α of Simard et al., who took 34 for digits of 29×29."""
-    elastic_sigma: float = 4.0
-    """Its smoothness, pixels, σ of Simard et al., who took 4."""
-
-    def __post_init__(self) -> None:
-        upper = {"rotation": 180.0, "scale": 0.9, "shear": 2.0, "shift": float(SIDE), "elastic_alpha": 1000.0}
-        for field in fields(self):
-            # Less smooth than 2 pixels, a field tears strokes apart instead of bending them.
-            low, high = (2.0, float(SIDE)) if field.name == "elastic_sigma" else (0.0, upper[field.name])
-            value = getattr(self, field.name)
-            if not low <= value <= high:
-                option = field.name.replace("_", "-")
-                raise UsageError(f"--{option}: expected {low:g} to {high:g}, got {value}")
 
 
 class Distorter:

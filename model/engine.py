@@ -71,7 +71,7 @@ class PaddleEngine:
             self._learning_rate = learning_rate
 
     def recent(self, steps: int) -> np.ndarray:
-        """Mean loss (nats) and accuracy (fraction) of the last `steps` batches, oldest first, [steps, 2] float32.
+        """Mean loss (nats) and number of right answers of the last `steps` batches, oldest first, [steps, 2] float32.
 
         It waits for the device; at most `REMEMBERED_STEPS` are remembered.
         """

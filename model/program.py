@@ -66,7 +66,7 @@ def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     """Build the program that takes one step: feeds `image` [N, 1, S, S] float32 and `label` [N] int64.
 
     It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats,
-    labels not smoothed, and the fraction that was right, both before the step's update, are appended to the scope's
+    labels not smoothed, and its right answers, both before the step's update, are appended to the scope's
     variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
     with program_of(config) as (programs, network, image):
@@ -129,7 +129,7 @@ def layers_program(config: NetworkConfig) -> Program:
 # Paddle 2.6 knows only the old intermediate representation and has no such guard.
 old_representation = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", nullcontext)
 
-RECENT = "recent"  # [REMEMBERED_STEPS, 2]: loss and accuracy of the latest steps, the newest last
+RECENT = "recent"  # [REMEMBERED_STEPS, 2]: loss and right answers of the latest steps, the newest last
 REMEMBERED_STEPS = 32
 
 AVERAGE = "_average"  # suffix of the variables that hold the moving averages of the parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.errors import UsageError
+from data.distortions import Distortions
 
 NetworkName = Literal["conv_pool_bn", "lenet5_1998", "two_branch", "lenet5_relu", "lenet_tanh", "lenet5_numpy"]
 RecipeName = Literal["published", "published-sgd", "published-momentum", "best"]
@@ -27,18 +28,6 @@ class EarlyStopping:
     patience: int = 10_000
     increase: float = 2.0
     threshold: float = 0.995
-
-
-@dataclass(frozen=True)
-class Distortions:
-    """The ranges of the distortions, by the names and units of `data.augment.Distortions`; 0 is off."""
-
-    rotation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.0
-    elastic_alpha: float = 0.0
-    elastic_sigma: float = 4.0
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,11 @@ def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layou
         scores = network(image)
         loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
         found = [(p, g) for p, g in static.append_backward(loss) if g is not None]
-        parts = [*(g for _, g in found), *running, log]
-        row = paddle.multiply(paddle.concat([paddle.reshape(part, [-1]) for part in parts]), share)
+        parts = [*(g for _, g in found), *running]
+        weighted = paddle.multiply(paddle.concat([paddle.reshape(part, [-1]) for part in parts]), share)
+        # The loss is a mean, as gradients are; right answers are counted, but not those of an empty shard.
+        counted = paddle.cast(paddle.greater_than(share, paddle.zeros([1])), "float32")
+        row = paddle.concat([weighted, paddle.multiply(log, paddle.concat([share, counted]))])
         layout = Layout([(p.name, p.shape) for p, _ in found], [(each.name, each.shape) for each in running])
         return value_of(programs, network, feeds, {"row": row}), layout
 

@@ -52,11 +52,11 @@ class NumpyEngine:
             gradient /= len(labels)
         self.optimizer.step(self.network.backward(gradient), learning_rate)
         correct = int(np.count_nonzero(logits.argmax(axis=0) == labels))
-        self._recent.append((loss, correct / len(labels)))
+        self._recent.append((loss, correct))
         return loss, correct
 
     def recent(self, steps: int) -> Array:
-        """Mean loss (nats) and accuracy (fraction) of the last `steps` batches, oldest first, [steps, 2] float32.
+        """Mean loss (nats) and number of right answers of the last `steps` batches, oldest first, [steps, 2] float32.
 
         At most `REMEMBERED_STEPS` are remembered.
         """

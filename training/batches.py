@@ -6,12 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TypeVar
 
 import numpy as np
 
-from data.augment import Distorter, Distortions
+from data.augment import Distorter
 from data.dataset import Subset, batches, pass_order
 from model.image import ImageSpec, network_input
 from model.recipes import Recipe
@@ -48,7 +47,7 @@ def pass_batches(
     order = pass_order(count, seed, pass_number, recipe.shuffle_buffer)
     distort = None
     if recipe.distortions:
-        distort = Distorter(Distortions(**asdict(recipe.distortions)), seed, pass_number, count)
+        distort = Distorter(recipe.distortions, seed, pass_number, count)
     for number, chosen in enumerate(batches(order, recipe.batch_size)):
         if number >= first:
             made = chosen[own(len(chosen))]

@@ -28,7 +28,7 @@ from common.signals import StopRequest
 from data.dataset import Subset
 from model.image import network_input
 from model.onnx import agreement_in, expect_packages, with_onnx
-from model.saved_model import ONNX, SavedModel, holds_only_a_model, load_model, save_model
+from model.saved_model import ONNX, SavedModel, holds_only_a_model, load_model, read_model, save_model
 from recognition.preparation import asked_way
 from recognition.sets import load_data
 from results.run_folder import RunFolder
@@ -44,6 +44,8 @@ class Options:
     """Folder of a run, whose best model it is, or of a model."""
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with the data set whose test images are used; otherwise MNIST is looked for, and fetched."""
+    trust: bool = False
+    """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
 
 
 def exported(model: SavedModel, test: Subset) -> SavedModel:
@@ -56,7 +58,7 @@ def exported(model: SavedModel, test: Subset) -> SavedModel:
     return with_onnx(model, images)
 
 
-def export(path: Path, data_dir: Path | None) -> str:
+def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:
     """Add the ONNX form to a model folder, or to that of a run, which must not be training; returns what was found.
 
     Raises:
@@ -66,13 +68,13 @@ def export(path: Path, data_dir: Path | None) -> str:
     run = next((run for run in runs if run.record.exists() and path in (run.path, run.model)), None)
     folder = run.model if run else path
     with run.locked() if run else nullcontext():
-        saved = load_model(folder)
+        saved = load_model(folder, trust)
         if not holds_only_a_model(folder):
             raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
         data = load_data(data_dir, way=asked_way(saved.card))
         model = exported(saved, Subset(data.test_images, data.test_labels))
         save_model(folder, model)
-    return f"{one_line(folder / ONNX)}: {agreement_in(load_model(folder).card)}"
+    return f"{one_line(folder / ONNX)}: {agreement_in(read_model(folder).card)}"
 
 
 def main(stop: StopRequest) -> int:
@@ -83,5 +85,5 @@ def main(stop: StopRequest) -> int:
     import paddle
 
     paddle.enable_static()
-    print(export(options.model, options.data_dir))
+    print(export(options.model, options.data_dir, options.trust))
     return 0

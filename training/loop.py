@@ -180,21 +180,20 @@ class _Loop:
         setup, progress = self.setup, self.state.progress
         recent = setup.engine.recent(len(unread))
         progress.seconds += time.perf_counter() - mark
-        for size, (loss, accuracy) in zip(unread, recent.tolist(), strict=True):
+        for size, (loss, right) in zip(unread, recent.tolist(), strict=True):
             rate = self._learning_rate()
             progress.steps += 1
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss is {loss}")
-            correct = round(accuracy * size)
             progress.loss += loss * size
-            progress.correct += correct
+            progress.correct += int(right)
             progress.images += size
             progress.last_finite_loss = loss
             step = Step(
                 pass_number=progress.passes + 1,
                 step=progress.steps,
                 loss=loss,
-                accuracy=correct / size,
+                accuracy=right / size,
                 learning_rate=rate,
             )
             if step.step % setup.settings.log_every == 0:

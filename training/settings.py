@@ -14,7 +14,8 @@ from common.errors import UsageError, UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import importing
-from model.recipes import Distortions, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
+from data.distortions import Distortions
+from model.recipes import NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 from results.run_folder import RunFolder
 
 RANGES = {
@@ -194,11 +195,7 @@ class Settings:
         recipe = recipe_for(self.network, self.recipe)
         given = self._given(dataclasses.fields(Recipe))
         if distortions := self._given(dataclasses.fields(Distortions)):
-            with importing():
-                from data import augment  # here, so that --help does not wait for NumPy
-
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
-            augment.Distortions(**dataclasses.asdict(given["distortions"]))  # refuses what makes no sense
         return dataclasses.replace(recipe, **given)
 
     def recipe_for(self, images: int) -> Recipe:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from model.recipes import RECIPES, Distortions, Recipe
+from data.distortions import Distortions
+from model.recipes import RECIPES, Recipe
 from results.predictions import predictions_path, read_predictions
 from results.records import Row
 from results.run_folder import RunFolder

@@ -213,7 +213,7 @@ float SoftmaxLoss(const Softmax& softmax, const float* scores, const int64_t* la
   loss /= softmax.rows;
   loss_of_all /= softmax.rows;
   log[0] = static_cast<float>(loss);
-  log[1] = static_cast<float>(static_cast<double>(right) / softmax.rows);
+  log[1] = static_cast<float>(right);
   if (softmax.smoothing == 0) return log[0];  // the other one may be infinite
   return static_cast<float>((1 - softmax.smoothing) * loss + softmax.smoothing * loss_of_all);
 }

@@ -60,7 +60,7 @@ struct Softmax {
 };
 
 // Softmax and cross-entropy with labels [N], each 0 to classes - 1. probability [N, columns] is for the backward pass.
-// log[0]: the mean negative log-probability of the labels as they are, nats; log[1]: the fraction of rows in which the
+// log[0]: the mean negative log-probability of the labels as they are, nats; log[1]: the number of rows in which the
 // label's class has the first largest score. Returns the loss that is minimised, the one of the smoothed labels.
 float SoftmaxLoss(const Softmax& softmax, const float* scores, const int64_t* labels, float* probability, float* log);
 

@@ -22,7 +22,7 @@ def softmax_loss(
 
     Returns:
         The batch's mean loss, nats, of the smoothed labels, which is to be minimised; and [2]: the loss of the labels
-        as they are, and the fraction that was right.
+        as they are, and the number of right answers.
     """
     if is_fused():
         loss, log, _ = fused_op(
@@ -35,7 +35,7 @@ def softmax_loss(
     log_probability = first(classes, log_softmax(logits))
     loss = functional.nll_loss(log_probability, label)
     right = paddle.equal(paddle.argmax(first(classes, logits), axis=1), label)
-    log = paddle.stack([loss, paddle.mean(paddle.cast(right, "float32"))])
+    log = paddle.stack([loss, paddle.sum(paddle.cast(right, "float32"))])
     return (1 - smoothing) * loss - smoothing * paddle.mean(log_probability) if smoothing else loss, log
 
 

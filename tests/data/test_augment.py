@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from PIL import Image
 from scipy import ndimage
 
 from common.errors import UsageError
-from data.augment import Distorter, Distortions, sample, smooth_modes, source_maps
+from data.augment import Distorter, sample, smooth_modes, source_maps
 from data.dataset import Mnist
+from data.distortions import Distortions
 
-STILL = Distortions(rotation=0, scale=0, shear=0, shift=0)
-ELASTIC = Distortions(rotation=0, scale=0, shear=0, shift=0, elastic_alpha=34)
-ALL = Distortions(elastic_alpha=34)
+STILL = Distortions()
+AFFINE = Distortions(rotation=12, scale=0.12, shear=0.15, shift=2)
+ELASTIC = Distortions(elastic_alpha=34)
+ALL = replace(AFFINE, elastic_alpha=34)
 COUNT = 300
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 28, 28), dtype=np.uint8)
 INDICES = np.arange(COUNT)
@@ -35,7 +38,7 @@ def moved(images: np.ndarray, **wanted: float) -> np.ndarray:
     return sample(images, np.repeat(sources.astype(np.float32), len(images), axis=0))
 
 
-@pytest.mark.parametrize("distortions", [Distortions(), ALL], ids=["affine", "elastic"])
+@pytest.mark.parametrize("distortions", [AFFINE, ALL], ids=["affine", "elastic"])
 def test_an_image_depends_on_seed_pass_and_its_number_alone(distortions: Distortions) -> None:
     together = Distorter(distortions, 1, 2, COUNT)(IMAGES, INDICES)
     order = np.random.default_rng(1).permutation(COUNT)
@@ -58,7 +61,7 @@ def test_seeds_passes_and_images_get_numbers_of_their_own() -> None:
 
 
 def test_an_elastic_field_leaves_the_affine_numbers_alone() -> None:
-    affine, both, field = (Distorter(d, 1, 1, COUNT).sources(INDICES) for d in (Distortions(), ALL, ELASTIC))
+    affine, both, field = (Distorter(d, 1, 1, COUNT).sources(INDICES) for d in (AFFINE, ALL, ELASTIC))
     still = Distorter(STILL, 1, 1, COUNT).sources(INDICES)
     np.testing.assert_allclose(both - affine, field - still, atol=1e-5)
 
@@ -218,7 +221,7 @@ def test_elastic_fields_have_mean_zero_the_asked_strength_and_bend_smoothly() ->
 
 def test_digits_keep_their_ink_and_their_strokes(mnist: Mnist) -> None:
     digits = mnist.train_images[:2000]
-    for distortions in (Distortions(), ELASTIC):
+    for distortions in (AFFINE, ELASTIC):
         result = Distorter(distortions, 1, 1, 2000)(digits, np.arange(2000))
         assert result.mean() == pytest.approx(digits.mean(), rel=0.02)
         assert (result > 127).mean() == pytest.approx((digits > 127).mean(), rel=0.03)
@@ -243,7 +246,7 @@ def test_ranges_without_sense_are_refused(wrong: dict[str, float], said: str) ->
 
 
 def test_images_that_do_not_fit_their_numbers_are_refused() -> None:
-    distorter = Distorter(Distortions(), 1, 1, COUNT)
+    distorter = Distorter(AFFINE, 1, 1, COUNT)
     with pytest.raises(ValueError, match="2 indices for images of shape"):
         distorter(IMAGES[:3], INDICES[:2])
     with pytest.raises(ValueError, match="shape"):

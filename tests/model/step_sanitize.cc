@@ -150,7 +150,7 @@ bool CheckSoftmax(const step::Softmax& softmax, float size) {
       of_scores[n * columns + k] = 3 * (std::exp(row[k] - largest) / sum - target) / rows;
     }
   }
-  return Close("loss", {loss}, {of_loss}, 1e-3) && Close("log", log, {of_plain, right / rows}, 1e-3) &&
+  return Close("loss", {loss}, {of_loss}, 1e-3) && Close("log", log, {of_plain, right}, 1e-3) &&
          Close("grad_scores", grad_scores, of_scores, 1.0 / rows);
 }
 

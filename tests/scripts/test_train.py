@@ -15,11 +15,12 @@ from PIL import Image
 from common.errors import UserError
 from common.files import sha256
 from data.dataset import Mnist, Subset, load_mnist
+from data.distortions import Distortions
 from model.device import choose_device
 from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.program import NetworkConfig
-from model.recipes import PUBLISHED, Distortions, EarlyStopping, NetworkName, learning_rate
+from model.recipes import PUBLISHED, EarlyStopping, NetworkName, learning_rate
 from model.saved_model import load_model
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from data.dataset import Mnist, Subset, pass_order
+from data.distortions import Distortions
 from model.image import ImageSpec
 from model.networks import NETWORKS
-from model.recipes import PUBLISHED, Distortions, Recipe
+from model.recipes import PUBLISHED, Recipe
 from model.shards import own_images
 from model.world import World
 from training.batches import pass_batches, prefetch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +22,17 @@ from model.image import ImageSpec, network_input
 from model.networks import NETWORKS
 from model.program import NetworkConfig
 from model.recipes import PUBLISHED, NetworkName
-from model.saved_model import NOVELTY, ONNX, PARAMETERS, PROGRAM, ModelError, SavedModel, load_model
+from model.saved_model import (
+    NOVELTY,
+    ONNX,
+    PARAMETERS,
+    PROGRAM,
+    ModelError,
+    SavedModel,
+    load_model,
+    read_model,
+    save_model,
+)
 from results.run_folder import RunFolder
 from tests.conftest import ROOT, Script
 from tests.docs.pages import commands
@@ -187,3 +198,19 @@ def test_a_run_is_exported_where_its_model_is(small_run: Path, tmp_path: Path) -
         assert "1,000 of 1,000" in export.export(name, None)
     assert load_model(tmp_path / "run" / "inference_model").onnx
     assert json.loads((tmp_path / "run" / "inference_model" / "card.json").read_text())["onnx"]["opset"] == onnx.OPSET
+
+
+def test_a_program_of_another_kind_is_exported_if_its_maker_is_trusted(small_run: Path, tmp_path: Path) -> None:
+    from paddle.base.proto import framework_pb2
+
+    saved = load_model(small_run / "model")
+    description = framework_pb2.ProgramDesc()
+    description.ParseFromString(saved.program)
+    next(operator for operator in description.blocks[0].ops if operator.type == "relu").type = "abs"
+    program = bytes(description.SerializeToString())
+    other = replace(saved, folder=tmp_path / "model", program=program)
+    save_model(other.folder, other)
+    with pytest.raises(ModelError, match=r"operator abs.*--trust"):
+        export.export(other.folder, None)
+    assert "1,000 of 1,000" in export.export(other.folder, None, trust=True)
+    assert read_model(other.folder).program == program
