@@ -67,7 +67,7 @@ def main(stop: StopRequest) -> int:
         use_threads(settings.threads)
     if settings.profile:
         with stop.importing():
-            from training.profile import print_profile
+            from benchmarks.profile import print_profile
 
         print_profile(settings, ScriptConsole())
         return 0

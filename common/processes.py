@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from common.errors import UsageError, one_line
 
@@ -31,3 +32,11 @@ def rank_and_size() -> tuple[int, int]:
                 )
             return int(values[0]), int(values[1])
     return 0, 1
+
+
+def is_running(process: int) -> bool:
+    """False if a process of this machine has ended or is stopped."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "TZXt"
+    except OSError:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import UsageError
 
@@ -49,3 +50,13 @@ def check_ranges(options: object, ranges: Mapping[str, Range]) -> None:
 
 def _text(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def is_count(value: Any, most: float = 10**9) -> bool:
+    """True for a whole number of 0 to `most`."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def is_number(value: Any, least: float = -1e300, most: float = 1e300) -> bool:
+    """True for a finite number within the bounds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most

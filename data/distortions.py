@@ -46,3 +46,10 @@ class Distortions:
         for name, expected in RANGES.items():
             if getattr(self, name) not in expected:
                 raise UsageError(f"--{name.replace('_', '-')}: expected {expected}, got {getattr(self, name)}")
+
+    def __str__(self) -> str:
+        ranges = {name: value for name, value in vars(self).items() if value}
+        if not self.elastic_alpha:
+            ranges.pop("elastic_sigma", None)  # of a field of no strength
+        words = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in ranges.items())
+        return f"distorted by up to: {words}" if words else "not distorted"

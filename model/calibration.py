@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from common.errors import UserError, one_line
+from common.ranges import is_count, is_number
 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -260,3 +261,30 @@ def card_entries(
             "errors": table.errors.tolist(),
         }
     return {"temperature": temperature, "calibration": calibration, "rejection": rejection}
+
+
+def are_card_entries(entries: Any) -> bool:
+    """True for entries as `card_entries` makes them; there may be more."""
+    try:
+        calibration, rejection = entries["calibration"], entries["rejection"]
+        measured = [calibration["test"], *([calibration["validation"]] if "validation" in calibration else [])]
+        shares = [share for each in measured for share in (each["before"], each["after"])]
+        stated = rejection["test"]
+        counts = [(stated["images"], stated["rejected"], stated["errors"])]
+        if "validation" in rejection:
+            table = rejection["validation"]
+            shares += table["reject_below"]
+            for _, rejected, errors in zip(table["reject_below"], table["rejected"], table["errors"], strict=True):
+                counts.append((table["images"], rejected, errors))
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return False
+    return (
+        is_number(entries.get("temperature"), 0.01, 100)
+        and all(is_number(share, 0, 1) for share in shares)
+        and all(_are_of(*each) for each in counts)
+    )
+
+
+def _are_of(images: Any, rejected: Any, errors: Any) -> bool:
+    """True if that many images can be rejected, with that many errors among the rest."""
+    return is_count(images) and is_count(rejected, images) and is_count(errors, images - rejected)

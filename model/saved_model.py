@@ -297,3 +297,15 @@ def _names(files: Mapping[str, Any]) -> list[str]:
 
 def _is_name(label: Any) -> bool:
     return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100 and not is_formula(label)
+
+
+def describe_model(folder: Path) -> str:
+    """The model that a folder holds, in words; empty if there is none."""
+    if not folder.exists() or not {each.name for each in folder.iterdir()} - {RELEASED}:
+        return ""
+    try:
+        card = read_model(folder).card
+        scores = card["scores"]["test"]
+        return f"{card['network']}, pass {card['pass']} of {card['run']}, {scores['correct']}/{scores['total']}"
+    except (ModelError, KeyError, TypeError) as error:
+        return f"a model that could not be read ({error})"

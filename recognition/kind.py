@@ -6,7 +6,7 @@ MNIST's digits are light on black, their longest side is 20 of 28 pixels, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from data.plausibility import NARROW
 from recognition.digit import BOX, SIDE, centre_of_mass, place
 
 Images = npt.NDArray[np.uint8]
@@ -21,7 +22,6 @@ Images = npt.NDArray[np.uint8]
 SAMPLE = 2000  # images that are measured; evenly spaced
 INK = 0.2  # of an image's brightest pixel: what is fainter does not count for the digit's size
 SPREAD = 3  # pixels between the quartiles of the sizes above which a data set has no usual size
-NARROW = 64  # grey levels between the faintest and the brightest pixel, below which the range is implausible
 ALIKE = 2  # pixels by which the usual sizes of two parts of one data set may differ
 STRETCHED = 0.9  # of images whose shorter side is nearly as long as the longer one
 
@@ -143,6 +143,29 @@ class PictureKind:
             return place(scaled, centre_of_mass(scaled.astype(np.float32)), SIDE // 2)
         middle = (np.array(scaled.shape) - 1) / 2
         return place(scaled, middle, (SIDE - 1) / 2 - 0.01)  # an odd pixel goes to the right and below
+
+
+def kind_doubts(kind: PictureKind | None, test_images: Images) -> Iterator[str]:
+    """One line for each thing about the pictures of a data set by which its scores or answers may be wrong.
+
+    Args:
+        kind: of the training images; None if nothing is in them.
+        test_images: [N, 28, 28] uint8.
+    """
+    tested = PictureKind.measure(test_images)
+    if kind and tested and kind.differs(tested):
+        yield f"test images: {tested.describe()}, but the training images have {kind.describe()}; scores may be wrong"
+    if kind is None or kind.sizes_vary:
+        yield (
+            f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
+            "when they are read, which may be wrong"
+        )
+
+
+def kind_notes(kind: PictureKind | None) -> Iterator[str]:
+    """A line for training images that are not like MNIST's, which is no fault."""
+    if kind and not kind.is_mnist and not kind.sizes_vary:
+        yield f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
 
 
 def _rescaled(images: Images, found: tuple[int, int], wanted: tuple[int, int]) -> Images:

@@ -89,3 +89,10 @@ class Adam(Optimizer):
             moment2 *= self.beta2
             moment2 += (1 - self.beta2) * np.square(gradient)
             parameter -= rate * moment1 / (np.sqrt(moment2) + self.epsilon * root)
+
+
+def optimizer_of(name: str, parameters: Mapping[str, Array], momentum: float) -> Optimizer:
+    """The optimizer of that name, "adam", "momentum" or "sgd"."""
+    if name == "adam":
+        return Adam(parameters)
+    return Momentum(parameters, momentum) if name == "momentum" else SGD(parameters)

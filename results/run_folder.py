@@ -226,3 +226,14 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def describe_folder(run_dir: Path) -> str:
+    """A description of a folder that is no run with checkpoints."""
+    if not run_dir.exists():
+        return "nothing of that name"
+    if not run_dir.is_dir():
+        return "a file"
+    if RunFolder(run_dir).record.exists():
+        return "the record of a run without its checkpoints; train it again by the settings in its run.json"
+    return "a folder that is no run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from model.shards import ShardedEngine
 from model.world import ALONE, World
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
-from reference.optimizers import SGD, Adam, Momentum, Optimizer
-from results.run_folder import RunFolder
+from reference.optimizers import optimizer_of
+from results.run_folder import RunFolder, describe_folder
 from training.checkpoint import BEST, load_checkpoint, under
 
 LAST_LAYER = "output."  # of every network: the beginning of its parameters' names
@@ -70,15 +70,7 @@ def make_engine(
     if recipe.ema or recipe.label_smoothing or recipe.optimizer == "adamw":
         raise UsageError("--engine numpy: it has no weight average, label smoothing or AdamW; take another recipe")
     network = NUMPY_NETWORKS[config.name](seed, **config.options)
-    return NumpyEngine(network, _numpy_optimizer(recipe, network.parameters))
-
-
-def _numpy_optimizer(recipe: Recipe, parameters: Mapping[str, Any]) -> Optimizer:
-    if recipe.optimizer == "adam":
-        return Adam(parameters)
-    if recipe.optimizer == "momentum":
-        return Momentum(parameters, recipe.momentum)
-    return SGD(parameters)
+    return NumpyEngine(network, optimizer_of(recipe.optimizer, network.parameters, recipe.momentum))
 
 
 def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = None) -> list[str]:
@@ -125,19 +117,10 @@ def _best_of(run_dir: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Parameters of a run's best model so far, and why newer checkpoints were refused."""
     checkpoint, refused = load_checkpoint(RunFolder(run_dir).checkpoints)
     if checkpoint is None:
-        raise UserError(f"expected the folder of a model, or of a run with its checkpoints, found {_found(run_dir)}")
+        raise UserError(
+            f"expected the folder of a model, or of a run with its checkpoints, found {describe_folder(run_dir)}"
+        )
     parameters = under(BEST, checkpoint.arrays)
     if not parameters:
         raise UserError("expected a run with at least one completed pass, found none")
     return parameters, list(refused)
-
-
-def _found(run_dir: Path) -> str:
-    """A description of a folder that is no run with checkpoints."""
-    if not run_dir.exists():
-        return "nothing of that name"
-    if not run_dir.is_dir():
-        return "a file"
-    if RunFolder(run_dir).record.exists():
-        return "the record of a run without its checkpoints; train it again by the settings in its run.json"
-    return "a folder that is no run"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +70,8 @@ def evaluate(
         world: processes that share the batches; each gets all scores.
     """
     log_probabilities: np.ndarray = np.zeros(0, np.float32)
-    for number, batch in enumerate(_batches(len(subset.labels))):
+    for number, start in enumerate(range(0, len(subset.labels), EVALUATION_BATCH)):
+        batch = slice(start, start + EVALUATION_BATCH)
         check()
         if number % world.size != world.rank:
             continue
@@ -84,7 +85,3 @@ def evaluate(
     answers = log_probabilities.argmax(axis=1).astype(np.uint8 if log_probabilities.shape[1] <= 256 else np.uint16)
     correct = int(np.count_nonzero(answers == subset.labels))
     return Scores(float(losses.sum()) / len(losses), correct, len(losses), answers, log_probabilities)
-
-
-def _batches(count: int) -> Iterator[slice]:
-    return (slice(start, start + EVALUATION_BATCH) for start in range(0, count, EVALUATION_BATCH))

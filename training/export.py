@@ -25,15 +25,11 @@ from tyro.conf import Positional, arg
 from common import command_line
 from common.errors import UsageError, one_line
 from common.signals import StopRequest
-from data.dataset import Subset
-from model.image import network_input
 from model.onnx import agreement_in, expect_packages, with_onnx
-from model.saved_model import ONNX, SavedModel, holds_only_a_model, load_model, read_model, save_model
+from model.saved_model import ONNX, holds_only_a_model, load_model, read_model, save_model
 from recognition.preparation import asked_way
 from recognition.sets import load_data
 from results.run_folder import RunFolder
-
-CHECKED_IMAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,6 @@ class Options:
     """Folder with the data set whose test images are used; otherwise MNIST is looked for, and fetched."""
     trust: bool = False
     """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
-
-
-def exported(model: SavedModel, test: Subset) -> SavedModel:
-    """The model with its ONNX form, made and checked on the first test images.
-
-    Raises:
-        ExportError: it cannot be made, or does not give the same digit for every image.
-    """
-    images = network_input(test.images[:CHECKED_IMAGES], model.image)
-    return with_onnx(model, images)
 
 
 def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:
@@ -72,8 +58,7 @@ def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:
         if not holds_only_a_model(folder):
             raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
         data = load_data(data_dir, way=asked_way(saved.card))
-        model = exported(saved, Subset(data.test_images, data.test_labels))
-        save_model(folder, model)
+        save_model(folder, with_onnx(saved, data.test_images))
     return f"{one_line(folder / ONNX)}: {agreement_in(read_model(folder).card)}"
 
 

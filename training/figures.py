@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
     run_module("training.figures")
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,7 +29,6 @@ from model.feature_maps import FeatureMaps
 from model.image import network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
-from model.recipes import Recipe
 from model.saved_model import load_model
 from recognition.sets import load_data
 from results.figures.logs import curves, save_curves
@@ -110,6 +109,7 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     outputs = {name: values[0] for name, values in layers.of(inputs[:1]).items()}
     outputs["probability"] = np.exp(log_probabilities[0])
     images, labels = next(pass_batches(training, image, recipe, settings.seed, pass_number=1))
+    caption = f"the first pictures of pass 1 as the network saw them,\n{recipe.distortions or 'not distorted'}"
     temperature = model.card.get("temperature")
     for name, figure in {
         "confusion": confusion_matrix(data.test_labels, log_probabilities.argmax(axis=1), data.classes),
@@ -120,18 +120,9 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
         "rejection": rejection(answers),
         "filters": filters(layers.parameters()),
         "feature_maps": feature_maps(inputs[0, 0], outputs, data.classes),
-        "batch": seen(images, labels, _what_was_seen(recipe), data.classes),
+        "batch": seen(images, labels, caption, data.classes),
     }.items():
         save_both(figure, folder.figures / name)
-
-
-def _what_was_seen(recipe: Recipe) -> str:
-    distortions = asdict(recipe.distortions) if recipe.distortions else {}
-    if not distortions.get("elastic_alpha"):
-        distortions.pop("elastic_sigma", None)  # it means nothing for a field of no strength
-    ranges = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in distortions.items() if value)
-    how = f"distorted by up to: {ranges}" if ranges else "not distorted"
-    return f"the first pictures of pass 1 as the network saw them,\n{how}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from common.errors import UserError, one_line
+from common.prefetch import prefetch
 from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
 from model.calibration import card_entries
@@ -21,15 +22,15 @@ from model.shards import own_images
 from model.world import ALONE
 from recognition.sets import load_data
 from results.log import ResultsLog, StepsLog, expect_readable
-from results.predictions import predictions_path, write_predictions
+from results.predictions import digest, predictions_path, write_predictions
 from results.records import Row, Step
 from results.run_folder import RunFolder
-from training.batches import pass_batches, prefetch
+from training.batches import pass_batches
 from training.callbacks.callback import Callback, Started
 from training.early_stopping import reason_to_stop, take_in
 from training.evaluation import Scores, evaluate
 from training.parallel import Team, engine_facts, start_facts
-from training.publish import Outcome, digest, expect_publishable, outcome_record, publish, save_best_model
+from training.publish import Outcome, expect_publishable, outcome_record, publish, save_best_model
 from training.saving import load_state, restore_folder, save_state
 from training.settings import Settings
 from training.setup import Setup, prepare

@@ -23,6 +23,7 @@ import numpy as np
 
 from common.errors import UsageError, UserError, one_line
 from common.files import read_file, sha256, write_file
+from common.processes import is_running
 from common.signals import Stopped, StopRequest
 from model.kernels.build import instruction_set
 from model.world import World
@@ -46,9 +47,8 @@ class Team(StopRequest):
         self._heard = time.monotonic()
         stop.burst = BURST
         own = json.dumps([os.getpid(), socket.gethostname()[:60]]).encode().ljust(100)
-        rows = np.zeros((world.size, 100), np.float32)
-        rows[world.rank] = np.frombuffer(own, np.uint8)
-        self._processes = [tuple(json.loads(row.astype(np.uint8).tobytes())) for row in world.sum(rows)]
+        rows = world.gather(np.frombuffer(own, np.uint8))
+        self._processes = [tuple(json.loads(row.astype(np.uint8).tobytes())) for row in rows]
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     @property
@@ -65,9 +65,7 @@ class Team(StopRequest):
     def agree(self) -> None:
         """Ask all processes whether one received a signal; each must call it at the same step."""
         self._heard = time.monotonic()
-        numbers = np.zeros(self.world.size, np.float32)
-        numbers[self.world.rank] = self._stop.number
-        self._agreed = int(self.world.sum(numbers).max())
+        self._agreed = int(self.world.gather(np.array(self._stop.number)).max())
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -83,9 +81,7 @@ class Team(StopRequest):
         """
         self._heard = time.monotonic()
         own = [hashlib.sha256(repr(fact).encode()).digest()[:8] for fact in facts.values()]
-        rows = np.zeros((self.world.size, len(facts), 8), np.float32)
-        rows[self.world.rank] = np.frombuffer(b"".join(own), np.uint8).reshape(len(facts), 8)
-        rows = self.world.sum(rows)
+        rows = self.world.gather(np.frombuffer(b"".join(own), np.uint8).reshape(len(facts), 8))
         for rank in range(1, self.world.size):
             same = (rows[rank] == rows[0]).all(axis=1)
             differing = ", ".join(name for name, is_same in zip(facts, same, strict=True) if not is_same)
@@ -128,15 +124,7 @@ class Team(StopRequest):
     def share(self, data: bytes) -> bytes:
         """Process 0's bytes, which all get."""
         self._heard = time.monotonic()
-        first = self.world.rank == 0
-        # Two numbers, each exact in float32, for the length.
-        length = np.array([len(data) >> 16, len(data) & 0xFFFF] if first else [0, 0], np.float32)
-        high, low = self.world.sum(length).astype(int)
-        count = (int(high) << 16) + int(low)
-        if not count:
-            return b""
-        values = np.frombuffer(data, np.uint8) if first else np.zeros(count, np.uint8)
-        return bytes(self.world.sum(values.astype(np.float32)).astype(np.uint8).tobytes())
+        return self.world.share(data)
 
     def _watch(self) -> None:
         """End this process if it has shown no life for too long, or if its launcher has gone."""
@@ -161,10 +149,7 @@ class Team(StopRequest):
         process, host = self._processes[rank]
         if host != socket.gethostname()[:60]:
             return True
-        try:
-            return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "TZXt"
-        except OSError:
-            return False
+        return is_running(process)
 
 
 def expect_shards(settings: Settings, size: int) -> None:

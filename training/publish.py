@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
 from common.errors import UsageError, UserError
 from common.files import expect_replaceable, make_folder, real_path, remove_leftovers
 from common.project import __version__
 from model.networks import with_classes
-from model.onnx import ExportError, agreement_in
+from model.onnx import ExportError, agreement_in, with_onnx
 from model.predictor import Predictor
 from model.saved_model import (
     README,
-    RELEASED,
-    ModelError,
     SavedModel,
+    describe_model,
     holds_only_a_model,
     load_model,
-    read_model,
     save_model,
 )
 from recognition.kind import PictureKind
 from results.log import read_results
+from results.predictions import digest
 from results.records import Row
 from training.evaluation import Scores, evaluate
-from training.export import exported
 from training.setup import Setup
 from training.state import State
 
@@ -86,7 +82,7 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
     model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=setup.novelty)
     if setup.settings.export:
         try:
-            model = exported(model, setup.test)
+            model = with_onnx(model, setup.test.images)
         except ExportError as error:
             setup.report(f"pass {row.pass_number}: {error}; saved without it")
     _save(setup, model.folder, model)
@@ -148,24 +144,6 @@ def outcome_record(setup: Setup, state: State, outcome: Outcome) -> dict[str, An
         "test_total": outcome.test.total,
         "published": str(outcome.save_dir),
     }
-
-
-def digest(answers: np.ndarray) -> str:
-    """SHA-256 of answers [N], a byte each; two if one is above 255."""
-    byte = answers.max(initial=0) < 256
-    return hashlib.sha256(answers.astype(np.uint8 if byte else "<u2").tobytes()).hexdigest()
-
-
-def describe_model(folder: Path) -> str:
-    """The model that a folder holds, in words; empty if there is none."""
-    if not folder.exists() or not {each.name for each in folder.iterdir()} - {RELEASED}:
-        return ""
-    try:
-        card = read_model(folder).card
-        scores = card["scores"]["test"]
-        return f"{card['network']}, pass {card['pass']} of {card['run']}, {scores['correct']}/{scores['total']}"
-    except (ModelError, KeyError, TypeError) as error:
-        return f"a model that could not be read ({error})"
 
 
 def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:

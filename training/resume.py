@@ -77,7 +77,7 @@ def differences(recorded: Record, now: Record) -> Iterator[str]:
         ("environment", "machine", "processor"),
         ("environment", "commit"),
     ):
-        was, is_now = (_value(record, where) for record in (recorded, now))
+        was, is_now = (_part(record, *where[:-1]).get(where[-1]) for record in (recorded, now))
         if was != is_now:
             yield (
                 f"{where[-1]}: the run began with {one_line(was, 200)} and goes on with {one_line(is_now, 200)}: "
@@ -90,11 +90,6 @@ def continued(recorded: Record, now: Record, differing: list[str]) -> dict[str, 
     changed = {"settings": now["settings"], "recipe": now["recipe"]}
     noted = [*recorded.get("resumed", []), *differing]
     return {name: value for name, value in recorded.items() if name != "outcome"} | changed | {"resumed": noted}
-
-
-def _value(record: Record, where: tuple[str, ...]) -> Any:
-    *parts, name = where
-    return _part(record, *parts).get(name)
 
 
 def _part(record: Record, *names: str) -> Record:

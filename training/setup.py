@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from common.project import __version__
 from data.dataset import Mnist, Subset, split
+from data.plausibility import doubts
 from model.device import Device, choose_device
 from model.engine import Exporter
 from model.image import ImageSpec
@@ -20,11 +21,10 @@ from model.program import NetworkConfig
 from model.recipes import Recipe
 from model.world import ALONE, World
 from recognition import novelty
-from recognition.kind import PictureKind
+from recognition.kind import PictureKind, kind_doubts, kind_notes
 from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
 from training.engine import Engine, make_engine, start_from
-from training.plausibility import doubts, kind_note, size_notes
 from training.resume import continued, differences, expect_same_run, run_id
 from training.settings import Settings, to_json
 
@@ -119,8 +119,8 @@ def prepare(
     recipe = settings.recipe_for(len(data.train_labels))
     training, validation = split(data, recipe.validation_size)
     kind = _kind(data, training)
-    warnings = [f"warning: {line}" for line in doubts(data, training, validation, kind)]
-    for line in (*warnings, *size_notes(settings, recipe, len(training), len(validation)), *kind_note(kind)):
+    warnings = _warnings(data, training, validation, kind)
+    for line in (*warnings, *size_notes(settings, recipe, len(training), len(validation)), *kind_notes(kind)):
         report(callbacks, line)
     device = choose_device(settings.device)
     backend = _backend(settings, recorded, device, lambda line: report(callbacks, line))
@@ -155,6 +155,31 @@ def prepare(
         record=record,
         world=world,
     )
+
+
+def _warnings(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> list[str]:
+    lines = (*doubts(data, training, validation), *kind_doubts(kind, data.test_images))
+    return [f"warning: {line}" for line in lines]
+
+
+def size_notes(settings: Settings, recipe: Recipe, training: int, validation: int) -> Iterator[str]:
+    """One line for each size that does not fit a small data set, with what helps.
+
+    Args:
+        settings: as the user gave them.
+        recipe: as it is used.
+        training: number of images to train on.
+        validation: number of those held out.
+    """
+    if recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
+        yield f"validation images: {validation} of {training + validation}, a fifth, as the set is small"
+    elif settings.validation_size is None and validation > training:
+        yield f"validation images: {validation}, more than the {training} to train on; try --validation-size 0.2"
+    if recipe.batch_size > training:
+        yield (
+            f"--batch-size {recipe.batch_size}: more than the {training} training images, so that a pass is one step; "
+            "try --batch-size 8 --passes 50"
+        )
 
 
 def _continued(

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import one_line
+from common.ranges import is_count, is_number
+from model.calibration import are_card_entries
 
 
 @dataclass
@@ -88,57 +90,22 @@ def expect_progress(values: Mapping[str, Any], images: int, batch_size: int) -> 
         raise ValueError(f"expected the counters of this release, {one_line(wrong, 60)} is missing or unknown")
     best = values["best_pass"]
     ranges = {
-        "passes": _is_count(values["passes"]),
-        "steps": _is_count(values["steps"], math.ceil(images / batch_size)),
-        "images": _is_count(values["images"])
-        and _is_count(values["steps"])
+        "passes": is_count(values["passes"]),
+        "steps": is_count(values["steps"], math.ceil(images / batch_size)),
+        "images": is_count(values["images"])
+        and is_count(values["steps"])
         and values["images"] == min(values["steps"] * batch_size, images),
-        "correct": _is_count(values["images"]) and _is_count(values["correct"], values["images"]),
-        "loss": _is_number(values["loss"]),
-        "seconds": _is_number(values["seconds"], 0) and (values["seconds"] > 0 or values["images"] == 0),
-        "last_finite_loss": values["last_finite_loss"] is None or _is_number(values["last_finite_loss"]),
-        "best_pass": _is_count(best) and bool(best) == bool(values["passes"]) and best <= values["passes"],
-        "best_measure": _is_number(values["best_measure"]) if best else values["best_measure"] is None,
+        "correct": is_count(values["images"]) and is_count(values["correct"], values["images"]),
+        "loss": is_number(values["loss"]),
+        "seconds": is_number(values["seconds"], 0) and (values["seconds"] > 0 or values["images"] == 0),
+        "last_finite_loss": values["last_finite_loss"] is None or is_number(values["last_finite_loss"]),
+        "best_pass": is_count(best) and bool(best) == bool(values["passes"]) and best <= values["passes"],
+        "best_measure": is_number(values["best_measure"]) if best else values["best_measure"] is None,
         "best_answers": bool(re.fullmatch("[0-9a-f]{64}" if best else "", str(values["best_answers"]))),
-        "best_confidence": _is_confidence(values["best_confidence"]) if best else values["best_confidence"] == {},
-        "patience": values["patience"] is None or _is_number(values["patience"]),
-        "lowest_error": values["lowest_error"] is None or _is_number(values["lowest_error"], 0, 1),
+        "best_confidence": are_card_entries(values["best_confidence"]) if best else values["best_confidence"] == {},
+        "patience": values["patience"] is None or is_number(values["patience"]),
+        "lowest_error": values["lowest_error"] is None or is_number(values["lowest_error"], 0, 1),
     }
     for name, right in ranges.items():
         if not right:
             raise ValueError(f"{name}: expected a value that a run can have, got {one_line(values[name], 60)}")
-
-
-def _is_count(value: Any, most: float = 10**9) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _is_number(value: Any, least: float = -1e300, most: float = 1e300) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_confidence(entries: Any) -> bool:
-    """True for entries as `model.calibration.card_entries` makes them; there may be more."""
-    try:
-        calibration, rejection = entries["calibration"], entries["rejection"]
-        measured = [calibration["test"], *([calibration["validation"]] if "validation" in calibration else [])]
-        shares = [share for each in measured for share in (each["before"], each["after"])]
-        stated = rejection["test"]
-        counts = [(stated["images"], stated["rejected"], stated["errors"])]
-        if "validation" in rejection:
-            table = rejection["validation"]
-            shares += table["reject_below"]
-            for _, rejected, errors in zip(table["reject_below"], table["rejected"], table["errors"], strict=True):
-                counts.append((table["images"], rejected, errors))
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return False
-    return (
-        _is_number(entries.get("temperature"), 0.01, 100)
-        and all(_is_number(share, 0, 1) for share in shares)
-        and all(_are_of(*each) for each in counts)
-    )
-
-
-def _are_of(images: Any, rejected: Any, errors: Any) -> bool:
-    """True if that many images can be rejected, with that many errors among the rest."""
-    return _is_count(images) and _is_count(rejected, images) and _is_count(errors, images - rejected)

@@ -192,7 +192,7 @@ def _errors(run: Run) -> int:
 
 def headline(run: Run) -> str:
     """The output of `make train` for a run, as a block of text: header, passes, headline."""
-    from training.callbacks.console import HEADER, headline_line, pass_line
+    from results.printed import HEADER, headline_line, pass_line
 
     best: Row | None = run.best
     if best is None or best.test_loss is None or best.test_correct is None or best.test_total is None:

@@ -21,10 +21,11 @@ from results.figures.curves import comparison_curves, training_curves
 from results.figures.network import feature_maps
 from results.figures.predictions import FEWEST, calibration
 from results.figures.rejection import rejection
+from results.figures.terminal import _at_least, _round_loss
 from results.records import Row, Step
 from results.significance import wilson_interval
 from training.callbacks.callback import Started
-from training.callbacks.live import TerminalCurves, _at_least, _round_loss
+from training.callbacks.live import TerminalCurves
 
 
 def row(number: int, test_correct: int, best: bool = False) -> Row:

@@ -24,10 +24,10 @@ from common.files import make_folder, new_folder
 from data import sources
 from model.kernels import build
 from recognition.reader import find_pictures
+from results import event_files
 from results.run_folder import new_run_folder
 from results.runs import load_runs
 from tests.conftest import ROOT
-from training.callbacks import trackers as tracking
 from training.settings import Settings, resumed
 
 SCRIPTS = {"train": Settings, "infer": infer.Settings, "compare": compare.Options, "demo": demo.Settings}
@@ -188,8 +188,8 @@ def test_a_long_temporary_folder_leaves_room_for_sockets(tmp_path: Path) -> None
 def test_a_flipped_byte_in_an_event_file_is_one_line(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "write_file", lambda path, data: None)  # a thousand times, each synced
-    form = tracking._TensorBoard() if kind == "tensorboard" else tracking._VisualDL()
+    monkeypatch.setattr(event_files, "write_file", lambda path, data: None)  # a thousand times, each synced
+    form = event_files.TensorBoard() if kind == "tensorboard" else event_files.VisualDL()
     with contextlib.redirect_stdout(io.StringIO()):
         writer = form.writer(tmp_path)
         writer.add_histogram("parameters/x", np.arange(50.0), 1)
@@ -200,7 +200,7 @@ def test_a_flipped_byte_in_an_event_file_is_one_line(
     for place in range(0, len(whole), 1 + len(whole) // 400):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            tracking._cut_back(path, form, passes=1)
+            event_files._cut_back(path, form, passes=1)
         except UserError as error:
             refused += 1
             assert str(error).startswith(f"{path}: expected what --log-to wrote") and str(error).isprintable()
@@ -214,7 +214,7 @@ def test_a_flipped_byte_in_an_event_file_is_one_line(
 def test_a_damaged_length_in_an_event_file_does_not_drop_the_records_behind_it(
     kind: str, flipped: range, tmp_path: Path
 ) -> None:
-    form = tracking._TensorBoard() if kind == "tensorboard" else tracking._VisualDL()
+    form = event_files.TensorBoard() if kind == "tensorboard" else event_files.VisualDL()
     with contextlib.redirect_stdout(io.StringIO()):
         writer = form.writer(tmp_path)
         for number in range(1, 4):
@@ -222,19 +222,19 @@ def test_a_damaged_length_in_an_event_file_does_not_drop_the_records_behind_it(
         writer.close()
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
-    places = [whole.index(record) for record, content in tracking._records(whole, form) if form.keeps(content, 3)]
+    places = [whole.index(record) for record, content in event_files._records(whole, form) if form.keeps(content, 3)]
     assert len(places) >= 3
     for place in places:
         for byte in flipped:
             path.write_bytes(whole[: place + byte] + bytes([whole[place + byte] ^ 0x55]) + whole[place + byte + 1 :])
             with pytest.raises(UserError, match="expected what --log-to wrote, got a damaged record"):
-                tracking._cut_back(path, form, passes=3)
+                event_files._cut_back(path, form, passes=3)
     path.write_bytes(whole[:-3])
-    tracking._cut_back(path, form, passes=3)  # one that a crash cut short is no damage
-    assert len(list(tracking._records(path.read_bytes(), form))) == len(places) - 1
+    event_files._cut_back(path, form, passes=3)  # one that a crash cut short is no damage
+    assert len(list(event_files._records(path.read_bytes(), form))) == len(places) - 1
     path.write_bytes(whole + bytes(50))  # nor are zeros, as a power cut leaves them
-    tracking._cut_back(path, form, passes=3)
-    assert sum(bool(content) for _, content in tracking._records(path.read_bytes(), form)) == len(places)
+    event_files._cut_back(path, form, passes=3)
+    assert sum(bool(content) for _, content in event_files._records(path.read_bytes(), form)) == len(places)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from data.fetch import Limits, download
 from data.sources import Places, find
 from recognition import annotate
 from recognition.lines import Page
+from results import event_files
 from results.comparison_texts import CHINESE
 from results.figures.style import check_path, new_figure, save
 from results.html import check_html_path
@@ -269,11 +270,11 @@ def test_a_figure_or_report_replaces_its_like_alone(tmp_path: Path, name: str) -
 
 
 def test_event_files_of_others_are_left_alone(tmp_path: Path) -> None:
-    for name, form in (("tensorboard", tracking._TensorBoard), ("visualdl", tracking._VisualDL)):
+    for name, form in (("tensorboard", event_files.TensorBoard), ("visualdl", event_files.VisualDL)):
         assert not form.names.fullmatch("letter.txt"), name
         assert not form.names.fullmatch("events.out.tfevents.1700000000.host"), name
-    assert tracking._TensorBoard.names.fullmatch("events.out.tfevents.1700000000.host.0")
-    assert tracking._VisualDL.names.fullmatch("vdlrecords.run.log")
+    assert event_files.TensorBoard.names.fullmatch("events.out.tfevents.1700000000.host.0")
+    assert event_files.VisualDL.names.fullmatch("vdlrecords.run.log")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -15,7 +15,7 @@ from model.networks import NETWORKS
 from model.recipes import PUBLISHED, Recipe
 from model.shards import own_images
 from model.world import World
-from training.batches import pass_batches, prefetch
+from training.batches import pass_batches
 
 IMAGE: ImageSpec = NETWORKS["lenet5_1998"].image
 PLAIN = replace(PUBLISHED["conv_pool_bn"], batch_size=32, distortions=None)
@@ -73,16 +73,3 @@ def test_a_process_makes_its_own_images_only_and_they_are_those_of_one(recipe: R
         assert max(len(images) for images, _ in owned) <= len(whole[1]) / 2
         np.testing.assert_array_equal(np.concatenate([images for images, _ in owned]), whole[0])
         assert all(np.array_equal(labels, whole[1]) for _, labels in owned)
-
-
-def test_an_error_in_making_a_batch_is_raised_where_it_is_used() -> None:
-    def two_and_no_more():
-        yield 1
-        yield 2
-        raise ValueError("no third")
-
-    seen: list[int] = []
-    with pytest.raises(ValueError, match="no third"), prefetch(two_and_no_more()) as items:
-        seen += items
-    with prefetch(iter(range(1000))) as items:
-        assert next(items) == 0  # and the thread ends with the block

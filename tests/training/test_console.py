@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from results import printed
 from results.log import read_results
 from results.records import Step
 from training.callbacks import console as progress
@@ -37,7 +38,7 @@ def test_without_a_terminal_a_line_every_few_seconds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("training.callbacks.console.time.monotonic", one_second_later)
     screen = io.StringIO()
     lines = run_a_pass(Console(file=screen, width=80), screen).splitlines()
-    assert lines[0] == progress.HEADER
+    assert lines[0] == printed.HEADER
     assert 430 / progress.LINE_SECONDS / 4 < len(lines) < 430
     # 200 passes of 430 steps, one step in one to four seconds of this clock.
     pattern = r"pass 1/200 step \d+/430  loss 0\.1234  96\.88 %  \d+ images/s  \d+:\d\d left"
@@ -55,7 +56,7 @@ def run_a_pass(console: Console, screen: io.StringIO) -> str:
 
 def test_on_a_terminal_of_80_columns_no_row_is_wrapped(small_run: Path) -> None:
     rows, _ = read_results(small_run / "run" / "results.csv")
-    for width, header in ((80, progress.NARROW_HEADER), (120, progress.HEADER)):
+    for width, header in ((80, printed.NARROW_HEADER), (120, printed.HEADER)):
         screen = io.StringIO()
         display = ProgressDisplay(Console(file=screen, force_terminal=True, width=width, color_system=None))
         display.on_start(STARTED)

@@ -78,7 +78,7 @@ def small_model(choice: NetworkConfig, mnist: Mnist) -> SavedModel:
     ids=lambda choice: "-".join([choice.name, *choice.options.values()]),
 )
 def test_every_network_answers_alike_as_onnx(choice: NetworkConfig, mnist: Mnist, test_images: Subset) -> None:
-    model = export.exported(small_model(choice, mnist), test_images)
+    model = onnx.with_onnx(small_model(choice, mnist), test_images.images)
     found = onnx.agreement_in(model.card)
     assert (found.images, found.equal_answers) == (1000, 1000) and found.largest_difference < 1e-4
     assert model.onnx
@@ -102,7 +102,7 @@ def test_a_trained_model_gets_its_onnx_form(small_run: Path, script: Script, tmp
 
 def test_onnx_runtime_reads_digits(small_run: Path, mnist: Mnist, test_images: Subset) -> None:
     """Not only the same answers: right ones."""
-    model = export.exported(load_model(small_run / "model"), test_images)
+    model = onnx.with_onnx(load_model(small_run / "model"), test_images.images)
     assert model.onnx
     images = inputs(mnist.test_images[:500], NETWORKS["conv_pool_bn"].image)
     digits = onnx.OnnxPredictor(model.onnx).probabilities(images).argmax(axis=1)
@@ -153,7 +153,7 @@ def test_training_ends_but_publishes_nothing(small_data: Path, wrong_answers: No
 
 
 def test_a_changed_file_is_noticed(small_run: Path, test_images: Subset, tmp_path: Path) -> None:
-    model = export.exported(load_model(small_run / "model"), test_images)
+    model = onnx.with_onnx(load_model(small_run / "model"), test_images.images)
     write_model(tmp_path, model.program, model.parameters, model.card, model.onnx)
     data = bytearray((tmp_path / ONNX).read_bytes())
     data[len(data) // 2] ^= 1

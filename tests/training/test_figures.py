@@ -20,6 +20,7 @@ from model.feature_maps import FeatureMaps
 from model.networks import NETWORKS
 from model.program import NetworkConfig
 from results.figures.curves import learning_rate_curve, training_curves
+from results.figures.drawing import LOWEST_PRIORITY
 from results.figures.network import feature_maps, filters, seen
 from results.figures.predictions import calibration, confusion_matrix, wrong_answers
 from results.figures.rejection import rejection
@@ -29,7 +30,7 @@ from results.predictions import predictions_path, read_predictions
 from results.records import Step, best_row
 from results.run_folder import RunFolder
 from tests.conftest import Script
-from training.callbacks.figures import LOWEST_PRIORITY, Figures
+from training.callbacks.figures import Figures
 from training.figures import draw_run
 
 CURVES = {"curves", "learning_rate"}
@@ -106,15 +107,15 @@ def test_curves_are_drawn_as_the_run_goes_by_a_process_that_yields(run_copy: Run
     row = read_results(run_copy.results)[0][0]
     drawing = Figures(run_copy, "all")
     drawing.on_pass(row)
-    process = drawing._drawing
-    assert process is not None and os.getpriority(os.PRIO_PROCESS, process.pid) == LOWEST_PRIORITY
+    begun = drawing._drawing
+    assert begun is not None and os.getpriority(os.PRIO_PROCESS, begun.process.pid) == LOWEST_PRIORITY
     drawing.on_pass(row)
-    assert drawing._drawing is process  # one at a time
-    assert process.wait() == 0
+    assert drawing._drawing is begun  # one at a time
+    assert begun.process.wait() == 0
     assert not run_copy.figures.exists()  # a process that outlives its training writes nothing
     drawing.on_pass(row)
     assert {path.stem for path in run_copy.figures.iterdir()} == CURVES
-    assert drawing._drawing is not process
+    assert drawing._drawing is not begun
     drawing.on_end()  # in the middle of it
     assert not [name for name in names(run_copy.figures) if "tmp" in name]
     silent = Figures(run_copy, "none")
@@ -128,7 +129,7 @@ def test_a_drawing_that_fails_leaves_the_old_curves(run_copy: RunFolder) -> None
     drawing = Figures(run_copy, "curves")
     drawing.on_pass(read_results(run_copy.results)[0][0])
     assert drawing._drawing is not None
-    drawing._drawing.kill()
+    drawing._drawing.process.kill()
     drawing.on_end()
     assert (run_copy.figures / "curves.png").read_bytes() == b"old"
 

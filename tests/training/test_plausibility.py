@@ -12,15 +12,15 @@ from PIL import Image
 
 from common.signals import StopRequest
 from data.dataset import Mnist, split
+from data.plausibility import doubts
 from model.calibration import TEMPERATURES, card_entries, fit_temperature
 from model.saved_model import load_model
-from recognition.kind import Images, PictureKind
+from recognition.kind import Images, PictureKind, kind_doubts
 from recognition.output import model_line
 from recognition.reader import Answer, DigitReader, recognise
 from recognition.workers import Workers
 from results.run_folder import RunFolder
 from training.loop import train
-from training.plausibility import doubts
 from training.publish import Outcome
 from training.settings import Settings
 
@@ -128,7 +128,8 @@ def test_a_model_reads_pictures_of_the_kind_that_it_was_trained_on(mnist: Mnist,
 
 def lines(data: Mnist, validation_size: int = 500) -> str:
     training, validation = split(data, validation_size)
-    return "\n".join(doubts(data, training, validation, PictureKind.measure(training.images)))
+    kind = PictureKind.measure(training.images)
+    return "\n".join([*doubts(data, training, validation), *kind_doubts(kind, data.test_images)])
 
 
 def test_mnist_leaves_no_doubt(mnist: Mnist) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from common.errors import one_line
 from common.extras import extra
 from results.figures.curves import training_curves
-from results.figures.style import BLUE, VERMILION, drawn
+from results.figures.style import drawn
+from results.figures.terminal import loss_curve
 from results.records import Row, Step
 from training.callbacks.callback import Callback, Started
 from training.callbacks.console import ProgressDisplay
@@ -25,7 +25,6 @@ SECONDS = 1.0  # between two drawings at least
 SHARE = 0.05  # of the time at most goes into drawing for a notebook, which training waits for
 HEIGHT, MARGIN = 10, 24  # of a terminal's curve, lines; columns beside it
 LEGEND = "loss of the batches, and o of the validation images after each pass"
-POINTS = 240  # of a terminal's curve: no more dots fit side by side
 NOTEBOOK_WIDTH = 830  # pixels
 
 
@@ -64,7 +63,7 @@ class TerminalCurves(ProgressDisplay):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._plotille: Any = extra("plotille", "plotille>=5", "--live")
+        extra("plotille", "plotille>=5", "--live")
         self._batches: list[tuple[float, float]] = []  # pass, log10 of the loss
         self._passes: list[tuple[float, float]] = []
         self._shown, self._next = Text(), 0.0
@@ -85,25 +84,8 @@ class TerminalCurves(ProgressDisplay):
         return [self._shown]
 
     def _plot(self) -> str:
-        points = np.array(self._batches[:])  # another thread adds to the list
-        parts = np.array_split(points, POINTS) if len(points) > POINTS else np.split(points, len(points))
-        means = np.array([part.mean(axis=0) for part in parts])
-        passes = np.array(self._passes[:]).reshape(-1, 2)
-        losses = np.concatenate([means[:, 1], passes[:, 1]])
-        figure = self._plotille.Figure()
-        figure.width, figure.height = max(self._console.width - MARGIN, 20), HEIGHT
-        figure.color_mode = "rgb"
-        figure.origin = False
-        figure.x_label, figure.y_label = "pass", "loss"
-        figure.x_ticks_fkt = lambda value, _: f"{value:.4g}"
-        figure.y_ticks_fkt = _round_loss
-        # A tick every 10 columns: as far as a round number of passes a tick has to go to hold the curve.
-        figure.set_x_limits(0, _at_least(max(points[-1, 0], 1e-9) * 10 / figure.width) * figure.width / 10)
-        figure.set_y_limits(losses.min() - 0.05, losses.max() + 0.05)
-        figure.plot(means[:, 0], means[:, 1], lc=_rgb(BLUE))
-        if len(passes):
-            figure.scatter(passes[:, 0], passes[:, 1], lc=_rgb(VERMILION), marker="o")
-        return str(figure.show(legend=False))
+        # Copies, for another thread adds to the lists.
+        return loss_curve(self._batches[:], self._passes[:], max(self._console.width - MARGIN, 20), HEIGHT)
 
 
 class NotebookCurves(Callback):
@@ -142,23 +124,6 @@ class NotebookCurves(Callback):
         self._next = began + max(SECONDS, took / SHARE)
 
 
-def _at_least(value: float) -> float:
-    """The next number of one or two round digits."""
-    unit = 10.0 ** math.floor(math.log10(value))
-    return next(digits * unit for digits in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if digits * unit >= value * (1 - 1e-9))
-
-
-def _round_loss(low: float, high: float) -> str:
-    """The 1, 2 or 5 of a decade that a terminal's line holds, from log10 `low` to `high`; else nothing."""
-    decade = math.floor(high)
-    found = [each for power in (decade - 1, decade) for each in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)]
-    return next((f"{each:g}" for each in found if 10**low <= each < 10**high), "")
-
-
 def _add(points: list[tuple[float, float]], place: float, loss: float | None) -> None:
     if loss is not None and loss > 0 and math.isfinite(loss):
         points.append((place, math.log10(loss)))
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -8,62 +8,26 @@ import numpy as np
 
 from common.errors import one_line
 from data.dataset import Mnist, Subset
-from model.recipes import Recipe
-from recognition.kind import NARROW, Images, PictureKind
-from training.settings import Settings
+from data.formats.idx import Bytes
 
+NARROW = 64  # grey levels between the faintest and the brightest pixel, below which the range is implausible
 MOST_DUPLICATES = 0.01  # of the training images; MNIST has none
 MOST_NAMES = 120  # characters of names of classes in a line
 RARE = 20  # times fewer images than the most frequent class has: reported as rare
 
 
-def doubts(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> Iterator[str]:
+def doubts(data: Mnist, training: Subset, validation: Subset) -> Iterator[str]:
     """One line for each thing that is implausible in a data set and its split, with counts.
 
     Args:
         data: all images.
         training: those to train on.
         validation: those held out.
-        kind: what the training images look like; None if nothing is in them.
     """
     yield from _values(data)
     yield from _constant(data)
     yield from _classes(data, training, validation)
     yield from _duplicates(data)
-    tested = PictureKind.measure(data.test_images)
-    if kind and tested and kind.differs(tested):
-        yield f"test images: {tested.describe()}, but the training images have {kind.describe()}; scores may be wrong"
-    if kind is None or kind.sizes_vary:
-        yield (
-            f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
-            "when they are read, which may be wrong"
-        )
-
-
-def size_notes(settings: Settings, recipe: Recipe, training: int, validation: int) -> Iterator[str]:
-    """One line for each size that does not fit a small data set, with what helps.
-
-    Args:
-        settings: as the user gave them.
-        recipe: as it is used.
-        training: number of images to train on.
-        validation: number of those held out.
-    """
-    if recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
-        yield f"validation images: {validation} of {training + validation}, a fifth, as the set is small"
-    elif settings.validation_size is None and validation > training:
-        yield f"validation images: {validation}, more than the {training} to train on; try --validation-size 0.2"
-    if recipe.batch_size > training:
-        yield (
-            f"--batch-size {recipe.batch_size}: more than the {training} training images, so that a pass is one step; "
-            "try --batch-size 8 --passes 50"
-        )
-
-
-def kind_note(kind: PictureKind | None) -> Iterator[str]:
-    """A line for training images that are not like MNIST's, which is no fault."""
-    if kind and not kind.is_mnist and not kind.sizes_vary:
-        yield f"training images: {kind.describe()}; recorded in card.json, and pictures are made alike when read"
 
 
 def _values(data: Mnist) -> Iterator[str]:
@@ -121,5 +85,5 @@ def _duplicates(data: Mnist) -> Iterator[str]:
         yield f"test images: {shared} of {len(test)} are training images too; scores on them prove nothing"
 
 
-def _fingerprints(images: Images) -> list[int]:
+def _fingerprints(images: Bytes) -> list[int]:
     return [hash(image.tobytes()) for image in images]

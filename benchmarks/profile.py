@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UsageError, UserError, one_line
+from common.prefetch import prefetch
 from data.dataset import split
 from model.device import choose_device
 from model.engine import PaddleEngine
@@ -21,7 +22,7 @@ from model.networks import NETWORKS, with_classes
 from model.ops.backend import resolve_backend
 from model.program import NetworkConfig
 from recognition.sets import load_data
-from training.batches import pass_batches, prefetch
+from training.batches import pass_batches
 from training.settings import Settings
 
 WARM_UP, STEPS = 30, 200
