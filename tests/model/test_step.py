@@ -345,22 +345,25 @@ def test_a_pass_has_the_same_losses(mnist: Mnist) -> None:
 def test_a_whole_pass_has_the_same_losses(mnist: Mnist) -> None:
     """All 440 batches of 125 of 55,000 images, the stock operators starting every 20 steps from the fused ones' state.
 
-    Over a whole pass rounding grows without bound, most where two windows' maxima are nearly equal, and at another rate
-    on each instruction set. Within 20 steps it does not. Moments show what Adam hides: the size of a gradient.
+    Over a whole pass rounding grows without bound, at another rate on each instruction set. Within 20 steps it does so
+    only if two maxima of a window are nearly equal: hence a narrow bound for the median, and a wide one for all.
+    Moments show what Adam hides, the size of a gradient. Measured on AVX2 and generic: losses to 2e-6 and 1.4e-4, the
+    state to 6e-6 and 0.04; with one of 500 weights' gradient 1 % too large, the state to 2e-3.
     """
     name: NetworkName = "conv_pool_bn"
     stock, fused = (engine(name, PUBLISHED[name], form) for form in ("stock", "fused"))
-    chunk = 20
+    chunk, losses, states = 20, [], []
     for first in range(0, 440, chunk):
         stock.load_state(fused.state())
-        theirs, ours = (
-            train(trained, name, mnist, range(first, first + chunk), 1e-3, size=125) for trained in (stock, fused)
-        )
-        np.testing.assert_allclose(ours.recent(chunk)[:, 0], theirs.recent(chunk)[:, 0], rtol=1e-4, err_msg=str(first))
-        np.testing.assert_allclose(ours.recent(chunk)[:, 1], theirs.recent(chunk)[:, 1], atol=1, err_msg=str(first))
-        state = ours.state()
-        for key, value in theirs.state().items():
-            assert np.abs(state[key] - value).mean() <= 1e-3 * np.abs(value).mean(), f"{key} after {first + chunk}"
+        for trained in (stock, fused):
+            train(trained, name, mnist, range(first, first + chunk), 1e-3, size=125)
+        ours, theirs = fused.recent(chunk), stock.recent(chunk)
+        losses.append(np.abs(ours[:, 0] / theirs[:, 0] - 1).max())
+        np.testing.assert_allclose(ours[:, 1], theirs[:, 1], rtol=0, atol=2, err_msg=f"right answers after {first}")
+        state = fused.state()
+        states.append(max(np.abs(state[key] - v).max() / np.abs(v).max() for key, v in stock.state().items()))
+    assert np.median(losses) <= 1e-5 and max(losses) <= 1e-2, losses
+    assert np.median(states) <= 1e-4 and max(states) <= 0.5, states
     assert fused.recent(chunk)[:, 0].mean() < 0.15
 
 

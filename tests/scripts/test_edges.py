@@ -207,7 +207,7 @@ def test_a_flipped_byte_in_an_event_file_is_one_line(
     assert refused
     os.truncate(path, 1 << 33)
     with pytest.raises(OSError, match="more than the expected"):
-        tracking._cut_back(path, form, passes=1)
+        event_files._cut_back(path, form, passes=1)
 
 
 @pytest.mark.parametrize(("kind", "flipped"), [("tensorboard", range(8)), ("visualdl", range(3, 8))])
