@@ -12,7 +12,7 @@ from typing import Any
 from common.errors import one_line
 from data.sources import SUMS
 
-# Pictures of MNIST as a card describes them; of any other kind the page says so.
+# Pictures of MNIST as a card describes them; the page states any other kind.
 MNIST_PICTURES = {
     "inverted": False,
     "box": 20,
