@@ -1,4 +1,4 @@
-"""The saved model: write it, verify it, load it, predict with it.
+"""The saved model: its files, written, verified and loaded; `training/publish.py` fills its card.
 
 A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
 parameters, the form that Paddle 2.6 and 3 both read); `card.json` describes them and carries their SHA-256, and

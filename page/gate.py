@@ -1,4 +1,4 @@
-"""The one door to the page: who may ask for what. Whatever Gradio serves besides is not there."""
+"""Routes, hosts and origins that the page admits; any other request gets status 403 or 404."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds on what browsers send: the bytes in memory, the time that they take, the shape of the JSON in them."""
+"""Sizes of what browsers may send to the page: bytes in memory, the time that they take, the shape of their JSON."""
 
 from __future__ import annotations
 

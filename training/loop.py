@@ -1,4 +1,4 @@
-"""A run: passes over the training images, evaluation after each, the best pass kept, and its model published."""
+"""A run: passes over the training images, evaluation after each, the best pass chosen and kept, its model published."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The formats that data sets come in, one a file."""
+"""Readers of data formats, one a file, with shared checks; `data/load.py` recognises a format and calls its reader."""

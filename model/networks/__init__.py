@@ -1,4 +1,7 @@
-"""The networks of the literature, one file each; `NETWORKS` is what `--network` chooses from."""
+"""The networks of the literature, one file each.
+
+A new one needs its file here, an entry in `NETWORKS`, and its name and settings in `model/recipes.py`.
+"""
 
 from __future__ import annotations
 
