@@ -24,29 +24,46 @@ class ImageSpec:
         fit: how 28×28 becomes size×size. "none": it has that size. "pad": background evenly around it (LeCun et al.
             1998). "resize": bilinearly enlarged, pixel centres at halves, rounded to a byte after each direction; from
             28 to 32 the very bytes of Pillow's, which is what the PyTorch notebook and note use (torchvision's Resize).
+            "row": a row of digits, of any width and of that height.
     """
 
     size: int = 28
     low: float = -1.0
     high: float = 1.0
-    fit: Literal["none", "pad", "resize"] = "none"
+    fit: Literal["none", "pad", "resize", "row"] = "none"
+
+    @property
+    def is_row(self) -> bool:
+        """True for rows of digits; False for pictures of one digit."""
+        return self.fit == "row"
+
+    @property
+    def shape(self) -> list[int]:
+        """Shape of a batch of them, -1 for any number."""
+        return [-1, 1, self.size, -1 if self.is_row else self.size]
+
+    @property
+    def label_shape(self) -> list[int]:
+        """Shape of a batch of labels: one for each image, or those of each row's digits, -1 behind the last."""
+        return [-1, -1] if self.is_row else [-1]
 
 
 def network_input(images: Bytes, spec: ImageSpec) -> Input:
     """Turn bytes into a network's input: a pixel becomes low + byte / 255 · (high - low), rounded once, to float32.
 
     Args:
-        images: uint8 [N, H, W], H = W.
+        images: uint8 [N, H, W], H = W but for rows.
         spec: the input's size and range, and how the images get that size.
 
     Returns:
-        float32 [N, 1, size, size].
+        float32 [N, 1, size, size]; of rows [N, 1, size, W].
 
     Raises:
         ValueError: `fit` cannot make images of that size.
     """
-    side, size, fit = images.shape[-1], spec.size, spec.fit
-    if images.shape[1:] != (side, side) or not (size == side if fit == "none" else size >= side):
+    side, size, fit = images.shape[1], spec.size, spec.fit
+    fits = size == side if fit in ("none", "row") else size >= side
+    if not fits or (images.shape[2] != side and fit != "row"):
         raise ValueError(f"fit {fit!r} cannot make {size}×{size} pixels of images of shape {images.shape[1:]}")
     if fit == "pad":
         images = _pad(images, size)

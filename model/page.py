@@ -23,6 +23,8 @@ MNIST_PICTURES = {
 }
 LICENSE = "apache-2.0"  # of the project; whoever publishes a model of their own may choose another
 
+ROWS_KIND = "Digits are light on dark, paper near 48 of 255 and ink up to 255: `levelled` of data/row_paper.py."
+
 
 def model_page(card: Mapping[str, Any]) -> str:
     """The page of the model that a card describes; scores are left out if the card has none."""
@@ -58,17 +60,17 @@ def model_page(card: Mapping[str, Any]) -> str:
     ]
     which, seed, selected_on = (one_line(card.get(key, "?"), 40) for key in ("pass", "seed", "selected_on"))
     picture = card["input"]
-    size, low, high = picture["shape"][-1], picture["low"], picture["high"]
-    temperature = _number(card.get("temperature", 1))
+    low, high, is_row = picture["low"], picture["high"], picture.get("fit") == "row"
+    height, width = ("W" if side < 0 else side for side in picture["shape"][2:])
+    reads = "rows of digits made of images" if is_row else "images"
     text = [
         *("---", *lines, "---", "", f"# {name}", ""),
-        f"A LeNet for images of 28×28 pixels, trained on {data['name']}.",
+        f"A LeNet for {reads} of 28×28 pixels, trained on {data['name']}.",
         f"Pass {which} of a run with seed {seed}, chosen on: {selected_on}.",
         *("", "| images | right | loss, nats per image |", "|---|---|---|", *rows, ""),
-        f"Input: [N, 1, {size}, {size}] float32, from {low} for black to {high} for white.",
-        *_kind(card.get("pictures")),
-        f"Output: probabilities of the classes. Temperature {temperature} calibrates them: divide",
-        "their logarithms by it, and take the softmax. A digit is named for any picture, also for one that holds none.",
+        f"Input: [N, 1, {height}, {width}] float32, from {low} for black to {high} for white.",
+        *([ROWS_KIND] if is_row else _kind(card.get("pictures"))),
+        *_output(is_row, _number(card.get("temperature", 1))),
         *("", "`card.json` has all settings and the SHA-256 of the files; this page is made from it.", ""),
     ]
     return "\n".join(text)
@@ -94,6 +96,19 @@ def _kind(pictures: Any) -> list[str]:
     if all(kind.get(key, value) == value for key, value in MNIST_PICTURES.items()):
         return ["Digits are light on dark, framed as MNIST's."]
     return [f"Digits are {ink}, unlike MNIST's: `pictures` in `card.json`, `PictureKind` of recognition/kind.py."]
+
+
+def _output(is_row: bool, temperature: str) -> list[str]:
+    """The lines about what the network answers."""
+    if is_row:
+        return [
+            "Output: probabilities of the ten digits and of no digit for every second column of pixels, to be decoded",
+            f"by connectionist temporal classification. Temperature {temperature} calibrates those of a digit.",
+        ]
+    return [
+        f"Output: probabilities of the classes. Temperature {temperature} calibrates them: divide",
+        "their logarithms by it, and take the softmax. A digit is named for any picture, also for one that holds none.",
+    ]
 
 
 def _number(value: Any) -> str:

@@ -6,7 +6,7 @@ python -m model.predictor FOLDER   # a trial: load the program, answer for one b
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ PREDICTION_BATCH = 64
 LARGEST_PROBABILITY = 1.001  # which rounding may make of 1
 
 FASTER_AFTER = 64  # images; see Predictor
+EXAMPLE_WIDTH = 64  # pixels of a row on which a predictor proves itself
 
 
 class Predictor:
@@ -50,8 +51,9 @@ class Predictor:
             ModelError: this Paddle cannot read the model.
         """
         self._folder = model.folder
-        self._classes = len(model.card["labels"])
+        self._answer = [-1, len(model.card["labels"]) + 1] if model.image.is_row else [len(model.card["labels"])]
         self._shape = [int(side) for side in model.input["shape"][1:]]
+        self._example = [side if side > 0 else EXAMPLE_WIDTH for side in self._shape]
         self._temperature, self._batch = model.temperature, batch
         self._predictor: Any
         self._input: Any
@@ -84,7 +86,7 @@ class Predictor:
         """
         proven = self._predictor, self._input, self._output
         low, high = model.input["low"], model.input["high"]
-        noise = np.random.default_rng(0).uniform(low, high, (8, *self._shape)).astype(np.float32)
+        noise = np.random.default_rng(0).uniform(low, high, (8, *self._example)).astype(np.float32)
         expected = self.probabilities(noise)
         try:
             self._create(model, "cpu", threads, onednn=True, new_representation=True)
@@ -114,34 +116,37 @@ class Predictor:
         self._predictor = inference.create_predictor(config)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-        self.probabilities(np.zeros((1, *self._shape), np.float32))
+        self.probabilities(np.zeros((1, *self._example), np.float32))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range.
+
+        Of rows [N, 1, 32, W]: of each digit and of none in each column, [N, T, classes + 1].
 
         Raises:
             ModelError: an answer is not finite, or no probability.
             ValueError: images of another shape or type, which Paddle would not report.
         """
-        if images.dtype != np.float32 or list(images.shape[1:]) != self._shape:
+        if images.dtype != np.float32 or not _fits(images.shape[1:], self._shape):
             raise ValueError(f"expected float32 [N, {self._shape}], got {images.dtype} {list(images.shape)}")
         self._images_before_faster -= len(images)
         if self._take_faster and self._images_before_faster <= 0:
             take_faster, self._take_faster = self._take_faster, None  # once: it asks for probabilities itself
             take_faster()
-        answers = np.empty((len(images), self._classes), np.float32)
+        parts = [np.empty((0, *map(abs, self._answer)), np.float32)] if not len(images) else []
         for start in range(0, len(images), self._batch):
             batch = np.ascontiguousarray(images[start : start + self._batch])
             self._input.reshape(list(batch.shape))
             self._input.copy_from_cpu(batch)
             self._predictor.run()
             found = self._output.copy_to_cpu()
-            if found.shape != (len(batch), self._classes):
+            if not _fits(found.shape, [len(batch), *self._answer]):
                 raise ModelError(
-                    f"{self._folder}: expected {self._classes} probabilities for an image, as many as card.json has "
+                    f"{self._folder}: expected {self._answer[-1]} probabilities for an image, as many as card.json has "
                     f"labels, got {list(found.shape)} for {len(batch)} images; train again"
                 )
-            answers[start : start + len(batch)] = found
+            parts.append(found)
+        answers = np.concatenate(parts)
         if not np.isfinite(answers).all():
             raise ModelError(
                 f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, or "
@@ -163,6 +168,11 @@ class Predictor:
         if self._temperature == 1:
             return self.probabilities(images)
         return tempered(self.log_probabilities(images), self._temperature)
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    """True for a shape as expected; -1 stands for any side."""
+    return len(shape) == len(expected) and all(e in (s, -1) for s, e in zip(shape, expected, strict=True))
 
 
 def _last_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from paddle import static
 
 from model.networks import Network, build_network
 from model.ops.backend import Backend, backend
-from model.ops.loss import append_to_recent, softmax_loss
+from model.ops.loss import append_to_recent
 from model.ops.optimizer import minimize, move_averages, variable
 from model.recipes import Recipe
 
@@ -70,9 +70,8 @@ def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
     with program_of(config) as (programs, network, image):
-        label = static.data("label", [None], "int64")
-        scores = network(image)
-        loss, row = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
+        label = static.data("label", network.image.label_shape, "int64")
+        loss, row = network.loss(network(image), label, recipe.label_smoothing)
         append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), row)
         minimize(loss, network.decayed(), recipe)
         average(network, recipe)
@@ -147,8 +146,7 @@ def program_of(
     programs = static.Program(), static.Program()
     with static.program_guard(*programs), paddle.utils.unique_name.guard(), backend(config.backend):
         network = build_network(config.name, config.options)
-        side = network.image.size
-        image = static.data("image", [None, 1, side, side], "float32") if feed else None
+        image = static.data("image", network.image.shape, "float32") if feed else None
         yield programs, network, image
 
 

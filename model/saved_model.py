@@ -6,7 +6,7 @@ its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `nov
 that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
 were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
 bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py). A folder may
-hold another model, the released one, in a folder named `released`, which nothing here writes.
+hold other models: the released one in `released`, which nothing here writes, and one that reads rows in `rows`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.js
 ONNX, NOVELTY = "inference.onnx", "novelty.safetensors"  # a folder may be without them
 README = "README.md"  # made from the card; nothing reads it, and a folder may be without it
 RELEASED = "released"  # folder in a model folder
+ROWS = "rows"  # the same of a model that reads rows of digits
+INNER = (RELEASED, ROWS)
 MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD, README)
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
@@ -79,7 +81,7 @@ class SavedModel:
     def image(self) -> ImageSpec:
         """The picture that the network takes, for `network_input`."""
         entry = self.card["input"]
-        return ImageSpec(entry["shape"][-1], entry["low"], entry["high"], entry["fit"])
+        return ImageSpec(entry["shape"][2], entry["low"], entry["high"], entry["fit"])
 
 
 def save_model(folder: Path, model: SavedModel) -> bool:
@@ -103,9 +105,10 @@ def save_model(folder: Path, model: SavedModel) -> bool:
     files = {name: file_entry(data) for name, data in contents.items()}
     contents[CARD] = dump_checksummed({"format": CARD_FORMAT, **model.card, "files": files})
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder, MODEL_FILES, (RELEASED,)) as new:
-        if (folder / RELEASED).is_dir():
-            shutil.copytree(folder / RELEASED, new / RELEASED, symlinks=True, copy_function=_link)
+    with new_folder(folder, MODEL_FILES, INNER) as new:
+        for inner in INNER:
+            if (folder / inner).is_dir():
+                shutil.copytree(folder / inner, new / inner, symlinks=True, copy_function=_link)
         for name, data in {**contents, **({} if edited is None else {README: edited})}.items():
             (new / name).write_bytes(data)
     return edited is not None
@@ -135,31 +138,37 @@ def _edited_page(folder: Path) -> bytes | None:
 def holds_only_a_model(folder: Path) -> bool:
     """True if a model may replace a folder: there is none, or it holds a model, perhaps a released one, and no more."""
     folder = real_path(folder)
-    return holds_only(folder, MODEL_FILES, (RELEASED,)) and (
-        not folder.exists() or (folder / CARD).exists() or not {each.name for each in folder.iterdir()} - {RELEASED}
+    return holds_only(folder, MODEL_FILES, INNER) and (
+        not folder.exists() or (folder / CARD).exists() or not {each.name for each in folder.iterdir()} - {*INNER}
     )
 
 
-def model_in(folder: Path) -> Path:
-    """The folder of the model that a folder stands for: its own, else the best one of a run, else the released one."""
-    for inner in (folder, folder / "inference_model", folder / RELEASED):
-        if (inner / CARD).exists():
-            return inner
-    return folder
+def model_in(folder: Path, rows: bool = False) -> Path:
+    """The folder of the model that a folder stands for: its own, else the best one of a run, else the released one.
+
+    With `rows`, it is one that reads rows of digits, which may lie beside one that reads single digits.
+    """
+    beside = (folder / ROWS, folder / RELEASED / ROWS) if rows else ()
+    places = (*beside, folder, folder / "inference_model", folder / RELEASED)
+    return next((place for place in places if (place / CARD).exists()), folder)
 
 
-def load_model(folder: Path, trust: bool = False) -> SavedModel:
+def load_model(folder: Path, trust: bool = False, rows: bool = False) -> SavedModel:
     """Read a model, and make sure that its program is like those that this project exports.
 
     Args:
         folder: of the model, or one that stands for it (`model_in`).
         trust: take any program, if Paddle survives it in a process of its own (`model.trial`).
+        rows: it is to read rows of digits, not pictures of one.
 
     Raises:
         ModelError: as `read_model`; or the program is none of ours, or failed on trial.
     """
-    folder = model_in(folder)
+    folder = model_in(folder, rows)
     model = read_model(folder)
+    if model.image.is_row != rows:
+        reads = ("pictures of one digit", "rows of digits")
+        raise ModelError(f"{folder}: expected a model that reads {reads[rows]}, got one that reads {reads[not rows]}")
     if trust:
         survive_trial(folder)
         return model
@@ -271,16 +280,16 @@ def _card_problem(card: Mapping[str, Any]) -> str:
     picture = card.get("input")
     if not isinstance(picture, dict):
         return "expected the object input, got none"
-    size = picture.get("shape", [])[-1:] if isinstance(picture.get("shape"), list) else []
-    if size not in ([28], [32]) or picture["shape"] != [-1, 1, *size, *size]:
-        return f"expected input.shape [-1, 1, 28, 28] or [-1, 1, 32, 32], got {one_line(picture.get('shape'), 60)}"
+    shapes = ([-1, 1, 32, -1],) if picture.get("fit") == "row" else ([-1, 1, 28, 28], [-1, 1, 32, 32])
+    if picture.get("shape") not in shapes:
+        return f"expected input.shape {' or '.join(map(str, shapes))}, got {one_line(picture.get('shape'), 60)}"
     for bound in ("low", "high"):
         value = picture.get(bound)
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e6:
             return f"expected a number as input.{bound}, got {one_line(value, 60)}"
-    if picture.get("fit") not in ("none", "pad", "resize"):
-        return f"expected input.fit none, pad or resize, got {one_line(picture.get('fit'), 60)}"
-    if (picture["fit"] == "none") != (size == [28]):
+    if picture.get("fit") not in ("none", "pad", "resize", "row"):
+        return f"expected input.fit none, pad, resize or row, got {one_line(picture.get('fit'), 60)}"
+    if (picture["fit"] == "none") != (picture["shape"][2] == 28):
         return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
     labels = card.get("labels")
     if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS or not all(map(_is_name, labels)):

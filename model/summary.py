@@ -34,6 +34,7 @@ class LayerRow:
         fixed: those of them that training leaves alone.
         connections: for each of its units, the inputs and the bias that it reads.
         multiply_adds: multiplications of an input by a parameter, for one image; without biases.
+        width: of a map in pixels, if it is not as wide as high.
     """
 
     layer: str
@@ -44,6 +45,13 @@ class LayerRow:
     fixed: int
     connections: int
     multiply_adds: int
+    width: int | None = None
+
+    @property
+    def shape(self) -> str:
+        """Maps and their size, as printed."""
+        width = self.width or self.size
+        return f"{self.maps} @ {self.size}×{width}" if max(self.size, width) > 1 else f"{self.maps}"
 
 
 def layer_table(name: str, options: Mapping[str, Any] | None = None) -> list[LayerRow]:
@@ -126,15 +134,31 @@ def _(layer: RBF, name: str, taken: Shape, given: Shape) -> list[LayerRow]:
 
 @rows.register
 def _(layer: nn.BatchNorm2D, name: str, taken: Shape, given: Shape) -> list[LayerRow]:
-    return [_shared(layer, name, "batch norm", given[0], given[1])]
+    return [_shared(layer, name, "batch norm", given[0], given[1], given[2])]
 
 
-def _shared(layer: nn.Layer, name: str, kind: str, maps: int, size: int) -> LayerRow:
+@rows.register
+def _(layer: nn.Conv2D, name: str, taken: Shape, given: Shape) -> list[LayerRow]:
+    sides = "×".join(map(str, layer.weight.shape[2:]))
+    return [_shared(layer, name, f"conv {sides}", given[0], given[1], given[2])]
+
+
+@rows.register
+def _(layer: nn.MaxPool2D, name: str, taken: Shape, given: Shape) -> list[LayerRow]:
+    height, width = layer.ksize
+    maps, size, wide = given
+    kind, connections = f"max-pool {height}×{width}", height * width * math.prod(given)
+    return [LayerRow(name, kind, maps, size, 0, 0, connections, 0, wide)]
+
+
+def _shared(layer: nn.Layer, name: str, kind: str, maps: int, size: int, width: int | None = None) -> LayerRow:
     """A layer that uses each of its parameters once at every place of its maps."""
     parameters, fixed = _count(layer)
-    places = size * size
+    places = size * (width or size)
     biases = math.prod(layer.bias.shape) if getattr(layer, "bias", None) is not None else 0
-    return LayerRow(name, kind, maps, size, parameters, fixed, parameters * places, (parameters - biases) * places)
+    return LayerRow(
+        name, kind, maps, size, parameters, fixed, parameters * places, (parameters - biases) * places, width
+    )
 
 
 def _count(layer: nn.Layer) -> tuple[int, int]:
@@ -154,7 +178,7 @@ def print_summary(name: str, options: Mapping[str, Any] | None = None, console: 
         console: where to; otherwise standard output.
     """
     image = NETWORKS[name].image
-    fit = {"none": "", "pad": " (28×28 and background)", "resize": " (28×28 resized)"}[image.fit]
+    fit = {"none": "", "pad": " (28×28 and background)", "resize": " (28×28 resized)", "row": " of a row"}[image.fit]
     table = Table(
         title=f"{name}: image 1 @ {image.size}×{image.size}{fit}, pixels {image.low:.4g} to {image.high:.4g}",
         title_style="",
@@ -172,7 +196,6 @@ def print_summary(name: str, options: Mapping[str, Any] | None = None, console: 
         total = sum(getattr(row, column) for row in found)
         table.add_column(column.replace("_", "-"), footer=f"{total:,}", justify="right")
     for row in found:
-        shape = f"{row.maps} @ {row.size}×{row.size}" if row.size > 1 else f"{row.maps}"
         numbers = row.parameters, row.fixed, row.connections, row.multiply_adds
-        table.add_row(row.layer, row.kind, shape, *(f"{number:,}" for number in numbers))
+        table.add_row(row.layer, row.kind, row.shape, *(f"{number:,}" for number in numbers))
     (console or ScriptConsole()).print(table)

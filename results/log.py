@@ -29,7 +29,7 @@ MOST_PROBLEMS = 1000  # bad rows in a file that still counts as a log
 class _Log(Generic[Record]):
     """An append-only log: created with its header; an unfinished last line is dropped."""
 
-    def __init__(self, path: Path, kind: type[Record], durable: bool) -> None:
+    def __init__(self, path: Path, kind: type[Record], durable: bool, rows: bool = False) -> None:
         self.path = path
         self._durable = durable
         data = _read(path, kind) if path.exists() else b""
@@ -37,7 +37,7 @@ class _Log(Generic[Record]):
         if whole:
             _check_header(path, whole[: whole.find(b"\n")], kind)
         else:
-            whole = _line(columns(kind))
+            whole = _line(columns(kind, rows))
         if whole != data:
             write_file(path, whole)
 
@@ -67,8 +67,9 @@ class ResultsLog(_Log[Row]):
         UserError: `path` is not a results log.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, Row, durable=True)
+    def __init__(self, path: Path, rows: bool = False) -> None:
+        """Open it; `rows` if it is that of a network that reads rows of digits."""
+        super().__init__(path, Row, durable=True, rows=rows)
 
 
 class StepsLog(_Log[Step]):
@@ -190,7 +191,7 @@ def _parse(data: bytes, path: Path, kind: type[Record], problems: _Problems) -> 
     lines = io.BytesIO(data)
     header = next(lines, b"")
     if not header.endswith(b"\n"):
-        if not _line(columns(kind)).startswith(header):
+        if not any(_line(columns(kind, rows)).startswith(header) for rows in (False, True)):
             _check_header(path, header, kind)
         return
     _check_header(path, header, kind)
@@ -218,7 +219,7 @@ def _check_header(path: Path, header: bytes, kind: type[Row] | type[Step]) -> No
         got = _split(header.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, csv.Error):
         got = []
-    if got == expected:
+    if got in (expected, columns(kind, rows=True)):
         return
     for mark, marks in ((";", "semicolons"), ("\t", "tabs")):
         if [cell.strip('"') for cell in header.decode(errors="replace").strip("\ufeff\r\n").split(mark)] == expected:

@@ -1,8 +1,8 @@
 """The test answers of each pass, kept so that two passes can be compared image by image.
 
 One safetensors file a pass in `runs/NAME/answers/`: `answers` and `labels`, [images] uint8 each (uint16 for more than
-256 classes), and `sha256`, [32] uint8, of both one after the other. 20 kB for MNIST's 10,000 test images; uncompressed,
-so that no small file can unpack to a large one.
+256 classes; of rows of digits [rows, N], 255 behind the last digit), and `sha256`, [32] uint8, of both one after the
+other. 20 kB for MNIST's 10,000 test images; uncompressed, so that no small file can unpack to a large one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Predictions:
     @property
     def right(self) -> np.ndarray:
         """True for each right answer, [images] bool."""
-        return self.answers == self.labels
+        right = self.answers == self.labels
+        return right if right.ndim == 1 else right.all(axis=1)
 
 
 def predictions_path(run_dir: Path, pass_number: int) -> Path:
@@ -74,14 +75,15 @@ def read_predictions(path: Path) -> Predictions:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{one_line(path)}: expected answers as safetensors, got: {one_line(error, 100)}") from error
     shapes = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}
-    one_kind = (arrays["answers"].dtype.name if "answers" in arrays else "", 1)
+    sides = 2 if "answers" in arrays and arrays["answers"].ndim == 2 else 1
+    one_kind = (arrays["answers"].dtype.name if "answers" in arrays else "", sides)
     expected = {"answers": one_kind, "labels": one_kind, "sha256": ("uint8", 1)}
     if shapes != expected or one_kind[0] not in ("uint8", "uint16"):
         raise UserError(
             f"{one_line(path)}: expected answers, labels and sha256 as rows of uint8, got {one_line(shapes)}"
         )
     answers, labels, checksum = arrays["answers"], arrays["labels"], arrays["sha256"]
-    if len(answers) != len(labels) or not np.array_equal(checksum, _checksum(answers, labels)):
+    if answers.shape != labels.shape or not np.array_equal(checksum, _checksum(answers, labels)):
         raise UserError(f"{one_line(path)}: expected the SHA-256 that is kept with the answers, got another; altered")
     return Predictions(answers, labels)
 

@@ -28,6 +28,9 @@ class Row:
         seconds: the pass's training alone, without evaluation.
         images_per_second: training images / seconds.
         best: the pass was the best so far when it ended; the last such row is the run's best pass.
+        validation_digit_error: of a network that reads rows of digits, whose rows are what the columns above count:
+            digits to change, leave out or add for each right one; else None, and results.csv lacks the column.
+        test_digit_error: the same of the test rows.
 
     Raises:
         ValueError: a value is out of bounds.
@@ -49,6 +52,8 @@ class Row:
     seconds: float
     images_per_second: float
     best: bool
+    validation_digit_error: float | None = None
+    test_digit_error: float | None = None
 
     def __post_init__(self) -> None:
         if not self.run or not self.run.isprintable():
@@ -101,14 +106,26 @@ class Step:
 Record = TypeVar("Record", Row, Step)
 
 
-def columns(kind: type[Row] | type[Step]) -> list[str]:
-    """Header of a log of `kind`; `pass` is a keyword of Python, so the field is called `pass_number`."""
-    return ["pass" if field.name == "pass_number" else field.name for field in fields(kind)]
+DIGIT_ERRORS = 2  # columns that a run lacks whose network reads single digits
+
+
+def columns(kind: type[Row] | type[Step], rows: bool = False) -> list[str]:
+    """Header of a log of `kind`; `pass` is a keyword of Python, so the field is called `pass_number`.
+
+    Args:
+        kind: of log.
+        rows: the network reads rows of digits: accuracy is that of whole rows, and so called, and there are two more.
+    """
+    names = ["pass" if field.name == "pass_number" else field.name for field in fields(kind)]
+    if kind is Step:
+        return names
+    return [name.replace("accuracy", "row_accuracy") for name in names] if rows else names[:-DIGIT_ERRORS]
 
 
 def cells(record: Row | Step) -> list[str]:
     """Cells of a record as text, in the order of `columns`; `record_of` gives the same record back."""
-    return [_WRITERS[str(field.type)](getattr(record, field.name)) for field in fields(record)]
+    texts = [_WRITERS[str(field.type)](getattr(record, field.name)) for field in fields(record)]
+    return texts if isinstance(record, Step) or record.test_digit_error is not None else texts[:-DIGIT_ERRORS]
 
 
 def best_row(rows: list[Row]) -> Row | None:
@@ -123,13 +140,16 @@ def record_of(texts: list[str], kind: type[Record]) -> Record:
         ValueError: a cell is missing, of another kind, or out of bounds; the message names its column.
     """
     expected = fields(kind)
+    if kind is Row and len(texts) != len(expected):
+        expected = expected[:-DIGIT_ERRORS]
     if len(texts) != len(expected):
         raise ValueError(f"expected {len(expected)} cells, got {len(texts)}")
     values: dict[str, Any] = {}
-    for field, column, text in zip(expected, columns(kind), texts, strict=True):
+    for field, text in zip(expected, texts, strict=True):
         try:
             values[field.name] = _READERS[str(field.type)](text)
         except ValueError as error:
+            column = "pass" if field.name == "pass_number" else field.name
             raise ValueError(f"{column}: expected {error}, got {one_line(repr(text), 40)}") from None
     return kind(**values)
 

@@ -10,6 +10,7 @@ from data.augment import Distorter
 from data.dataset import Subset, batches, pass_order
 from model.image import ImageSpec, network_input
 from model.recipes import Recipe
+from training.rows import training_rows
 
 
 def pass_batches(
@@ -33,8 +34,12 @@ def pass_batches(
         own: the images, of a batch of so many, that are made; all labels are given.
 
     Returns:
-        Images [N, 1, S, S] float32 and labels [N] int64 of each batch; the last one may be smaller.
+        Images [N, 1, S, S] float32 and labels [N] int64 of each batch; the last one may be smaller. For a network that
+        reads rows, rows [N, 1, 32, W] made of the images, and labels [N, 11], -1 behind the last digit.
     """
+    if image.is_row:
+        yield from training_rows(training, image, recipe, seed, pass_number, first)
+        return
     count = len(training.labels)
     order = pass_order(count, seed, pass_number, recipe.shuffle_buffer)
     distort = None

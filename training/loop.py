@@ -28,10 +28,12 @@ from results.run_folder import RunFolder
 from training.batches import pass_batches
 from training.callbacks.callback import Callback, Started
 from training.early_stopping import reason_to_stop, take_in
-from training.evaluation import Scores, evaluate
+from training.evaluation import evaluate
 from training.parallel import Team, engine_facts, start_facts
-from training.publish import Outcome, expect_publishable, outcome_record, publish, save_best_model
+from training.publish import Outcome, expect_publishable, outcome_record, publish, publish_folder, save_best_model
+from training.rows import RowSet, expect_rows, right_answers
 from training.saving import load_state, restore_folder, save_state
+from training.scores import Scores
 from training.settings import Settings
 from training.setup import Setup, prepare
 from training.state import Progress, State
@@ -70,7 +72,7 @@ def train(
         UserError: what was asked for cannot be done: data, device, folder, or training that diverges.
         Stopped: a signal asked to stop; everything is saved.
     """
-    expect_publishable(settings.save_dir, folder.path)
+    expect_publishable(publish_folder(settings), folder.path)
     if settings.resume is None:
         folder.expect_no_run()  # before the lock is put there
     if settings.export:
@@ -81,6 +83,7 @@ def train(
             folder.expect_no_run()
         recorded = folder.read_record(whole=True) if settings.resume else {}
         data = data or load_data(settings.data_dir, way=settings.prepare, strict=settings.strict)
+        expect_rows(settings, data)
         try:
             setup = prepare(settings, folder, callbacks, data, recorded, team.world if team else ALONE)
             return _Loop(setup, team or stop or StopRequest(), team).run()
@@ -107,10 +110,16 @@ class _Loop:
         restore_folder(setup, self.state)
         if self.team:
             self.team.expect_same(start_facts(setup, self.state))
-        self.results, self.steps_log = ResultsLog(folder.results), StepsLog(folder.steps)
+        self.results, self.steps_log = ResultsLog(folder.results, setup.image.is_row), StepsLog(folder.steps)
         passes, done = setup.recipe.passes, self.state.progress
         started = Started(
-            folder.path, passes, setup.steps, setup.recipe.batch_size, first_pass=done.passes + 1, first_step=done.steps
+            folder.path,
+            passes,
+            setup.steps,
+            setup.recipe.batch_size,
+            first_pass=done.passes + 1,
+            first_step=done.steps,
+            rows=setup.image.is_row,
         )
         for callback in setup.callbacks:
             callback.on_start(started)
@@ -204,7 +213,7 @@ class _Loop:
         unread.clear()
         return time.perf_counter()
 
-    def _evaluate(self, subset: Subset) -> Scores:
+    def _evaluate(self, subset: Subset | RowSet) -> Scores:
         return evaluate(self.setup.engine, self.setup.image, subset, self.stop.check, world=self.setup.world)
 
     def _finish_pass(self, validation: Scores | None, test: Scores) -> None:
@@ -220,14 +229,14 @@ class _Loop:
             take_in(setup.recipe, progress, (progress.passes + 1) * setup.steps - 1, validation.error)
         row = _row(setup.folder.name, progress, self._learning_rate(-1), validation, test, best)
         progress.begin_pass()
-        write_predictions(predictions_path(setup.folder.path, progress.passes), test.answers, setup.test.labels)
+        write_predictions(predictions_path(setup.folder.path, progress.passes), test.answers, right_answers(setup.test))
         self.results.append(row)
         if best:
             progress.best_pass, progress.best_measure = progress.passes, measure
             progress.best_answers = digest(test.answers)
             progress.best_confidence = card_entries(
-                (validation.log_probabilities, setup.validation.labels) if validation else None,
-                (test.log_probabilities, setup.test.labels),
+                (validation.log_probabilities, validation.labels) if validation else None,
+                (test.log_probabilities, test.labels),
             )
             state.best_parameters = parameters
             save_best_model(setup, state, row)
@@ -292,4 +301,6 @@ def _row(
         seconds=progress.seconds,
         images_per_second=progress.images / progress.seconds,
         best=best,
+        validation_digit_error=validation.digit_error if validation else None,
+        test_digit_error=test.digit_error,
     )

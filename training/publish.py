@@ -11,12 +11,14 @@ import paddle
 
 from common.errors import UsageError, UserError
 from common.files import expect_replaceable, make_folder, real_path, remove_leftovers
-from common.project import __version__
-from model.networks import with_classes
+from common.project import __version__, model_folder
+from data.dataset import Subset
+from model.networks import NETWORKS, with_classes
 from model.onnx import ExportError, agreement_in, with_onnx
 from model.predictor import Predictor
 from model.saved_model import (
     README,
+    ROWS,
     SavedModel,
     describe_model,
     holds_only_a_model,
@@ -27,7 +29,9 @@ from recognition.kind import PictureKind
 from results.log import read_results
 from results.predictions import digest
 from results.records import Row
-from training.evaluation import Scores, evaluate
+from training.evaluation import evaluate
+from training.scores import Scores
+from training.settings import Settings
 from training.setup import Setup
 from training.state import State
 
@@ -55,6 +59,12 @@ class Outcome:
     onnx: str = ""
 
 
+def publish_folder(settings: Settings) -> Path:
+    """The folder to publish in: in the default one, a model that reads rows does not replace one that reads digits."""
+    reads_rows = NETWORKS[settings.network].image.is_row and settings.save_dir == model_folder()
+    return settings.save_dir / ROWS if reads_rows else settings.save_dir
+
+
 def expect_publishable(save_dir: Path, run: Path) -> None:
     """Find out before the first pass, not after the last, that the model could not be published there.
 
@@ -80,7 +90,7 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
         return
     files = setup.exporter.files(state.best_parameters)
     model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=setup.novelty)
-    if setup.settings.export:
+    if setup.settings.export and isinstance(setup.test, Subset):
         try:
             model = with_onnx(model, setup.test.images)
         except ExportError as error:
@@ -99,8 +109,8 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
     Raises:
         UserError: it does not answer as the best pass did.
     """
-    progress, save_dir, folder = state.progress, setup.settings.save_dir, setup.folder
-    saved = load_model(folder.model)
+    progress, save_dir, folder = state.progress, publish_folder(setup.settings), setup.folder
+    saved = load_model(folder.model, rows=setup.image.is_row)
     test = evaluate(Predictor(saved, setup.device.name), setup.image, setup.test, check)
     if digest(test.answers) != progress.best_answers:
         expected = read_results(folder.results)[0][progress.best_pass - 1]
@@ -155,12 +165,15 @@ def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:
             "correct": row.validation_correct,
             "total": row.validation_total,
         }
+    if image.is_row:
+        for name, score in scores.items():
+            score["digit_error"] = getattr(row, f"{name}_digit_error")
     return {
         "network": settings.network,
         "options": with_classes(settings.network_options(), len(setup.data.classes)),
         "input": {
             "name": "image",
-            "shape": [-1, 1, image.size, image.size],
+            "shape": image.shape,
             "low": image.low,
             "high": image.high,
             "fit": image.fit,

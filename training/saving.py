@@ -53,7 +53,7 @@ def _expect_own(setup: Setup, checkpoint: Checkpoint) -> None:
     Raises:
         ValueError: it is not.
     """
-    expect_progress(checkpoint.progress, len(setup.training), setup.recipe.batch_size)
+    expect_progress(checkpoint.progress, setup.examples, setup.recipe.batch_size)
     passes, log = checkpoint.progress["passes"], setup.folder.checkpoints / checkpoint.name / LOG
     rows = parse_results(checkpoint.log, log)[0] if checkpoint.log else []
     if len(rows) != passes:

@@ -26,6 +26,7 @@ from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
 from training.engine import Engine, make_engine, start_from
 from training.resume import continued, differences, expect_same_run, run_id
+from training.rows import RowSet, rows_in_pass
 from training.settings import Settings, to_json
 
 
@@ -41,7 +42,7 @@ class Setup:
         image: the image that the network takes.
         data: all images.
         training: those to train on.
-        validation: those held out; may be empty.
+        validation: those held out, or rows made of them; may be empty.
         kind: what the training pictures look like; None if nothing is in them.
         doubts: lines about implausible data.
         device: where it computes.
@@ -59,7 +60,7 @@ class Setup:
     image: ImageSpec
     data: Mnist
     training: Subset
-    validation: Subset
+    validation: Subset | RowSet
     kind: PictureKind | None
     doubts: Sequence[str]
     device: Device
@@ -69,19 +70,27 @@ class Setup:
     record: Mapping[str, Any]
     world: World = ALONE
 
+    @cached_property
+    def test(self) -> Subset | RowSet:
+        """The test images, or rows made of them."""
+        images = Subset(self.data.test_images, self.data.test_labels)
+        return RowSet.of(images) if self.image.is_row else images
+
     @property
-    def test(self) -> Subset:
-        """The test images."""
-        return Subset(self.data.test_images, self.data.test_labels)
+    def examples(self) -> int:
+        """Training images, or rows, in a pass."""
+        return rows_in_pass(len(self.training)) if self.image.is_row else len(self.training)
 
     @property
     def steps(self) -> int:
         """Batches in a pass."""
-        return math.ceil(len(self.training.labels) / self.recipe.batch_size)
+        return math.ceil(self.examples / self.recipe.batch_size)
 
     @cached_property
-    def novelty(self) -> bytes:
-        """The detector of pictures without a digit, for which all passes take the same images."""
+    def novelty(self) -> bytes | None:
+        """The detector of pictures without a digit, for which all passes take the same images; None for rows."""
+        if isinstance(self.validation, RowSet):
+            return None
         return novelty.fit(self.training.images, self.training.labels, self.validation.images).to_bytes()
 
     def report(self, line: str) -> None:
@@ -145,7 +154,7 @@ def prepare(
         image=NETWORKS[settings.network].image,
         data=data,
         training=training,
-        validation=validation,
+        validation=RowSet.of(validation) if NETWORKS[settings.network].image.is_row else validation,
         kind=kind,
         doubts=warnings,
         device=device,

@@ -78,7 +78,7 @@ def expect_progress(values: Mapping[str, Any], images: int, batch_size: int) -> 
 
     Args:
         values: as JSON has them.
-        images: training images.
+        images: training images, or rows, in a pass.
         batch_size: of them in a step.
 
     Raises:

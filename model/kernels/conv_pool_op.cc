@@ -45,7 +45,12 @@ std::vector<Shape> OutputShapes(const conv_pool::Problem& p) {
 std::vector<Shape> InferShape(const Shape& x, const Shape& weight, const Shape& /*bias*/,
                               const std::string& activation, const std::string& pooling) {
   if (x.size() != 4 || weight.size() != 4) return {x, x};
-  return OutputShapes(MakeProblem(x, weight, activation, pooling));
+  std::vector<Shape> shapes = OutputShapes(MakeProblem(x, weight, activation, pooling));
+  for (Shape& shape : shapes) {  // a side that is not known yet is -1
+    if (x[2] < 0) shape[2] = -1;
+    if (x[3] < 0) shape[3] = -1;
+  }
+  return shapes;
 }
 
 // The functions of conv_pool.h reach as far into memory as a Problem says, so the tensors must be as large.

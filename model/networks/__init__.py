@@ -16,6 +16,7 @@ from model.networks.layers import KernelSize, pooled_twice, two_sizes
 from model.networks.lenet5_1998 import LeNet51998
 from model.networks.lenet5_numpy import LeNet5NumPy
 from model.networks.lenet5_relu import LeNet5ReLU
+from model.networks.lenet_row import LeNetRow
 from model.networks.lenet_tanh import LeNetTanh
 from model.networks.network import Network
 from model.networks.two_branch import TwoBranch
@@ -27,7 +28,10 @@ NETWORKS: dict[str, type[Network]] = {
     "lenet5_relu": LeNet5ReLU,
     "lenet_tanh": LeNetTanh,
     "lenet5_numpy": LeNet5NumPy,
+    "lenet_row": LeNetRow,
 }
+
+DIGIT_NETWORKS = [name for name, network in NETWORKS.items() if not network.image.is_row]  # others read rows
 
 DIGITS = 10  # classes of a network without the option `classes`
 MOST_MAPS = 1024  # in a layer; two such layers have 27 million parameters, and a batch of 128 takes a gigabyte
@@ -85,4 +89,12 @@ def build_network(name: str, options: Mapping[str, Any]) -> Network:
     return NETWORKS[name](**options)
 
 
-__all__ = ["NETWORKS", "ImageSpec", "Network", "build_network", "check_options", "with_classes"]
+__all__ = [
+    "DIGIT_NETWORKS",
+    "NETWORKS",
+    "ImageSpec",
+    "Network",
+    "build_network",
+    "check_options",
+    "with_classes",
+]

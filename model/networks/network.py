@@ -8,11 +8,11 @@ import paddle
 from paddle import nn
 
 from model.image import ImageSpec
-from model.ops.loss import first, log_softmax
+from model.ops.loss import first, log_softmax, softmax_loss
 
 
 class Network(nn.Layer):
-    """A LeNet: image [N, 1, size, size] -> scores [N, classes], larger is likelier.
+    """A LeNet: image [N, 1, size, size] -> scores [N, classes], larger is likelier; of rows see `LeNetRow`.
 
     A subclass states the picture it takes and builds its layers in its constructor, whose keyword arguments are the
     network's options.
@@ -30,6 +30,18 @@ class Network(nn.Layer):
     def logits(self, scores: paddle.Tensor) -> paddle.Tensor:
         """The softmax's input, [N, ≥ classes]: the classes' scores, and others behind them."""
         return scores
+
+    def loss(
+        self, scores: paddle.Tensor, label: paddle.Tensor, smoothing: float
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Loss of a batch to be minimised, and [2]: the loss of the labels as they are, and the fraction right.
+
+        Args:
+            scores: from `forward`.
+            label: [N] int64.
+            smoothing: part of each label that is spread evenly over the classes.
+        """
+        return softmax_loss(self.logits(scores), label, self.classes, smoothing)
 
     def log_probability(self, scores: paddle.Tensor) -> paddle.Tensor:
         """Scores [N, classes] -> natural logarithm of each class's probability [N, classes]."""

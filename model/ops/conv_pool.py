@@ -47,7 +47,7 @@ def conv_pool(
             f"{of_x}, {of_weight} and {of_bias}"
         )
     height, width, size = of_x[2], of_x[3], of_weight[2]
-    if min(height, width) <= size:
+    if any(0 <= side <= size for side in (height, width)):  # -1: not known yet
         raise UserError(
             f"convolution and pooling: an image of {height}×{width} is too small for a kernel of {size}×{size} and a"
             f" pooling of 2×2, which need {size + 1} pixels a side; choose a smaller kernel"

@@ -13,7 +13,7 @@ from model.device import choose_device
 from model.engine import PaddleEngine
 from model.feature_maps import FeatureMaps
 from model.image import ImageSpec, network_input
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.predictor import Predictor
 from model.program import NetworkConfig
 from model.recipes import Recipe
@@ -31,7 +31,7 @@ def test_the_released_models_layers(mnist: Mnist) -> None:
     np.testing.assert_allclose(odds / odds.sum(1, keepdims=True), Predictor(model).probabilities(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", DIGIT_NETWORKS)
 def test_every_network_from_its_parameters(name: str) -> None:
     """What the last layer puts out decides the digit: the largest score, or the least distance from the prototypes."""
     choice = NetworkConfig(name)

@@ -13,7 +13,7 @@ import pytest
 import infer
 from model.device import choose_device
 from model.engine import Exporter
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.predictor import Predictor
 from model.program import NetworkConfig
 from model.program_check import ProgramError, check_program
@@ -55,7 +55,7 @@ def check(model: SavedModel, program: bytes | None = None, parameters: bytes | N
 
 
 CHOICES: list[tuple[str, dict[str, Any]]] = [
-    *((network, {}) for network in NETWORKS),
+    *((network, {}) for network in DIGIT_NETWORKS),
     ("conv_pool_bn", {"pooling": "mean", "maps": (3, 4), "kernel_size": 3}),
     ("lenet5_1998", {"squashing": "sigmoid"}),
 ]

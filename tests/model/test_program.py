@@ -13,7 +13,7 @@ from data.dataset import Mnist
 from model.device import choose_device
 from model.engine import Exporter, PaddleEngine
 from model.image import ImageSpec, network_input
-from model.networks import NETWORKS, check_options
+from model.networks import DIGIT_NETWORKS, NETWORKS, check_options
 from model.predictor import Predictor
 from model.program import NetworkConfig, evaluation_program, inference_program, training_program
 from model.recipes import PUBLISHED, NetworkName
@@ -202,7 +202,7 @@ def test_pooling_kinds_differ(batch: tuple[np.ndarray, np.ndarray]) -> None:
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", DIGIT_NETWORKS)
 def test_saved_model_answers_as_the_evaluation_program(name: NetworkName, mnist: Mnist, tmp_path) -> None:
     image = NETWORKS[name].image
     trained = PaddleEngine(NetworkConfig(name), PUBLISHED[name], choose_device("cpu"), 1)

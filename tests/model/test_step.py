@@ -19,7 +19,7 @@ from model.device import choose_device
 from model.engine import PaddleEngine, Session
 from model.image import network_input
 from model.kernels import build
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.ops.backend import backend
 from model.ops.batch_norm import BatchNorm
 from model.ops.linear import linear
@@ -250,7 +250,7 @@ def train(trained: PaddleEngine, name: str, mnist: Mnist, steps: range, rate: fl
     return trained
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", DIGIT_NETWORKS)
 def test_training_agrees_with_all_of_the_best_recipe(name: Any, mnist: Mnist) -> None:
     """AdamW, averaged weights, smoothed labels: the losses of the same few steps from the same weights."""
     stock, fused = (engine(name, BEST[name], form) for form in ("stock", "fused"))

@@ -32,10 +32,11 @@ from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.evaluation import Scores, evaluate
+from training.evaluation import evaluate
 from training.loop import TrainingError, train
 from training.resume import differences as differing
 from training.resume import restore_arithmetic
+from training.scores import Scores
 from training.settings import Settings
 
 

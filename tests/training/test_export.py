@@ -19,7 +19,7 @@ from model import onnx
 from model.device import choose_device
 from model.engine import Exporter, PaddleEngine
 from model.image import ImageSpec, network_input
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.program import NetworkConfig
 from model.recipes import PUBLISHED, NetworkName
 from model.saved_model import (
@@ -71,7 +71,7 @@ def small_model(choice: NetworkConfig, mnist: Mnist) -> SavedModel:
 @pytest.mark.parametrize(
     "choice",
     [
-        *map(NetworkConfig, NETWORKS),
+        *map(NetworkConfig, DIGIT_NETWORKS),
         NetworkConfig("conv_pool_bn", {"pooling": "mean"}),
         NetworkConfig("lenet5_1998", {"squashing": "sigmoid"}),
     ],

@@ -17,7 +17,7 @@ from data.dataset import Mnist
 from model.calibration import Confidences
 from model.engine import Exporter
 from model.feature_maps import FeatureMaps
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.program import NetworkConfig
 from results.figures.curves import learning_rate_curve, training_curves
 from results.figures.drawing import LOWEST_PRIORITY
@@ -165,7 +165,7 @@ def test_wrong_answers_are_shown_with_truth_and_probabilities_the_surest_first()
     assert "200 wrong answers of 200: the 40 surest" in words(many)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", DIGIT_NETWORKS)
 def test_filters_and_layers_of_every_network(name: str, mnist: Mnist) -> None:
     choice = NetworkConfig(name)
     values = Exporter(choice)._session

@@ -19,7 +19,7 @@ from data.dataset import Mnist
 from data.load import load
 from model.feature_maps import FeatureMaps
 from model.image import network_input
-from model.networks import NETWORKS
+from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.predictor import Predictor
 from model.saved_model import ModelError, load_model, save_model
 from recognition.reader import DigitReader
@@ -66,7 +66,7 @@ def test_a_model_answers_by_the_names_of_its_classes(
         Predictor(replace(model, card={**model.card, "labels": ["a", "b"]}))
 
 
-@pytest.mark.parametrize("network", [name for name in NETWORKS if name not in ("conv_pool_bn", "lenet5_1998")])
+@pytest.mark.parametrize("network", [name for name in DIGIT_NETWORKS if name not in ("conv_pool_bn", "lenet5_1998")])
 def test_each_network_takes_other_classes(network: str, mnist: Mnist, tmp_path: Path) -> None:
     model = load_model(trained(with_classes(mnist, 5), tmp_path, network=network))
     side = NETWORKS[network].image.size

@@ -26,6 +26,7 @@ class Started:
         batch_size: images in a batch; the last batch of a pass may be smaller.
         first_pass: the pass that is trained first; above 1 when resumed.
         first_step: steps of that pass that were done before.
+        rows: rows of digits are trained on, and an image is a row.
     """
 
     run_dir: Path
@@ -34,6 +35,7 @@ class Started:
     batch_size: int
     first_pass: int = 1
     first_step: int = 0
+    rows: bool = False
 
 
 class Callback:

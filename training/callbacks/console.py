@@ -59,7 +59,8 @@ class ProgressDisplay(Callback):
         self._started = started
         self._rate = _Rate()
         self._narrow = self._console.is_terminal and self._console.width < len(HEADER) + len("  best")
-        self._line(NARROW_HEADER if self._narrow else HEADER)
+        header = NARROW_HEADER if self._narrow else HEADER
+        self._line(header.replace("acc %", "row %") if started.rows else header)
         if self._console.is_terminal:
             self._bar = _Bar(
                 self._above,
@@ -116,6 +117,10 @@ class ProgressDisplay(Callback):
         self.on_end()
         test = outcome.test
         self._line(headline_line(outcome.best_pass, outcome.selected_on, test.loss, test.correct, test.total))
+        if test.digit_error is not None:
+            self._line(
+                f"these are rows; digit error {100 * test.digit_error:.2f} %: digits to change, leave out or add"
+            )
         replacing = f", replacing {one_line(outcome.replaced)}" if outcome.replaced else ""
         self._line(f"published to {one_line(outcome.save_dir)}/{replacing}")
         if (outcome.save_dir / RELEASED).is_dir():

@@ -1,0 +1,124 @@
+"""A row of digits in, its digits and their places out: the library behind reading rows by `lenet_row`."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from common.project import model_folder
+from data.row_paper import PAPER, levelled
+from model.calibration import tempered
+from model.decoding import ColumnSpan, placed, search
+from model.image import network_input
+from model.predictor import Predictor
+from model.saved_model import SavedModel, load_model
+
+MARGIN = 8  # pixels of paper that are added at both ends
+WIDEST = 4096  # pixels of a row 32 pixels high
+COLUMN, FIRST_COLUMN = 2, 10.5  # pixels from one column of scores to the next, and the first one's place
+REACH = 14  # pixels on either side of a digit's middle, 32 being the row's height, that may be its own
+INK = PAPER + 60  # level from which on a pixel is ink
+STRONG = PAPER + 90  # mean level of the darkest 2 % of a line of pixels that has ink
+TRIM, TRIM_MARGIN = 0.8, 0.12  # a row is trimmed to less than this share of its height, with this margin of its ink
+NARROWEST = 48  # pixels of a row that the network gets, with paper at its end
+
+
+class RowDigit(NamedTuple):
+    """One digit of a row.
+
+    Attributes:
+        digit: 0 to 9.
+        confidence: probability that it is right, calibrated on validation rows.
+        x0: its left edge, pixels of the row.
+        x1: its right edge, the first pixel behind it.
+    """
+
+    digit: int
+    confidence: float
+    x0: float
+    x1: float
+
+
+class RowReader:
+    """A saved model that reads rows of digits. One thread at a time: Paddle's predictors are not to be shared."""
+
+    def __init__(self, model: SavedModel, predictor: Predictor) -> None:
+        """Create a reader; `predictor` runs `model`."""
+        self._image, self._temperature, self._predictor = model.image, model.temperature, predictor
+
+    @classmethod
+    def load(cls, folder: Path | None = None, threads: int = 1) -> RowReader:
+        """A reader of the model in a folder; of the released one if none is named.
+
+        Raises:
+            ModelError: the folder holds no usable model that reads rows.
+        """
+        model = load_model(folder or model_folder(), rows=True)
+        return cls(model, Predictor(model, threads=threads))
+
+    def read(self, row: np.ndarray) -> list[RowDigit]:
+        """Read a row, from the left.
+
+        Args:
+            row: [H, W] uint8 grey levels of a strip with one row of digits, upright; light on dark or dark on light.
+                The digits are to fill two fifths of its height at least.
+
+        Returns:
+            The likeliest digits; none if there are none.
+        """
+        level = self._levelled(_trimmed(row, self._levelled(row)))
+        width = level.shape[1] - 2 * MARGIN
+        level = np.pad(level, ((0, 0), (0, max(0, NARROWEST - level.shape[1]))), constant_values=PAPER)
+        log_probability = self._predictor.log_probabilities(network_input(level[np.newaxis], self._image))[0]
+        digits, _ = search(log_probability)[0]
+        spans = placed(log_probability, digits)
+        confidences = self._confidences(spans)
+        edges = _edges(spans, level)
+        across = row.shape[1] / width
+        return [
+            RowDigit(span.digit, confidence, max((x0 - MARGIN) * across, 0), min((x1 - MARGIN) * across, row.shape[1]))
+            for span, confidence, (x0, x1) in zip(spans, confidences, edges, strict=True)
+        ]
+
+    def _levelled(self, row: np.ndarray) -> np.ndarray:
+        """As the network takes it, 32 pixels high, with paper at both ends."""
+        height = self._image.size
+        width = min(max(round(row.shape[1] * height / row.shape[0]), 1), WIDEST)
+        small = Image.fromarray(row).resize((width, height), Image.Resampling.BILINEAR)
+        return np.pad(levelled(np.asarray(small)), ((0, 0), (MARGIN, MARGIN)), constant_values=PAPER)
+
+    def _confidences(self, spans: list[ColumnSpan]) -> list[float]:
+        if not spans:
+            return []
+        probabilities = tempered(np.stack([span.log_probability for span in spans]), self._temperature)
+        return [float(each[span.digit]) for each, span in zip(probabilities, spans, strict=True)]
+
+
+def _trimmed(row: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """A row without the paper above and below its ink, if that is much; `level` is the row, levelled."""
+    darkest = np.sort(level, axis=1)[:, -max(level.shape[1] // 50, 2) :].mean(axis=1)
+    inked = np.flatnonzero(darkest > STRONG) / level.shape[0] * row.shape[0]
+    if not len(inked):
+        return row
+    step = row.shape[0] / level.shape[0]
+    margin = TRIM_MARGIN * (inked[-1] + step - inked[0])
+    top, bottom = max(int(inked[0] - margin), 0), int(np.ceil(inked[-1] + step + margin))
+    return row[top:bottom] if len(row[top:bottom]) < TRIM * len(row) else row
+
+
+def _edges(spans: list[ColumnSpan], level: np.ndarray) -> list[tuple[float, float]]:
+    """Left and right edge of each digit in a levelled row [32, W]: the ink around it, up to halfway to the next."""
+    if not spans:
+        return []
+    middles = [FIRST_COLUMN + COLUMN * (span.start + span.end - 1) / 2 for span in spans]
+    halfway = [(one + other) / 2 for one, other in itertools.pairwise(middles)]
+    edges = []
+    for middle, left, right in zip(middles, [0.0, *halfway], [*halfway, level.shape[1]], strict=True):
+        first, last = round(max(left, middle - REACH)), round(min(right, middle + REACH))
+        inked = np.flatnonzero((level[:, first:last] > INK).any(axis=0))
+        edges.append((first + inked[0], first + inked[-1] + 1.0) if len(inked) else (float(first), float(last)))
+    return edges
