@@ -33,7 +33,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
-from common.errors import UsageError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, open_file, open_own
 from common.project import FOLDER
 from common.ranges import Range, check_ranges
@@ -81,7 +81,10 @@ class Member:
     @property
     def finished(self) -> bool:
         """True if all its passes are done and its model is published."""
-        return self.folder.record.exists() and bool(what_was_finished(self.folder, self.passes))
+        try:
+            return bool(what_was_finished(self.folder, self.passes))
+        except (UserError, OSError):  # none yet, or damaged, which train.py will report
+            return False
 
     @property
     def held(self) -> bool:
@@ -89,10 +92,10 @@ class Member:
         try:
             with open_file(self.folder.path / LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # none yet, or no lock, which train.py will report
+            return False
         return False
 
     def start(self, log: Path, threads: int) -> subprocess.Popen[bytes]:
@@ -131,8 +134,7 @@ def main(stop: StopRequest) -> int:
                     if member.name in running:
                         _end(member, running, failed, logs)
                     elif len(running) < options.jobs and not member.held:
-                        print(f"training {member.name}", flush=True)
-                        running[member.name] = member.start(logs / f"{member.name}.txt", threads)
+                        _begin(member, running, failed, logs, threads)
                 time.sleep(POLL_SECONDS)
         finally:
             for process in running.values():  # each saves a checkpoint, from which the same command goes on
@@ -159,6 +161,18 @@ def _members(options: Options, rest: Sequence[str]) -> Iterator[Member]:
                 folder = RunFolder(options.folder / "runs" / name)
                 command = (str(FOLDER / "train.py"), *own, *rest)
                 yield Member(name, folder, command, settings.resolved_recipe().passes)
+
+
+def _begin(
+    member: Member, running: dict[str, subprocess.Popen[bytes]], failed: dict[str, int], logs: Path, threads: int
+) -> None:
+    """Start a run; one whose log cannot be written counts as failed."""
+    print(f"training {member.name}", flush=True)
+    try:
+        running[member.name] = member.start(logs / f"{member.name}.txt", threads)
+    except OSError as error:
+        failed[member.name] = 1
+        print(f"error: {one_line(error.filename)}: {error.strerror or one_line(error)}", file=sys.stderr)
 
 
 def _end(member: Member, running: dict[str, subprocess.Popen[bytes]], failed: dict[str, int], logs: Path) -> None:

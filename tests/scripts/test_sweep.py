@@ -145,18 +145,23 @@ def test_a_look_at_a_run_keeps_no_process_from_training_it(tmp_path: Path) -> No
             pass
 
 
-def test_logs_go_through_no_link_and_no_pipe_is_waited_for(tmp_path: Path, notes: Path) -> None:
-    logs = tmp_path / "sweep" / "logs"
+def test_what_cannot_be_used_fails_its_own_run_alone(tmp_path: Path, notes: Path) -> None:
+    """A log that is a link is not written through, a lock that is a pipe not waited for; a record may be damaged."""
+    logs, runs = tmp_path / "sweep" / "logs", tmp_path / "sweep" / "runs"
     logs.mkdir(parents=True)
     (logs / f"{ALL[0]}.txt").symlink_to(tmp_path / "mine")
     (tmp_path / "mine").write_text("a user's own")
+    for name in ALL[1:]:
+        (runs / name).mkdir(parents=True)
+    os.mkfifo(runs / ALL[1] / "lock")
+    (runs / ALL[2] / "run.json").write_text("{")
     done = machine(tmp_path / "sweep", notes)
-    assert "a symbolic link, through which nothing is written" in done.communicate(timeout=60)[1]
-    assert done.returncode == 1 and (tmp_path / "mine").read_text() == "a user's own"
-    (tmp_path / "sweep" / "runs" / ALL[0]).mkdir(parents=True)
-    os.mkfifo(tmp_path / "sweep" / "runs" / ALL[0] / "lock")
-    done = machine(tmp_path / "sweep", notes)
-    assert "not a regular file" in done.communicate(timeout=60)[1] and done.returncode == 1
+    out, err = done.communicate(timeout=60)
+    first, second = err.splitlines()
+    assert first == f"error: {logs / ALL[0]}.txt: a symbolic link, through which nothing is written; move it away"
+    assert second.startswith(f"error: {ALL[1]}: train.py ended with status 1: ")
+    assert done.returncode == 1 and "1 of 3 runs are finished" in out and counted(notes, "end") == ALL[2:]
+    assert (tmp_path / "mine").read_text() == "a user's own"
 
 
 @pytest.mark.slow
