@@ -160,11 +160,15 @@ def _under_paper(grey: Grey) -> Grey:
 
 
 def block_means(grey: Grey, factor: int) -> Grey:
-    """A picture reduced by a whole factor; rows and columns beyond the last whole block are left out."""
+    """A picture reduced by a whole factor; rows and columns beyond the last whole block are left out.
+
+    A side shorter than the factor becomes one pixel.
+    """
     if factor == 1:
         return grey
-    height, width = (side // factor for side in grey.shape)
-    return grey[: height * factor, : width * factor].reshape(height, factor, width, factor).mean((1, 3))
+    down, across = (min(factor, side) for side in grey.shape)
+    height, width = len(grey) // down, grey.shape[1] // across
+    return grey[: height * down, : width * across].reshape(height, down, width, across).mean((1, 3))
 
 
 def under_closing(grey: Grey, reach: int) -> Grey:

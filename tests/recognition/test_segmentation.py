@@ -51,6 +51,15 @@ def test_the_closing_is_scipys(height: int, width: int) -> None:
         assert np.array_equal(under_closing(grey, reach), np.maximum(depth - np.median(depth), 0))
 
 
+@pytest.mark.parametrize("size", [(1, 640), (640, 1), (2, 500)])
+def test_a_picture_of_a_few_rows_is_read_or_refused(size: tuple[int, int]) -> None:
+    for grey in (np.zeros(size, np.uint8), np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
+        try:
+            assert read(grey).shape == (SIDE, SIDE)
+        except PictureError as error:
+            assert "nothing to read" in str(error)
+
+
 def test_size_and_place_are_those_of_mnist(mnist: Mnist) -> None:
     for number in NUMBERS:
         image = read(drawn(strokes(mnist, number)))
