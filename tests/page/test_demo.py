@@ -324,7 +324,7 @@ def test_runs_are_compared(page: Page) -> None:
     assert page.shown("img.curves").size["height"] > 100
 
 
-@pytest.mark.parametrize("width", [390, 500, 1280])
+@pytest.mark.parametrize("width", [390, 500, 1180, 1280])
 def test_a_comparison_fits_the_screen(page: Page, width: int) -> None:
     """Nothing is cut and nothing scrolls sideways; on a narrow screen each value has its header beside it."""
     metrics = {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": False}
@@ -335,7 +335,7 @@ def test_a_comparison_fits_the_screen(page: Page, width: int) -> None:
     sizes = page.driver.execute_script(wide)
     label = "return getComputedStyle(document.querySelector('.runs td:nth-child(9)'), '::before').content"
     assert sizes and [size for size in sizes if size[0] > size[1]] == []
-    assert page.driver.execute_script(label) == ('"test %"' if width < 960 else "none")
+    assert page.driver.execute_script(label) == ('"test %"' if width < 1249 else "none")
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
