@@ -21,7 +21,8 @@ from training.settings import Settings
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
 ALL_PAGES = [*PAGES, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "zh").glob("*.md"))]
-STEPS = [(page, language, code) for page in PAGES for language, code in steps(page)]
+OWN_DATA = "docs/own-data.md"  # run from top to bottom by test_own_data.py
+STEPS = [(page, language, code) for page in PAGES if page != OWN_DATA for language, code in steps(page)]
 TRAININGS = list(
     dict.fromkeys(code for *_, code in STEPS if re.match(r"python (train|sweep)\.py\b(?!.*--summary)", code))
 )

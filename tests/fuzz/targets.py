@@ -11,6 +11,7 @@ import gzip
 import io
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,13 +121,15 @@ def _csv_seeds(folder: Path) -> list[bytes]:
     return ["\n".join(lines).encode(), "\n".join([header, *lines]).encode()]
 
 
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
 def _parquet_seeds(folder: Path) -> list[bytes]:
     images, labels = _labelled()
-    pictures = []
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG")
-        pictures.append({"bytes": file.getvalue(), "path": None})
+    pictures = [{"bytes": _png(image), "path": None} for image in images]
     table = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "label": labels}), table)
     return [table.getvalue()]
@@ -136,6 +139,9 @@ def _decode_as_it_is(data: bytes, folder: Path) -> None:
     decode_as_it_is(data)
 
 
+_PICTURE = _png(np.zeros((28, 28), np.uint8))
+
+
 def _small_picture_seeds(folder: Path) -> list[bytes]:
     found = []
     for kind in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"):
@@ -143,6 +149,52 @@ def _small_picture_seeds(folder: Path) -> list[bytes]:
         Image.fromarray(_labelled()[0][0]).save(file, kind)
         found.append(file.getvalue())
     return found
+
+
+# data.load: EMNIST's folder, of which the first byte says which of the five files is changed.
+
+_EMNIST = [
+    *(
+        f"emnist-letters-{part}-{kind}"
+        for part in ("train", "test")
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ),
+    "emnist-letters-mapping.txt",
+]
+
+
+def _emnist_files() -> list[bytes]:
+    images, labels = _labelled()
+    arrays = [encode(images), encode((labels + 1).astype(np.uint8))] * 2
+    return [*arrays, b"1 65 97\n2 66 98\n"]
+
+
+def _read_emnist(data: bytes, folder: Path) -> None:
+    chosen = (data or b"\0")[0] % len(_EMNIST)
+    for number, (name, content) in enumerate(zip(_EMNIST, _emnist_files(), strict=True)):
+        (folder / name).write_bytes(data[1:] if number == chosen else content)
+    load(folder)
+
+
+def _emnist_seeds(folder: Path) -> list[bytes]:
+    return [bytes([number]) + content for number, content in enumerate(_emnist_files())]
+
+
+# data.load: a folder per class, in which one file has a name of up to 8 bytes and contents that are changed.
+
+
+def _read_class_folder(data: bytes, folder: Path) -> None:
+    shutil.rmtree(folder / "set", ignore_errors=True)
+    name = os.fsdecode(data[:8].translate(None, b"/\0")).strip(".")
+    files = {"a/1.png": _PICTURE, "a/2.png": _PICTURE, "b/3.png": _PICTURE, f"b/{name}.png": data[8:]}
+    for path, content in files.items():
+        (folder / "set" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "set" / path).write_bytes(content)
+    load(folder / "set")
+
+
+def _class_folder_seeds(folder: Path) -> list[bytes]:
+    return [f"{number:08d}".encode() + content for number, content in enumerate(_small_picture_seeds(folder))]
 
 
 # recognition.picture, and what makes a digit of it.
@@ -307,6 +359,8 @@ TARGETS = {
     "npz": Target(_load, _npz_seeds),
     "csv": Target(_load, _csv_seeds),
     "parquet": Target(_load, _parquet_seeds),
+    "emnist": Target(_read_emnist, _emnist_seeds),
+    "class_folder": Target(_read_class_folder, _class_folder_seeds),
     "small_picture": Target(_decode_as_it_is, _small_picture_seeds),
     "picture": Target(_read_picture, _picture_seeds),
     "results": Target(_read_results, _results_seeds),
