@@ -34,7 +34,7 @@ class Network(nn.Layer):
     def loss(
         self, scores: paddle.Tensor, label: paddle.Tensor, smoothing: float
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Loss of a batch to be minimised, and [2]: the loss of the labels as they are, and the fraction right.
+        """Loss of a batch to be minimised, and [2]: the loss of the labels as they are, and how many are right.
 
         Args:
             scores: from `forward`.

@@ -14,7 +14,7 @@ def ctc_loss(scores: paddle.Tensor, label: paddle.Tensor) -> tuple[paddle.Tensor
         label: [N, L] int64, 0 to K - 1, and -1 behind the last digit of a row.
 
     Returns:
-        The batch's mean loss, nats a row; and [2]: the same, and the fraction of rows that greedy decoding reads right.
+        The batch's mean loss, nats a row; and [2]: the same, and how many rows greedy decoding reads rightly.
     """
     rows, columns = paddle.shape(scores)[0], paddle.shape(scores)[1]
     given = paddle.cast(paddle.greater_equal(label, paddle.zeros_like(label)), "int64")
@@ -29,7 +29,7 @@ def ctc_loss(scores: paddle.Tensor, label: paddle.Tensor) -> tuple[paddle.Tensor
         reduction="none",
     )
     loss = paddle.mean(losses)
-    return loss, paddle.stack([loss, paddle.mean(_right(scores, label, lengths))])
+    return loss, paddle.stack([loss, paddle.sum(_right(scores, label, lengths))])
 
 
 def _right(scores: paddle.Tensor, label: paddle.Tensor, lengths: paddle.Tensor) -> paddle.Tensor:
