@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +20,7 @@ from rich.text import Text
 from common.cells import csv_cell
 from common.console import ScriptConsole
 from results.groups import Group
+from results.names import shorten
 from results.records import Row, columns
 from results.runs import Entry
 from results.significance import Verdict, p_text, test_interval
@@ -183,15 +184,6 @@ def print_groups(groups: Sequence[Group]) -> None:
         console.print(Text(lines[0], style="bold"))
         for line in lines[1:]:
             console.print(Text(f"  {line}"))
-
-
-def shorten(name: str, width: int) -> str:
-    """A name, with its middle left out if it is wider than so many cells of a terminal."""
-    if cell_len(name) <= width:
-        return name
-    left = set_cell_size(name, (width - 1) // 2)
-    right = set_cell_size(name[::-1], width // 2)[::-1]
-    return f"{left.rstrip()}…{right.lstrip()}"
 
 
 def _verdict_line(verdict: Verdict) -> str:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from rich.cells import cell_len
 
 from common.errors import one_line
 from results.figures.style import (
@@ -31,6 +32,7 @@ from results.figures.style import (
     plain,
     text,
 )
+from results.names import shorten
 from results.records import Row, Step, best_row
 
 RUN_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW)
@@ -103,7 +105,7 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
     """The passes of many runs, by name, in one pair of axes: loss and error, each run's best pass marked."""
     labels = [_label(name) for name in runs]
     legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
-    figure, loss, error = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(len, labels), default=0)))
+    figure, loss, error = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(cell_len, labels), default=0)))
     handles: list[Artist] = []
     for index, (label, rows) in enumerate(zip(labels, runs.values(), strict=True)):
         colour = RUN_COLOURS[index % len(RUN_COLOURS)]
@@ -199,4 +201,4 @@ def _has(rows: Sequence[Row], split: str) -> bool:
 
 def _label(name: str) -> str:
     """A run's name in a legend, which leaves out what begins with `_`."""
-    return " " + text(one_line(name, 40))
+    return " " + text(shorten(one_line(name), 40))

@@ -1,18 +1,22 @@
 """Style of all figures: colours, words, files.
 
-Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers can distinguish. Text is
-ASCII and English: no other font is promised anywhere.
+Colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers can distinguish. Words
+are English; names of runs and classes are drawn in any language that an installed font has.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import re
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from common.errors import UsageError, one_line
 from common.files import write_file
@@ -26,6 +30,15 @@ SUFFIXES = (".pdf", ".png", ".svg")  # of single figures; a run's are drawn as t
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 DRAWN_BY = b"Matplotlib v"  # in each figure: as its software, its creator or its producer
 WIDTH = 10.0  # inches; a README shows it 830 pixels wide, and text of 9 points then 10 pixels high
+
+
+OWN_FONT = "DejaVu Sans"  # comes with matplotlib
+# With Chinese characters, of Linux, Windows and macOS; JP is the first one in the file that has SC too.
+FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB"),
+)
+FILES = re.compile(r"NotoSans(CJK|SC)|SourceHanSans|wqy-|msyh|simhei|PingFang|Hiragino Sans GB", re.IGNORECASE)
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -69,8 +82,33 @@ def tiled(pictures: np.ndarray, columns: int, gap: int, below: int = 0) -> np.ma
 
 
 def text(words: str) -> str:
-    """Foreign text as matplotlib shows it letter by letter: no TeX, no missing glyph."""
-    return words.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+    """Foreign text as matplotlib shows it letter by letter: no TeX; a question mark for what no font has."""
+    if _is_plain(words):
+        return words.replace("$", r"\$")
+    known = characters((OWN_FONT, *chinese_fonts()))
+    return "".join(each if ord(each) in known else "?" for each in words).replace("$", r"\$")
+
+
+def _is_plain(words: str) -> bool:
+    return words.isascii() or {ord(each) for each in words} <= characters((OWN_FONT,))
+
+
+@functools.cache
+def chinese_fonts() -> tuple[str, ...]:
+    """Names of the installed fonts that have Chinese characters."""
+    manager = font_manager.fontManager
+    if not {font.name for font in manager.ttflist} & {*FONTS}:  # matplotlib's list may be older than a font
+        for file in font_manager.findSystemFonts():
+            if FILES.match(Path(file).name):
+                manager.addfont(file)
+    return tuple(name for name in FONTS if name in {font.name for font in manager.ttflist})
+
+
+@functools.cache
+def characters(fonts: tuple[str, ...]) -> Set[int]:
+    """All characters that these fonts have."""
+    files = {font.fname for font in font_manager.fontManager.ttflist if font.name in fonts}
+    return {code for file in files for code in font_manager.get_font(file).get_charmap()}
 
 
 def check_path(path: Path) -> None:
@@ -113,6 +151,9 @@ def drawn_both(figure: Figure, stem: str) -> dict[str, bytes]:
 
 def drawn(figure: Figure, suffix: str) -> bytes:
     """A figure as the bytes of a .pdf, .png or .svg file: no date, and no random names inside SVG."""
+    for each in figure.findobj(Text):
+        if isinstance(each, Text) and not _is_plain(each.get_text()):
+            each.set_fontfamily([OWN_FONT, *chinese_fonts()])
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "training.figures"}):
         figure.savefig(picture, format=suffix[1:], dpi=150, metadata=UNDATED.get(suffix))
