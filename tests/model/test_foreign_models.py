@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from model.program import NetworkConfig
 from model.program_check import ProgramError, check_program
 from model.saved_model import ModelError, SavedModel, load_model, read_model
 from model.trial import TrialError
+from tests.conftest import ROOT
 from tests.models import write_model
 from tests.scripts.test_old_folders import SAMPLES, run_main
 from training.engine import make_engine
@@ -196,6 +202,34 @@ def test_a_trusted_program_is_tried_in_another_process(
     picture = SAMPLES / "pictures" / "two_from_mnist.png"
     assert run_main(infer, monkeypatch, "--trust", "--model-dir", sound_folder, picture) == 0
     assert "two_from_mnist" in capsys.readouterr().out
+
+
+def test_a_killed_script_leaves_no_trial(tmp_path: Path) -> None:
+    """Not even of a program that never ends: here, the import of Paddle does not."""
+    (tmp_path / "paddle.py").write_text("import time\ntime.sleep(100)")
+    program = "import sys; from pathlib import Path; from model.trial import survive_trial; survive_trial(Path('x'))"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    script = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment)
+    children, deadline = Path(f"/proc/{script.pid}/task/{script.pid}/children"), time.monotonic() + 60
+    while not (begun := children.read_text().split()) or "model.predictor" not in _command(begun[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)  # for its first lines
+    script.kill()
+    script.wait()
+    while _command(begun[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if alive := _command(begun[0]):
+        os.kill(int(begun[0]), signal.SIGKILL)
+    assert not alive
+
+
+def _command(process: str) -> str:
+    """Command line of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_what_passes_the_check_answers_as_before(sound: SavedModel) -> None:
