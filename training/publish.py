@@ -95,7 +95,7 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
             model = with_onnx(model, setup.test.images)
         except ExportError as error:
             setup.report(f"pass {row.pass_number}: {error}; saved without it")
-    _save(setup, model.folder, model)
+    _report_page(setup, model.folder, save_model(model.folder, model))
 
 
 def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
@@ -134,14 +134,14 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
     target = real_path(save_dir)  # a link that the user put there is followed, to a folder that holds a model alone
     remove_leftovers(target.parent)
     replaced = describe_model(save_dir)
-    _save(setup, target, saved)
+    _report_page(setup, save_dir, save_model(target, saved))
     onnx = str(agreement_in(saved.card)) if saved.onnx is not None else ""
     return Outcome(folder.path, save_dir, progress.best_pass, setup.settings.select_on, test, replaced, onnx)
 
 
-def _save(setup: Setup, folder: Path, model: SavedModel) -> None:
-    if save_model(folder, model):
-        setup.report(f"{folder / README}: kept as you edited it; it describes the model that was there before")
+def _report_page(setup: Setup, folder: Path, kept: bool) -> None:
+    if kept:
+        setup.report(f"{folder / README}: kept as you edited it, though the model is new")
 
 
 def outcome_record(setup: Setup, state: State, outcome: Outcome) -> dict[str, Any]:
