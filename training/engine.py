@@ -1,4 +1,4 @@
-"""The engines that train a network: Paddle's static programs, or NumPy alone; both have the same methods."""
+"""The methods of an engine, which trains a network by Paddle's static programs or NumPy; and where one starts from."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from common.errors import UsageError, UserError, one_line
+from common.errors import UserError, one_line
 from data.dataset import DIGITS
-from model.device import Device
-from model.engine import PaddleEngine
 from model.feature_maps import FeatureMaps
-from model.program import NetworkConfig
-from model.recipes import Recipe
 from model.saved_model import CARD, load_model
-from model.shards import ShardedEngine
-from model.world import ALONE, World
-from reference.engine import NumpyEngine
-from reference.networks import NETWORKS as NUMPY_NETWORKS
-from reference.optimizers import optimizer_of
 from results.run_folder import RunFolder, describe_folder
 from training.checkpoint import BEST, load_checkpoint, under
 
@@ -43,34 +34,6 @@ class Engine(Protocol):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def parameters(self) -> dict[str, np.ndarray]: ...  # noqa: D102
     def load_parameters(self, parameters: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
-
-
-def make_engine(
-    name: EngineName,
-    config: NetworkConfig,
-    recipe: Recipe,
-    device: Device,
-    seed: int,
-    shards: int = 1,
-    world: World = ALONE,
-) -> Engine:
-    """The engine of that name, with parameters that start from the seed.
-
-    Raises:
-        UsageError: NumPy's engine lacks the network, or something that the recipe asks for.
-    """
-    if name == "paddle" and shards > 1:
-        return ShardedEngine(config, recipe, device, seed, shards, world)
-    if name == "paddle":
-        return PaddleEngine(config, recipe, device, seed)
-    if shards > 1:
-        raise UsageError(f"--engine numpy --shards {shards}: expected --engine paddle with shards")
-    if config.name not in NUMPY_NETWORKS:
-        raise UsageError(f"--engine numpy: expected one of the networks {', '.join(NUMPY_NETWORKS)}, got {config.name}")
-    if recipe.ema or recipe.label_smoothing or recipe.optimizer == "adamw":
-        raise UsageError("--engine numpy: it has no weight average, label smoothing or AdamW; take another recipe")
-    network = NUMPY_NETWORKS[config.name](seed, **config.options)
-    return NumpyEngine(network, optimizer_of(recipe.optimizer, network.parameters, recipe.momentum))
 
 
 def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = None) -> list[str]:

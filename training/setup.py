@@ -8,23 +8,28 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from common.errors import UsageError
 from common.project import __version__
 from data.dataset import Mnist, Subset, split
 from data.plausibility import doubts
 from model.device import Device, choose_device
-from model.engine import Exporter
+from model.engine import Exporter, PaddleEngine
 from model.image import ImageSpec
 from model.networks import NETWORKS, check_options, with_classes
 from model.onnx import to_onnx
 from model.ops.backend import Backend, resolve_backend
 from model.program import NetworkConfig
 from model.recipes import Recipe
+from model.shards import ShardedEngine
 from model.world import ALONE, World
 from recognition import novelty
 from recognition.kind import PictureKind, kind_doubts, kind_notes
+from reference.engine import NumpyEngine
+from reference.networks import NETWORKS as NUMPY_NETWORKS
+from reference.optimizers import optimizer_of
 from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
-from training.engine import Engine, make_engine, start_from
+from training.engine import Engine, EngineName, start_from
 from training.resume import continued, differences, expect_same_run, run_id
 from training.rows import RowSet, rows_in_pass
 from training.settings import Settings, to_json
@@ -205,6 +210,34 @@ def _continued(
 def _kind(data: Mnist, training: Subset) -> PictureKind | None:
     """The kind of the training images; MNIST's if the reader cut them, or if pictures are not made alike when read."""
     return PictureKind() if data.cut or data.prepare != "digit" else PictureKind.measure(training.images)
+
+
+def make_engine(
+    name: EngineName,
+    config: NetworkConfig,
+    recipe: Recipe,
+    device: Device,
+    seed: int,
+    shards: int = 1,
+    world: World = ALONE,
+) -> Engine:
+    """The engine of that name, with parameters that start from the seed.
+
+    Raises:
+        UsageError: NumPy's engine lacks the network, or something that the recipe asks for.
+    """
+    if name == "paddle" and shards > 1:
+        return ShardedEngine(config, recipe, device, seed, shards, world)
+    if name == "paddle":
+        return PaddleEngine(config, recipe, device, seed)
+    if shards > 1:
+        raise UsageError(f"--engine numpy --shards {shards}: expected --engine paddle with shards")
+    if config.name not in NUMPY_NETWORKS:
+        raise UsageError(f"--engine numpy: expected one of the networks {', '.join(NUMPY_NETWORKS)}, got {config.name}")
+    if recipe.ema or recipe.label_smoothing or recipe.optimizer == "adamw":
+        raise UsageError("--engine numpy: it has no weight average, label smoothing or AdamW; take another recipe")
+    network = NUMPY_NETWORKS[config.name](seed, **config.options)
+    return NumpyEngine(network, optimizer_of(recipe.optimizer, network.parameters, recipe.momentum))
 
 
 def _backend(settings: Settings, recorded: Mapping[str, Any], device: Device, report: Callable[[str], None]) -> Backend:

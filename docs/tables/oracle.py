@@ -18,7 +18,8 @@ from model.program import NetworkConfig
 from model.recipes import Optimizer, Recipe
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.networks import Network
-from training.engine import EngineName, make_engine
+from training.engine import EngineName
+from training.setup import make_engine
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -27,8 +27,8 @@ from model.trial import TrialError
 from tests.conftest import ROOT
 from tests.models import write_model
 from tests.scripts.test_old_folders import SAMPLES, run_main
-from training.engine import make_engine
 from training.settings import Settings
+from training.setup import make_engine
 
 
 @pytest.fixture(scope="module")

@@ -33,10 +33,11 @@ from tests.conftest import Script
 from training import loop
 from training.callbacks.callback import Callback
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.engine import EngineName, make_engine, start_from
+from training.engine import EngineName, start_from
 from training.evaluation import evaluate
 from training.loop import TrainingError, train
 from training.settings import Settings
+from training.setup import make_engine
 
 
 def test_headline_is_the_model_on_disk(small_run: Path, small_data: Path) -> None:
