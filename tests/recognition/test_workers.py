@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +83,23 @@ with Workers(Limits(), most=1) as workers:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_decoders_own_messages_are_dropped(tmp_path: Path) -> None:
+    """libtiff prints "Using code not yet in table." for this file."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
+    Image.fromarray(noise).save(file, "TIFF", compression="tiff_lzw")
+    data = bytearray(file.getvalue())
+    data[60:400] = b"\xff" * 340
+    (tmp_path / "broken.tif").write_bytes(data)
+    program = f"""
+from recognition.picture import Limits
+from recognition.workers import Workers
+
+with Workers(Limits(), most=1) as workers:
+    print(*workers.read([{str(tmp_path / "broken.tif")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("expected a picture, got one that cannot be decoded")
+    assert (done.returncode, done.stderr) == (0, "")
