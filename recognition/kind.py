@@ -145,17 +145,18 @@ class PictureKind:
         return place(scaled, middle, (SIDE - 1) / 2 - 0.01)  # an odd pixel goes to the right and below
 
 
-def kind_doubts(kind: PictureKind | None, test_images: Images) -> Iterator[str]:
+def kind_doubts(kind: PictureKind | None, test_images: Images, framed: bool = True) -> Iterator[str]:
     """One line for each thing about the pictures of a data set by which its scores or answers may be wrong.
 
     Args:
         kind: of the training images; None if nothing is in them.
         test_images: [N, 28, 28] uint8.
+        framed: pictures that are read are framed as that kind.
     """
     tested = PictureKind.measure(test_images)
     if kind and tested and kind.differs(tested):
         yield f"test images: {tested.describe()}, but the training images have {kind.describe()}; scores may be wrong"
-    if kind is None or kind.sizes_vary:
+    if framed and (kind is None or kind.sizes_vary):
         yield (
             f"training images: {kind.describe() if kind else 'nothing is in them'}; pictures are framed as MNIST's "
             "when they are read, which may be wrong"

@@ -172,7 +172,10 @@ def prepare(
 
 
 def _warnings(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> list[str]:
-    lines = (*doubts(data, training, validation), *kind_doubts(kind, data.test_images))
+    lines = [*doubts(data, training, validation)]
+    if not data.cut:  # else the reader made them all alike
+        framed = data.prepare == "digit"
+        lines += kind_doubts(kind if framed else PictureKind.measure(training.images), data.test_images, framed)
     return [f"warning: {line}" for line in lines]
 
 

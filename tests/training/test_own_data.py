@@ -22,6 +22,7 @@ from model.image import network_input
 from model.networks import DIGIT_NETWORKS, NETWORKS
 from model.predictor import Predictor
 from model.saved_model import ModelError, load_model, save_model
+from recognition.preparation import resized
 from recognition.reader import DigitReader
 from recognition.sets import load_data
 from results.predictions import predictions_path, read_predictions
@@ -209,3 +210,15 @@ def test_a_model_of_the_same_classes_keeps_its_last_layer(mnist: Mnist, tmp_path
     train(replace(own, save_dir=tmp_path / "b"), RunFolder(tmp_path / "run"), data=with_classes(mnist, 5))
     first, second = (FeatureMaps.of_model(load_model(path)).parameters() for path in (model, tmp_path / "b"))
     np.testing.assert_array_equal(first["output.weight"], second["output.weight"])
+
+
+def test_pictures_that_fill_their_images_are_no_doubt_if_taken_as_they_are(mnist: Mnist, tmp_path: Path) -> None:
+    """Training and test images of Fashion-MNIST's kind; no line about MNIST's frame, which they do not get."""
+    data = replace(with_classes(mnist, 3), prepare="none")
+    large = [np.stack([resized(image[4:24, 4:24]) for image in part]) for part in (data.train_images, data.test_images)]
+    said = Said()
+    settings = Settings(passes=1, validation_size=20, save_dir=tmp_path / "model", figures="none")
+    train(
+        settings, RunFolder(tmp_path / "run"), [said], data=replace(data, train_images=large[0], test_images=large[1])
+    )
+    assert [line for line in said.lines if "of 28 pixels" in line or "framed" in line] == []
