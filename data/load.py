@@ -195,7 +195,11 @@ def _split(part: Part, files: tuple[str, ...], classes: int, where: str) -> tupl
         )
     tested = np.flatnonzero(chosen)
     names = "".join(f"{files[place] if files else place}\n" for place in tested)
-    record: Split = {"share": TEST_SHARE, "seed": SPLIT_SEED, "sha256": hashlib.sha256(names.encode()).hexdigest()}
+    record: Split = {
+        "share": TEST_SHARE,
+        "seed": SPLIT_SEED,
+        "sha256": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest(),
+    }
     test = Part(part.images[tested], part.labels[tested])
     return Part(_without(part.images, chosen), part.labels[~chosen]), test, record
 

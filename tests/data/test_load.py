@@ -338,3 +338,12 @@ def test_a_parquet_table_without_a_column_is_refused(column: str, tmp_path: Path
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
     with pytest.raises(UserError, match=f"expected .*column.* {column}"):
         load(tmp_path / "x.parquet")
+
+
+def test_a_file_name_that_is_no_text_is_taken(tmp_path: Path) -> None:
+    _pictures(tmp_path, ["a/1.png", "a/2.png", "b/3.png"])
+    (tmp_path / "b" / "3.png").rename(tmp_path / "b" / os.fsdecode(b"\xb0.png"))
+    assert len(load(tmp_path).train_labels) == 2
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / os.fsdecode(b"\xb1.png"))
+    (tmp_path / "a" / "2.png").rename(tmp_path / "a" / os.fsdecode(b"\xb2.png"))
+    assert load(tmp_path).split["sha256"]
