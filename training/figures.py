@@ -50,7 +50,8 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
 
     Args:
         folder: of the run, which may still go on.
-        which: "curves" are those of the logs alone; "all" needs the best model and the data too.
+        which: "curves" are those of the logs alone, and all that a network that reads rows has; "all" needs the best
+            model and the data too.
         data: the run's data, if they are loaded already.
         data_dir: where to find them otherwise; None for where the run found them.
 
@@ -74,6 +75,8 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
                 f"{one_line(error, 160)}"
             ) from error
 
+        if NETWORKS[settings.network].image.is_row:
+            return  # the others are of images and their classes
         draw_model(folder, settings, data or _same_data(folder, record.get("data"), settings, data_dir))
 
 

@@ -21,6 +21,7 @@ from results.run_folder import RunFolder
 from results.runs import load_runs, sort_passes
 from results.table import pass_record
 from training.callbacks.callback import Callback
+from training.figures import draw_run
 from training.loop import train
 from training.rows import LONGEST_ANSWER, UNREAD, RowSet
 from training.settings import Settings
@@ -122,3 +123,8 @@ def test_rows_to_test_on_are_the_same_in_every_run(tiny: Mnist) -> None:
     assert len(one) == 11 and np.array_equal(one.labels, other.labels)
     assert all(map(np.array_equal, one.images, other.images))
     assert len(RowSet.of(Subset(tiny.test_images[:0], tiny.test_labels[:0]))) == 0
+
+
+def test_its_figures_are_those_of_the_logs(run: RunFolder, tiny: Mnist) -> None:
+    draw_run(run, "all", tiny)
+    assert {path.stem for path in run.figures.iterdir()} == {"curves", "learning_rate"}

@@ -83,8 +83,10 @@ class Tracking(Callback):
     def on_pass(self, row: Row) -> None:
         """See Callback."""
         self._scalars(row)
-        wrong = np.flatnonzero(~read_predictions(predictions_path(self._folder.path, row.pass_number)).right)
-        self._image("wrong_answers", 1 - self._test_images[wrong[:MOST_PICTURES]] / 255, row.pass_number)
+        kept = read_predictions(predictions_path(self._folder.path, row.pass_number))
+        if kept.answers.ndim == 1:  # else of rows, which are not among the images
+            wrong = np.flatnonzero(~kept.right)
+            self._image("wrong_answers", 1 - self._test_images[wrong[:MOST_PICTURES]] / 255, row.pass_number)
         self._writer.flush()
 
     def on_end(self) -> None:
