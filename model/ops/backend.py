@@ -27,8 +27,12 @@ _current: ContextVar[Backend] = ContextVar("backend", default="stock")
 def backend(name: Backend) -> Iterator[None]:
     """Append the operators of model/ops/ in this form inside the block; outside any block, in the stock form.
 
-    The fused form needs `resolve_backend` or `load_fused` to have loaded it.
+    Raises:
+        UserError: the fused operators are not available.
     """
+    # Without them, Paddle ends the process.
+    if name == "fused" and (reason := load_fused()):
+        raise UserError(f"backend fused: its operators are not available: {reason}")
     before = _current.set(name)
     try:
         yield

@@ -8,6 +8,7 @@ from typing import Any
 import paddle
 import pytest
 
+from common.errors import UserError
 from model.networks import NETWORKS
 from model.ops.backend import backend, is_fused
 from model.program import NetworkConfig, Program, evaluation_program, inference_program, layers_program
@@ -15,12 +16,21 @@ from tests.model.operators import need_fused
 
 
 def test_blocks_nest_and_an_error_ends_them() -> None:
+    need_fused()
     assert not is_fused()
     with pytest.raises(ZeroDivisionError), backend("fused"):
         with backend("stock"):
             assert not is_fused()
         assert is_fused()
         raise ZeroDivisionError
+    assert not is_fused()
+
+
+def test_operators_that_cannot_be_had_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paddle would end the process when the first of them is built."""
+    monkeypatch.setattr("model.ops.backend.load_fused", lambda: "there is no compiler")
+    with pytest.raises(UserError, match="there is no compiler"), backend("fused"):
+        pass
     assert not is_fused()
 
 
