@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,7 +39,6 @@ from common.signals import StopRequest
 
 if TYPE_CHECKING:
     from recognition.annotate import Annotator
-    from recognition.job import Job
 
 RANGES = {
     "top_k": Range(1, 1000),
@@ -111,35 +110,34 @@ def main(stop: StopRequest) -> int:
 
         limits = Limits(settings.max_bytes, settings.max_pixels, settings.max_seconds)
         many = settings.list or any(map(os.path.isdir, settings.pictures))
-        most = None if many else len(settings.pictures)
-        workers = Workers(limits, most)  # before Paddle is imported, which takes longer than they take to get ready
+        # Before Paddle is imported, which takes longer than they take to get ready.
+        workers = Workers(limits, None if many else len(settings.pictures))
 
         from model.calibration import rejection_threshold
         from model.device import choose_device
         from model.predictor import Predictor
         from model.saved_model import load_model
-        from recognition.job import Job
         from recognition.lines import Page, read_lines
         from recognition.output import LINES_FORMATS, formats, model_line
         from recognition.reader import Answer, DigitReader, Failure, recognise
+        from recognition.row_reader import RowReader
 
     with workers:
         model = load_model(settings.model_dir, settings.trust)
-        reject_below = settings.reject_below
-        if settings.error_rate is not None:
-            reject_below = rejection_threshold(model.card, settings.error_rate)
+        rate = settings.error_rate
+        reject_below = settings.reject_below if rate is None else rejection_threshold(model.card, rate)
         # Of a job, each process has one thread: the last digit of a probability depends on their number.
         threads = 1 if settings.output else len(os.sched_getaffinity(0))
         predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
+        rows = RowReader.beside(settings.model_dir, threads) if settings.lines else None
         header, line = (LINES_FORMATS if settings.lines else formats(model.card["labels"]))[settings.format]
 
         def read(paths: Iterable[str]) -> Iterator[Answer | Page | Failure]:
-            return read_lines(paths, reader, workers) if settings.lines else recognise(paths, reader, workers)
+            return read_lines(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
-            what = {**asdict(settings), "output": "", "device": "", "model_dir": model.card["files"]}
-            return _write_job(Job(settings.output, *rank_and_size()), what, _named(settings), read, header, line)
+            return _write_job(settings, [model.card["files"], rows and rows.files], read, header, line)
         annotator = _annotator(settings.annotate)
         if header:
             print(header)
@@ -172,9 +170,8 @@ def _named(settings: Settings) -> Iterator[str]:
 
 
 def _write_job(
-    job: Job,
-    what: Mapping[str, Any],
-    pictures: Iterator[str],
+    settings: Settings,
+    model_files: Sequence[Any],
     read: Callable[[Iterable[str]], Iterator[Any]],
     header: str,
     line: Callable[[Any], str],
@@ -183,10 +180,13 @@ def _write_job(
     from rich.progress import Progress
 
     from common.console import ScriptConsole
+    from recognition.job import Job
     from recognition.reader import Failure
 
-    failed = 0
-    if job.begin(what, pictures):
+    assert settings.output is not None
+    job, failed = Job(settings.output, *rank_and_size()), 0
+    what = {**asdict(settings), "output": "", "device": "", "model_dir": model_files}
+    if job.begin(what, _named(settings)):
         console = ScriptConsole(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("pictures", total=job.pictures // job.size)

@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import model  # noqa: F401  prepares the process for Paddle; before anything imports it
+
+# isort: split
 import paddle
 from rich.console import Console
 from rich.table import Table

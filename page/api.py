@@ -85,7 +85,7 @@ def _digit(reader: Reader, picture: bytes, top: int) -> dict[str, Any]:
 
 def _rows(reader: Reader, picture: bytes) -> dict[str, Any]:
     found = reader.rows(picture)
-    page = reader.with_first(lambda digits: page_of("picture", found, digits))
+    page = reader.with_first(lambda digits: page_of("picture", found, digits, reader.row_reader()))
     boxes = [line.box for line in page.lines]
     read = {
         "rec_texts": [line.text for line in page.lines],

@@ -17,9 +17,10 @@ from fastapi import FastAPI
 
 from common.errors import UserError, one_line
 from page.api import api_app
+from page.found import Found
 from page.gate import Gate, Take
 from page.limits import report
-from page.reader import Found, Reader
+from page.reader import Reader
 from page.server import listen, public_address, serving
 from page.texts import CHINESE, ENGLISH, Texts
 from page.views import board_view, head_view, heading_view, message_view, reading_view
@@ -175,7 +176,7 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
             return message_view(texts.choose_model)
         try:
             found = Found.from_browser(read)
-            digits = reader.answer(found.images, list(dict.fromkeys(models)))
+            digits = reader.answer(found.images, list(dict.fromkeys(models)), found.votes)
             return reading_view(digits, texts, found.several)
         except UserError as error:
             return message_view(texts.reason(error), "problem")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import paddle
@@ -17,9 +17,13 @@ from data.dataset import DIGITS
 from model.feature_maps import FeatureMaps
 from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
+from page.found import Found
 from recognition.cuts import Cuts
+from recognition.lines import NOTHING
 from recognition.reader import DigitReader
-from recognition.rows import MOST_PIECES, Rows
+from recognition.row_reader import RowReader
+from recognition.rows import Vote, joined, read_rows
+from recognition.strip import Rows
 from recognition.workers import Unread, Workers
 
 Work = TypeVar("Work")
@@ -61,45 +65,6 @@ class Layer:
 
     name: str
     output: np.ndarray
-
-
-@dataclass(frozen=True)
-class Found:
-    """The digits of a picture.
-
-    Attributes:
-        images: [28, 28] uint8 each, as MNIST would have made it.
-        size: width and height of the picture as it was read; (0, 0) if no boxes are known.
-        boxes: left, top, right, bottom of each digit in pixels of that picture.
-        several: one digit was looked for, and the picture plainly holds several.
-    """
-
-    images: Sequence[np.ndarray]
-    size: tuple[int, int] = (0, 0)
-    boxes: Sequence[tuple[int, int, int, int]] = ()
-    several: bool = False
-
-    def for_browser(self) -> dict[str, Any]:
-        """The same as JSON: the browser keeps the digits that were found, the page does not."""
-        images = base64.b64encode(np.asarray(self.images, np.uint8).tobytes()).decode()
-        boxes = [list(box) for box in self.boxes]
-        return {"size": list(self.size), "boxes": boxes, "images": images, "several": self.several}
-
-    @classmethod
-    def from_browser(cls, sent: Any) -> Found:
-        """The images of `for_browser`, without boxes.
-
-        Raises:
-            UserError: `sent`, of unknown origin, holds no such images.
-        """
-        try:
-            pixels = np.frombuffer(base64.b64decode(sent["images"], validate=True), np.uint8)
-            images = pixels.reshape(-1, 28, 28)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError("expected digits that were found on a picture") from error
-        if not 1 <= len(images) <= MOST_PIECES:
-            raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
-        return cls(list(images), several=sent.get("several") is True)
 
 
 @dataclass(frozen=True)
@@ -145,6 +110,7 @@ class Reader:
         self._runs_dir = runs_dir
         self._workers = workers
         self._loaded: dict[str, _Loaded] = {}
+        self._row_reader: RowReader | None = None
         # One thread has all of Paddle to itself: predictors are not to be shared, and the static mode is a thread's
         # own, which a new thread takes over from the one that started it.
         paddle.enable_static()
@@ -180,7 +146,12 @@ class Reader:
         data = self._bytes(picture)
         if row:
             rows = self.rows(data)
-            return Found([digit.image for digit in rows.digits], rows.size, [digit.box for digit in rows.digits])
+            found = self.with_first(lambda _: read_rows(rows, self.row_reader()))
+            digits = [digit for row in found for digit in row]
+            if not digits:
+                raise UserError(NOTHING)
+            images, boxes = [digit.image for digit in digits], [digit.box for digit in digits]
+            return Found(images, rows.size, boxes, votes=[digit.vote for digit in digits])
         cuts = self.cuts(data)
         return Found(self.with_first(lambda digits: digits.choose([cuts])), several=cuts.several)
 
@@ -214,21 +185,29 @@ class Reader:
         """Result of `work`, done with the first model in Paddle's thread."""
         return self._paddle.submit(lambda: work(self._load(self.models()[0]).digits)).result()
 
-    def answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
-        """The answer of each of `models` for each image.
+    def row_reader(self) -> RowReader:
+        """The network of rows, loaded when it is first wanted; only for `work` of `with_first`."""
+        self._row_reader = self._row_reader or RowReader.beside(self._first)
+        return self._row_reader
+
+    def answer(
+        self, images: Sequence[np.ndarray], models: Sequence[str], votes: Sequence[Vote] = ()
+    ) -> list[ReadDigit]:
+        """The answer of each of `models` for each image; of a row, the mean of it and of the network of rows.
 
         Args:
             images: from `find`.
             models: names from `models`; the layers shown are those of the first.
+            votes: of a row, from `find`.
 
         Raises:
             UserError: a model is gone, or cannot be used; or too many are wanted.
         """
         if len(models) > MAX_MODELS:
             raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
-        return self._paddle.submit(self._answer, images, models).result()
+        return self._paddle.submit(self._answer, images, models, votes).result()
 
-    def _answer(self, images: Sequence[np.ndarray], models: Sequence[str]) -> list[ReadDigit]:
+    def _answer(self, images: Sequence[np.ndarray], models: Sequence[str], votes: Sequence[Vote]) -> list[ReadDigit]:
         stack = np.asarray(images)
         loaded = {name: self._load(name) for name in models}
         first_way = self._load(self.models()[0]).digits.way
@@ -241,6 +220,9 @@ class Reader:
         probabilities = {name: each.digits.probabilities(stack) for name, each in loaded.items()}
         telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
         unlike = telling.no_digit(stack) if telling else np.zeros(len(stack), bool)
+        if votes:
+            for name, each in loaded.items():
+                probabilities[name] = joined(votes, probabilities[name], unlike, each.digits.labels)
         layers: dict[str, np.ndarray] = {}
         first = loaded[models[0]] if models else None
         if first and first.feature_maps:

@@ -10,9 +10,12 @@ import numpy as np
 
 from common.errors import UsageError
 from recognition.reader import Answer, DigitReader, Failure, source
-from recognition.rows import Rows
-from recognition.workers import Workers
+from recognition.row_reader import RowReader
+from recognition.rows import read_rows
+from recognition.strip import Rows
+from recognition.workers import Unread, Workers
 
+NOTHING = "nothing to read: expected rows of digits, got none"
 REJECTED = "?"  # stands for a rejected digit in a line's text
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned by its EXIF data
@@ -81,8 +84,12 @@ class Page:
     grey: np.ndarray
 
 
-def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Page | Failure]:
+def read_lines(
+    paths: Iterable[str], reader: DigitReader, rows: RowReader, workers: Workers
+) -> Iterator[Page | Failure]:
     """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`.
+
+    `rows` reads each row; `reader` reads its digits once more, one by one.
 
     Raises:
         UsageError: the model takes no digits that are cut out of pictures.
@@ -93,17 +100,20 @@ def read_lines(paths: Iterable[str], reader: DigitReader, workers: Workers) -> I
         found = workers.read_rows(
             source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)
         )
-        yield page_of(path, found, reader) if isinstance(found, Rows) else Failure(path, found.why, found.blank)
+        if isinstance(found, Unread):
+            yield Failure(path, found.why, found.blank)
+        else:
+            page = page_of(path, found, reader, rows)
+            yield page if page.lines else Failure(path, NOTHING, no_digit=True)
 
 
-def page_of(path: str, found: Rows, reader: DigitReader) -> Page:
-    """The rows found in a picture, as `reader` reads them; `path` is the picture's name."""
-    answers = iter(reader.answers([path] * len(found.digits), [digit.image for digit in found.digits]))
+def page_of(path: str, found: Rows, reader: DigitReader, rows: RowReader) -> Page:
+    """The rows found in a picture, as `rows` and `reader` read them; `path` is the picture's name."""
     scales = [own / read for own, read in zip(found.own_size, found.size, strict=True)]
-    lines = [
-        Line([PlacedDigit(next(answers), _scaled(digit.box, scales), _scaled(digit.box, [1, 1])) for digit in row])
-        for row in found.rows
-    ]
+    lines = []
+    for row in read_rows(found, rows):
+        placed = zip(reader.row(path, row), [digit.box for digit in row], strict=True)
+        lines.append(Line([PlacedDigit(answer, _scaled(box, scales), _scaled(box, [1, 1])) for answer, box in placed]))
     return Page(path, lines, found.grey)
 
 

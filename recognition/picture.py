@@ -29,7 +29,8 @@ FORMATS = (
 ORIENTATION = 0x0112  # EXIF's tag
 SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 
-LONGEST_SIDE = 640  # pixels; larger pictures are reduced: a digit on a page is still several MNIST digits high
+LONGEST_SIDE = 640  # pixels; larger pictures of one digit are reduced to this
+LONGEST_PAGE = 1800  # pixels; A4 at 150 dpi has 1754
 
 
 class PictureError(UserError):
@@ -85,11 +86,19 @@ def grey_of(pixels: np.ndarray) -> np.ndarray:
     """
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise PictureError(f"expected pixels uint8 [H, W] or [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
-    return _grey(Image.fromarray(pixels), Limits())[0]
+    return _grey(Image.fromarray(pixels), Limits(), LONGEST_SIDE)[0]
 
 
-def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned."""
+def read_sized(
+    source: Path | bytes, limits: Limits | None = None, longest: int = LONGEST_SIDE
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned.
+
+    Args:
+        source: a file, or the bytes of one.
+        limits: beyond which it is refused.
+        longest: side to which a larger picture is reduced, pixels.
+    """
     limits = limits or Limits()
     data = bytes_of(source, limits)
     try:
@@ -98,7 +107,7 @@ def read_sized(source: Path | bytes, limits: Limits | None = None) -> tuple[np.n
             # 179 million pixels it refuses by itself; ours is checked on the header's size, before decoding.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                return _grey(picture, limits)
+                return _grey(picture, limits, longest)
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
@@ -124,21 +133,21 @@ def bytes_of(source: Path | bytes, limits: Limits) -> bytes:
     return data
 
 
-def _grey(picture: Image.Image, limits: Limits) -> tuple[np.ndarray, tuple[int, int]]:
+def _grey(picture: Image.Image, limits: Limits, longest: int) -> tuple[np.ndarray, tuple[int, int]]:
     width, height = picture.size
     if width < 1 or height < 1:
         raise PictureError(f"expected at least one pixel, got {width}×{height}")
     if width * height > limits.max_pixels:
         raise PictureError(f"expected at most {limits.max_pixels} pixels, got {width}×{height}")
     # JPEG decodes at a half, a quarter or an eighth by itself, which is quicker and leaves nothing out.
-    picture.draft(None, (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
+    picture.draft(None, (2 * longest, 2 * longest))
     picture.load()
     plain = _plain(picture)
-    factor = max(plain.size) // (2 * LONGEST_SIDE)
+    factor = max(plain.size) // (2 * longest)
     if factor > 1:
         plain = plain.reduce(factor)
     levels = Image.fromarray(_LEVELS[plain.mode](plain))
-    levels.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
+    levels.thumbnail((longest, longest), Image.Resampling.BOX)
     orientation = levels.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)
     turned = orientation in SIDEWAYS
     return np.asarray(ImageOps.exif_transpose(levels)), (height, width) if turned else (width, height)

@@ -19,6 +19,7 @@ from recognition.cuts import Cuts
 from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
 from recognition.preparation import cuts_of, way_of
+from recognition.rows import FoundDigit, joined
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -233,12 +234,15 @@ class DigitReader:
         if not images:
             return []
         stack = np.stack(images)
-        return [
-            self._answer(path, probabilities, bool(no_digit))
-            for path, probabilities, no_digit in zip(
-                paths, self.probabilities(stack), self.no_digit(stack), strict=True
-            )
-        ]
+        marked = zip(paths, self.probabilities(stack), self.no_digit(stack), strict=True)
+        return [self._answer(path, probabilities, bool(no_digit)) for path, probabilities, no_digit in marked]
+
+    def row(self, path: str, found: Sequence[FoundDigit]) -> list[Answer]:
+        """The answer for each digit of a row: the mean of the row reader's and this one's."""
+        stack = np.stack([each.image for each in found])
+        no_digit = self.no_digit(stack)
+        both = joined([each.vote for each in found], self.probabilities(stack), no_digit, self.labels)
+        return [self._answer(path, row, bool(unlike)) for row, unlike in zip(both, no_digit, strict=True)]
 
     def _answer(self, path: str, probabilities: np.ndarray, no_digit: bool) -> Answer:
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]

@@ -17,7 +17,7 @@ from model.calibration import tempered
 from model.decoding import ColumnSpan, placed, search
 from model.image import network_input
 from model.predictor import Predictor
-from model.saved_model import SavedModel, load_model
+from model.saved_model import ROWS, SavedModel, load_model, model_in
 
 MARGIN = 8  # pixels of paper that are added at both ends
 WIDEST = 4096  # pixels of a row 32 pixels high
@@ -49,11 +49,16 @@ class RowDigit(NamedTuple):
 
 
 class RowReader:
-    """A saved model that reads rows of digits. One thread at a time: Paddle's predictors are not to be shared."""
+    """A saved model that reads rows of digits. One thread at a time: Paddle's predictors are not to be shared.
+
+    Attributes:
+        files: names and checksums of the model's files.
+    """
 
     def __init__(self, model: SavedModel, predictor: Predictor) -> None:
         """Create a reader; `predictor` runs `model`."""
         self._image, self._temperature, self._predictor = model.image, model.temperature, predictor
+        self.files = model.card["files"]
 
     @classmethod
     def load(cls, folder: Path | None = None, threads: int = 1) -> RowReader:
@@ -64,6 +69,15 @@ class RowReader:
         """
         model = load_model(folder or model_folder(), rows=True)
         return cls(model, Predictor(model, threads=threads))
+
+    @classmethod
+    def beside(cls, folder: Path, threads: int = 1) -> RowReader:
+        """The reader beside a model that reads single digits; the released one if there is none.
+
+        Raises:
+            ModelError: neither is usable.
+        """
+        return cls.load(folder if model_in(folder, rows=True).name == ROWS else None, threads)
 
     def read(self, row: np.ndarray) -> list[RowDigit]:
         """Read a row, from the left.

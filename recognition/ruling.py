@@ -17,6 +17,9 @@ RIM = 0.15  # of the ink's box on each side
 THICKER = 1.7  # times a line's usual thickness: there a stroke crosses it
 THICKEST = 0.2  # of the ink's box: a thicker run is no line
 MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
+LONG_LINE, TALL_LINE = 2.2, 1.8  # heights of a page's writing: straight runs of this length are lines
+SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
+THICKEST_LINE = 0.16  # of the writing's height
 
 
 def without_lines(own: Mask, tilt: int) -> Mask | None:
@@ -45,14 +48,18 @@ def _horizontal(own: Mask, tilt: int) -> Mask:
     edge = max(1, round(RIM * height))
     rim[rows[0] : rows[0] + edge] = rim[rows[-1] + 1 - edge : rows[-1] + 1] = True
     runs = (_opened(thick, LONG * width) | (_opened(thick, LONG_AT_RIM * width) & rim)) & own
-    above = _run_lengths(own)
-    thickness = above + _run_lengths(own[::-1])[::-1] - 1
+    return _evenly_thin(runs, own, max(THICKEST * height, 2))
+
+
+def _evenly_thin(runs: Mask, own: Mask, thickest: float) -> Mask:
+    """Runs of ink that are no thicker than this, without the places where a stroke crosses them."""
+    thickness = _run_lengths(own) + _run_lengths(own[::-1])[::-1] - 1
     lines = np.zeros(own.shape, bool)
     labels, _ = scipy.ndimage.label(runs, np.ones((3, 3)))
     for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
         run = labels[box] == number
         usual = np.percentile(thickness[box][run], 30)
-        if usual <= max(THICKEST * height, 2):
+        if usual <= thickest:
             lines[box] |= run & (thickness[box] <= THICKER * usual + 1)
     return lines
 
@@ -69,3 +76,34 @@ def _run_lengths(own: Mask) -> np.ndarray:
     for row in range(1, len(lengths)):
         lengths[row] = (lengths[row - 1] + 1) * own[row]
     return lengths
+
+
+def page_lines(ink: Mask, height: float) -> Mask:
+    """Ruled lines, frames, boxes and combs of a page, [H, W], without the strokes that cross them.
+
+    Args:
+        ink: [H, W] ink of the upright page.
+        height: usual height of its writing, pixels.
+    """
+    across = straight(ink, LONG_LINE * height, THICKEST_LINE * height)
+    upright = straight(ink.T, TALL_LINE * height, THICKEST_LINE * height).T
+    lines = across | upright
+    # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
+    short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
+    labels, _ = scipy.ndimage.label(short, np.ones((3, 3)))
+    for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        if columns.stop - columns.start > THICKEST_LINE * height + 1:
+            continue
+        ends = [slice(max(rows.start - 4, 0), rows.start), slice(rows.stop, rows.stop + 4)]
+        wide = slice(max(columns.start - 2, 0), columns.stop + 2)
+        on_line = [bool(across[max(edge - 4, 0) : edge + 4, wide].any()) for edge in (rows.start, rows.stop)]
+        free = [on or not ink[end, wide].any() for end, on in zip(ends, on_line, strict=True)]
+        if all(on_line) or (any(on_line) and all(free) and rows.stop - rows.start < LOWEST_STEM * height):
+            lines[rows, columns] |= labels[rows, columns] == number
+    return lines
+
+
+def straight(ink: Mask, long: float, thick: float, tilt: int = 1) -> Mask:
+    """Pixels of a page's horizontal lines of a length, no thicker than `thick` pixels; see `without_lines`."""
+    wider = scipy.ndimage.maximum_filter1d(ink.astype(np.uint8), 2 * tilt + 1, axis=0)
+    return _evenly_thin(_opened(wider, long) & ink, ink, max(thick, 3))

@@ -119,7 +119,7 @@ def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) ->
 
 def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> Ink:
     tiny = enlargement >= TINY
-    depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny else _under_paper(grey)
+    depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny else under_paper(grey)
     if depth.max() < MINIMUM_CONTRAST:
         raise BlankError(
             f"nothing to read: expected ink that stands out from the paper by {MINIMUM_CONTRAST} of 255 grey levels, "
@@ -136,7 +136,7 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
     return first
 
 
-def _under_paper(grey: Grey) -> Grey:
+def under_paper(grey: Grey) -> Grey:
     """Darkness of each pixel relative to the paper around it; the paper comes from a closing that no stroke fills.
 
     A window too small loses fat strokes, one too large takes shadows for ink. Between the two is the smallest that

@@ -30,7 +30,8 @@ from common.errors import UserError, one_line
 from data.formats.pictures import Way
 from recognition.cuts import Cuts
 from recognition.picture import Limits
-from recognition.rows import Certainty, Rows
+from recognition.strip import Rows
+from recognition.upright import Certainty
 
 LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
 # A worker that waits, or hangs, uses no processor time: it is stopped after this many times the time that the work may
@@ -83,7 +84,7 @@ class Workers:
         _shorten_temporary_folder()
         _start_tracker()
         _context.set_forkserver_preload(
-            ["recognition.orphans", "recognition.rows", "recognition.preparation", "PIL.Image", "scipy.ndimage"]
+            ["recognition.orphans", "recognition.layout", "recognition.preparation", "PIL.Image", "scipy.ndimage"]
         )
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
@@ -129,7 +130,7 @@ class Workers:
 
         Args:
             source: the picture.
-            certainty: see `recognition.rows.find_rows`; called in the caller's thread.
+            certainty: see `recognition.upright.upright`; called in the caller's thread.
         """
         return self._ask("rows", [source], certainty)[0]
 
@@ -270,9 +271,9 @@ def _serve(pipe: Connection, limits: Limits) -> None:
 
 def _read(task: Task, source: Path | bytes, limits: Limits, pipe: Connection) -> Cuts | Rows | np.ndarray | Unread:
     from recognition.cuts import cut_digit
-    from recognition.picture import BlankError, read_picture, read_sized
+    from recognition.layout import find_strips
+    from recognition.picture import LONGEST_PAGE, BlankError, read_picture, read_sized
     from recognition.preparation import prepared
-    from recognition.rows import find_rows
 
     def certainty(images: np.ndarray) -> np.ndarray:
         pipe.send(images)
@@ -280,8 +281,8 @@ def _read(task: Task, source: Path | bytes, limits: Limits, pipe: Connection) ->
 
     try:
         if task == "rows":
-            grey, own_size = read_sized(source, limits)
-            return Rows(grey, own_size, find_rows(grey, certainty))
+            grey, own_size = read_sized(source, limits, LONGEST_PAGE)
+            return Rows(grey, own_size, find_strips(grey, certainty))
         if task == "cuts":
             return cut_digit(read_picture(source, limits))
         return prepared(source, task, limits)

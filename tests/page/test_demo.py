@@ -26,7 +26,8 @@ import demo
 from common.errors import UserError
 from data.dataset import Mnist
 from page import texts
-from page.reader import Answer, Found, ReadDigit, Reader
+from page.found import Found
+from page.reader import Answer, ReadDigit, Reader
 from page.views import reading_view
 from recognition.picture import Limits
 from recognition.workers import Workers

@@ -16,7 +16,9 @@ from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.picture import Limits
-from recognition.rows import Rows
+from recognition.row_reader import RowReader
+from recognition.rows import joined, read_rows
+from recognition.strip import Rows
 from recognition.workers import Unread, Workers
 from tests.conftest import MODEL, ROOT
 
@@ -41,8 +43,10 @@ def test_a_row_is_read_by_asking_the_network(mnist: Mnist) -> None:
         )
     assert isinstance(rows, Rows)
     assert rows.size == (4 * 28 * 3, 68 * 3)
-    assert probabilities(np.stack([digit.image for digit in rows.digits])).argmax(1).tolist() == [7, 2, 1, 0]
-    lefts = [digit.box[0] for digit in rows.digits]
+    (digits,) = read_rows(rows, RowReader.load(MODEL))
+    alone = probabilities(np.stack([digit.image for digit in digits]))
+    assert joined([digit.vote for digit in digits], alone, np.zeros(4, bool)).argmax(1).tolist() == [7, 2, 1, 0]
+    lefts = [digit.box[0] for digit in digits]
     assert lefts == sorted(lefts)
 
 

@@ -1,0 +1,141 @@
+"""Rows of writing on a page: found, freed of ruled lines, one strip a row.
+
+A page may lie on its side or slope; its numbers may stand in columns, in a table's cells, in boxes or combs. All steps
+take time linear in the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from recognition.picture import BlankError, PictureError
+from recognition.ruling import page_lines
+from recognition.segmentation import Mask
+from recognition.strip import LEVEL, Box, Strip
+from recognition.upright import Certainty, Page, Piece, pieces_of, upright
+
+MOST_PIECES = 1000  # of ink on a page; bounds the time
+LOWEST = 0.45  # of the writing's height: lower pieces are commas, specks, print
+LOWEST_ALONE = 0.6  # of the writing's height: a lower piece that stands alone is a rest of a line
+MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly 0.3, noise half
+GAP = 2.0  # heights of writing between pieces of one row, at most
+MARGIN = 0.3  # heights of writing around a strip
+SURROUNDINGS = 0.08  # heights of writing around ink that a strip shows; the rest is paper
+
+
+def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip]:
+    """Find the rows of writing on a page, from the top, those at one height from the left.
+
+    Args:
+        grey: [H, W] uint8, 0 black to 255 white.
+        certainty: see `recognition.upright.upright`.
+
+    Raises:
+        BlankError: there is nothing to read.
+        PictureError: there are more pieces of ink than a page of digits has.
+    """
+    page = upright(grey, certainty)
+    if page.ink.mean() > MOST_INK:
+        raise BlankError(f"nothing to read: expected digits on paper, got {page.ink.mean():.0%} ink")
+    lines = page_lines(page.ink, page.height)
+    labels, _ = scipy.ndimage.label(page.ink & ~lines, np.ones((3, 3)))
+    pieces = [piece for piece in pieces_of(labels) if _may_be_writing(piece, page.height)]
+    if len(pieces) > MOST_PIECES:
+        raise PictureError(f"expected rows of at most {MOST_PIECES} digits, got {len(pieces)} pieces of ink")
+    rows = _without_edges(_rows(pieces, page.height, lines), labels.shape)
+    if not rows:
+        raise BlankError("nothing to read: expected rows of digits, got none")
+    return [_strip(page, labels, row, pieces) for row in rows]
+
+
+def _may_be_writing(piece: Piece, height: float) -> bool:
+    """False for specks, and for what is far larger than writing."""
+    return 0.15 * height <= piece.high and piece.high < 2.5 * height and piece.wide < 14 * height
+
+
+def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
+    """Pieces that stand beside each other, from the top, each row from the left."""
+    rows: list[list[Piece]] = []
+    tall = [piece for piece in pieces if piece.high >= LOWEST * height]
+    for piece in sorted(tall, key=lambda piece: piece.box[0]):
+        best, nearest = None, GAP * height
+        for row in rows:
+            last = max(row[-3:], key=lambda other: other.box[2])
+            gap = piece.box[0] - last.box[2]
+            if gap < nearest and _level(piece, row[-3:]) > 0.45 and not _between(lines, last, piece):
+                best, nearest = row, gap
+        if best is None:
+            rows.append([piece])
+        else:
+            best.append(piece)
+    return list(_in_order([row for row in rows if len(row) > 1 or row[0].high >= LOWEST_ALONE * height]))
+
+
+def _in_order(rows: list[list[Piece]]) -> Iterator[list[Piece]]:
+    """Rows from the top; those at one height from the left."""
+    left = sorted(rows, key=lambda row: np.mean([piece.box[1] + piece.box[3] for piece in row]))
+    while left:
+        first = left[0]
+        middle = np.mean([piece.box[1] + piece.box[3] for piece in first]) / 2
+        beside = [
+            row for row in left if min(piece.box[1] for piece in row) < middle < max(piece.box[3] for piece in row)
+        ]
+        beside = beside if first in beside else [first, *beside]
+        yield from sorted(beside, key=lambda row: row[0].box[0])
+        left = [row for row in left if not any(row is other for other in beside)]
+
+
+def _without_edges(rows: list[list[Piece]], size: tuple[int, int]) -> list[list[Piece]]:
+    """Rows without those that lie on the page's edge altogether, as shadows do, if there are others."""
+    height, width = size
+
+    def at_edge(box: Box) -> bool:
+        return box[0] <= 2 or box[1] <= 2 or box[2] >= width - 2 or box[3] >= height - 2
+
+    inner = [row for row in rows if not all(at_edge(piece.box) for piece in row)]
+    return inner or rows
+
+
+def _level(piece: Piece, others: list[Piece]) -> float:
+    """Part of the height that a piece shares with the last ones of a row."""
+    top, bottom = min(other.box[1] for other in others), max(other.box[3] for other in others)
+    return (min(bottom, piece.box[3]) - max(top, piece.box[1])) / min(piece.high, bottom - top)
+
+
+def _between(lines: Mask, one: Piece, other: Piece) -> bool:
+    """True if an upright line of more than the pieces' height stands between two pieces, as in a table."""
+    top, bottom = min(one.box[1], other.box[1]), max(one.box[3], other.box[3])
+    left, right = one.box[2], other.box[0]
+    if right <= left:
+        return False
+    high = bottom - top
+    part = lines[max(top - high // 2, 0) : bottom + high // 2, max(left - 2, 0) : right + 2]
+    return bool((part.mean(axis=0) > 0.9).any())
+
+
+def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]) -> Strip:
+    height = float(np.median([piece.high for piece in row]))
+    margin = round(MARGIN * height) + 2
+    first, above = min(piece.box[0] for piece in row), min(piece.box[1] for piece in row)
+    last, below = max(piece.box[2] for piece in row), max(piece.box[3] for piece in row)
+    left, top = max(first - margin, 0), max(above - margin, 0)
+    part = slice(top, below + margin), slice(left, last + margin)
+    # Small pieces between the row's top and bottom are its own as well: the bar of a 5, the rest of a broken stroke.
+    small = (
+        piece
+        for piece in pieces
+        if piece.high < LOWEST * page.height
+        and first < (piece.box[0] + piece.box[2]) / 2 < last
+        and above - MARGIN * page.height < (piece.box[1] + piece.box[3]) / 2 < below
+    )
+    own = np.zeros(int(labels.max()) + 1, bool)
+    own[[piece.number for piece in (*row, *small)]] = True
+    ink = own[labels[part]]
+    near = scipy.ndimage.binary_dilation(ink, iterations=max(2, round(SURROUNDINGS * height)))
+    depth = page.depth[part] * near
+    levels = depth / max(float(np.percentile(page.depth[part][ink], 70)), 1e-6)
+    return Strip(np.rint(255 - LEVEL * np.clip(levels, 0, 1)).astype(np.uint8), ink, height, left, top, page.turn)

@@ -1,0 +1,86 @@
+"""Rows of a page: found though it slopes or lies on its side, in cells and columns, freed of lines; box by box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from data.dataset import Mnist
+from model.predictor import Predictor
+from model.saved_model import load_model
+from recognition.layout import find_strips
+from recognition.picture import PictureError
+from recognition.reader import DigitReader
+from recognition.row_reader import RowReader
+from recognition.rows import joined, read_rows
+from recognition.ruling import page_lines
+from recognition.strip import Rows, Turn
+from tests.conftest import MODEL
+from tests.recognition.pages import JUDGING, PageMaker, rows_right
+
+
+@pytest.fixture(scope="module")
+def readers() -> tuple[DigitReader, RowReader]:
+    model = load_model(MODEL)
+    return DigitReader(model, Predictor(model)), RowReader.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def maker(mnist: Mnist) -> PageMaker:
+    return PageMaker(mnist.test_images, mnist.test_labels, (900, 1000))
+
+
+def read(grey: np.ndarray, readers: tuple[DigitReader, RowReader]) -> Sequence[str]:
+    reader, row_reader = readers
+    strips = find_strips(grey, lambda images: reader.probabilities(images).max(axis=1))
+    rows = read_rows(Rows(grey, (grey.shape[1], grey.shape[0]), strips), row_reader)
+    return ["".join(answer.digits[0][0] for answer in reader.row("", row)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "ingredients", [["slope"], ["turned"], ["dark_rim"], ["table"], ["columns"], ["comb"], ["ruled"]]
+)
+def test_rows_of_a_page_are_found(
+    ingredients: list[str], maker: PageMaker, readers: tuple[DigitReader, RowReader]
+) -> None:
+    pages = [maker.page(seed, ingredients, rows=3) for seed in (JUDGING - 1, JUDGING - 2)]
+    found = [read(page.grey, readers) for page in pages]
+    assert [len(each) for each in found] == [len(page.rows) for page in pages]
+    right = sum(rows_right(page.rows, each) for page, each in zip(pages, found, strict=True))
+    assert right >= 0.6 * sum(len(page.rows) for page in pages)
+
+
+def test_a_box_is_where_its_ink_is_on_a_page_that_lies_on_its_side(maker: PageMaker) -> None:
+    turn = Turn(size=(200, 100), scale=1.0, degrees=90.0, turned=(100, 200))
+    # Turned counter-clockwise, the picture's right side is the page's top.
+    assert turn.box(0, 0, 10, 20) == (180, 0, 200, 10)
+    assert Turn((200, 100), 2.0, 0.0, (100, 50)).box(10, 5, 20, 15) == (20, 10, 40, 30)
+
+
+def test_lines_of_a_page_are_taken_away_and_stems_stay() -> None:
+    ink = np.zeros((200, 400), bool)
+    ink[150:153, 20:380] = True  # a comb's line
+    ink[132:150, 100:103] = True  # its tooth
+    ink[100:151, 200:206] = True  # the stem of a digit that stands on the line
+    lines = page_lines(ink, 50)
+    assert lines[151, 110:190].all() and lines[135:149, 101].all()
+    assert not lines[100:149, 200:206].any()
+
+
+@pytest.mark.parametrize("size", [(1, 300), (5, 5), (1000, 20)])
+def test_what_has_no_rows_is_refused_in_a_line(size: tuple[int, int]) -> None:
+    for grey in (np.full(size, 200, np.uint8), np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
+        try:
+            find_strips(grey, lambda images: np.full(len(images), 0.5))
+        except PictureError as error:
+            assert "\n" not in str(error)
+
+
+def test_networks_that_disagree_are_not_sure() -> None:
+    alone = np.eye(10)[[3, 5]] * 0.9 + 0.01
+    both = joined([(3, 0.9), (6, 0.9)], alone, np.zeros(2, bool))
+    assert both[0].argmax() == 3 and both[0].max() > 0.85 and both[1].max() < 0.6
+    assert joined([(6, 0.9)], alone[1:], np.ones(1, bool)).argmax() == 6  # the image is unlike every digit
+    assert np.array_equal(joined([(6, 0.9)], alone[1:], np.zeros(1, bool), ("a", "b")), alone[1:])
