@@ -124,7 +124,11 @@ def _checked(arguments: Sequence[str]) -> list[str]:
 
 
 def _first_box_text(box: str) -> str:
-    """Tyro's text above the first rule inside its frame, as one line; without a frame, between title and rule."""
+    """Tyro's text above the first rule inside its frame, as one line; without a frame, between title and rule.
+
+    Options that it thinks were meant, which it lists below that rule, come behind the text.
+    """
+    box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours, on a terminal
     lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
     if "╭" not in box and len(lines) > 2 and re.fullmatch(r"-+", lines[1]):  # a terminal that is not UTF-8
         lines = lines[2:]
@@ -135,7 +139,17 @@ def _first_box_text(box: str) -> str:
         said.append(line)
     text = " ".join(said) or box
     # For an option of several types, tyro goes on with Python's error for each.
-    return _of_numbers(one_line(text.partition("Got errors:")[0].replace("{None}|", "")))
+    text = one_line(text.partition("Got errors:")[0].replace("{None}|", ""))
+    text = re.sub(r"Expected one of \((.*?)\)", lambda found: f"Expected one of ({_choices(found[1])})", text)
+    meant = [re.findall(r"--[\w-]+", line)[-1] for line in lines[len(said) :] if re.match(r"--\w", line)]
+    if not text.startswith("Unrecognized"):
+        return _of_numbers(text)
+    return text + (f"; did you mean {' or '.join(meant[:3])}?" if meant else "")
+
+
+def _choices(listed: str) -> str:
+    """Tyro's choices, which come in any order, sorted; None is no word of the command line."""
+    return ", ".join(sorted(each for each in listed.split(", ") if each != "'None'"))
 
 
 def _of_numbers(said: str) -> str:

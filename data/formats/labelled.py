@@ -124,6 +124,9 @@ def _count(
     least, most = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
     if least < 0 or most > MOST_CLASSES:
         raise DataError(f"{where}: expected labels of 0 to {MOST_CLASSES - 1}, got {least} to {most}")
+    if names and not 0 <= min(names) <= max(names) <= MOST_CLASSES:
+        got = f"{min(names)} to {max(names)}"
+        raise DataError(f"{where}: expected names for labels of 0 to {MOST_CLASSES}, got names for {got}")
     first = min(names) if names else int(least == 1)
     last = max(names) if names else most
     unnamed = sorted({int(label) for part in parts for label in np.unique(part)} - set(names)) if names else []

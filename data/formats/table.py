@@ -107,7 +107,7 @@ def _read(path: Path) -> Part:
 def _rows(where: str, chunk: bytes, row: np.dtype, line: int) -> npt.NDArray[Any]:
     """Parse whole lines, the first of which has the number `line` in the file; NumPy refuses all but bytes."""
     try:
-        text = chunk.decode("utf-8-sig" if line == 1 else "utf-8").splitlines()
+        text = re.split("\r?\n", chunk.decode("utf-8-sig" if line == 1 else "utf-8"))  # a lone CR ends no line
         if not any(map(str.strip, text)):
             return np.empty(0, row)
         return np.loadtxt(text, dtype=row, delimiter=",", comments=None, quotechar='"', ndmin=1)

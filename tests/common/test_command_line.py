@@ -104,7 +104,31 @@ def test_none_is_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             parse(Settings, arguments)
         error = capsys.readouterr().err
-        assert arguments[0] in error and "None" not in error.replace(f"got {arguments[1]}", "").replace("'None'", "")
+        for typed in (f"got {arguments[1]}", f"choice {arguments[1]!r}", f"from [{arguments[1]!r}]"):
+            error = error.replace(typed, "")
+        assert arguments[0] in error and "None" not in error
+
+
+@pytest.mark.parametrize("colour", [{}, {"FORCE_COLOR": "1", "TERM": "xterm"}])
+def test_a_mistyped_option_is_named_with_the_one_that_was_meant(colour: dict[str, str]) -> None:
+    """On a terminal tyro colours its messages, whose text is taken from its frame."""
+    leader, follower = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "train.py", "--lerning-rate", "0.1"],
+            cwd=ROOT,
+            stdin=follower,
+            stdout=follower,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TERM": "dumb", **colour},
+        )
+    finally:
+        os.close(follower)
+        os.close(leader)
+    assert done.returncode == 2
+    said = "Unrecognized options: --lerning-rate, 0.1; did you mean --learning-rate? (see --help)"
+    assert done.stderr == f"error: {said}\n"
 
 
 def test_sealed_json_keeps_any_name() -> None:

@@ -22,6 +22,7 @@ from data import sources
 from data.dataset import Mnist
 from data.formats import idx
 from data.formats.folder import read_class_folders
+from data.formats.idx import DataError
 from data.load import Reading, load
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -144,6 +145,20 @@ def test_emnist_is_turned_and_named_by_its_mapping(images: Arrays, tmp_path: Pat
     np.testing.assert_array_equal(loaded.train_images, images[0])
     np.testing.assert_array_equal(loaded.test_labels, images[3])
     assert loaded.sums[MNIST[0]] == idx.checksum(images[0])
+
+
+@pytest.mark.parametrize("label", [-5, 9_000_000_000])
+def test_a_mapping_of_labels_that_cannot_be_is_refused(label: int, images: Arrays, tmp_path: Path) -> None:
+    names = [
+        f"emnist-letters-{part}-{kind}"
+        for part in ("train", "test")
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ]
+    folder = write_idx(tmp_path / "emnist", images, names)
+    lines = "".join(f"{number} {65 + number % 100}\n" for number in [*range(10), label])
+    (folder / "emnist-letters-mapping.txt").write_text(lines)
+    with pytest.raises(DataError, match="expected names for labels of 0 to 1000, got names for"):
+        load(folder)
 
 
 def test_qmnist_keeps_its_labels_in_a_table_of_numbers(images: Arrays, tmp_path: Path) -> None:
@@ -294,6 +309,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "header alone": (
         lambda path: _text(path, "label," + ",".join(f"pixel{n}" for n in range(784))),
+        "pixels of 0 to 255, got: ",
+    ),
+    "lines that end in CR": (
+        lambda path: _text(path, f"label,{','.join(f'p{n}' for n in range(784))}\n" + f"1,{PIXELS}\r0,{PIXELS}\r"),
         "pixels of 0 to 255, got: ",
     ),
     "fractions as labels": (lambda path: _text(path, f"0.5,{PIXELS}\n1.5,{PIXELS}\n"), "whole numbers or names"),
