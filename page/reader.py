@@ -19,11 +19,10 @@ from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from page.found import Found
 from recognition.cuts import Cuts
-from recognition.lines import NOTHING
 from recognition.reader import DigitReader
 from recognition.row_reader import RowReader
 from recognition.rows import Vote, joined, read_rows
-from recognition.strip import Rows
+from recognition.strip import NOTHING, Rows
 from recognition.workers import Unread, Workers
 
 Work = TypeVar("Work")

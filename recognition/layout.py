@@ -15,7 +15,7 @@ import scipy
 from recognition.picture import BlankError, PictureError
 from recognition.ruling import page_lines
 from recognition.segmentation import Mask
-from recognition.strip import LEVEL, Box, Strip
+from recognition.strip import LEVEL, NOTHING, Box, Strip
 from recognition.upright import Certainty, Page, Piece, pieces_of, upright
 
 MOST_PIECES = 1000  # of ink on a page; bounds the time
@@ -48,7 +48,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
         raise PictureError(f"expected rows of at most {MOST_PIECES} digits, got {len(pieces)} pieces of ink")
     rows = _without_edges(_rows(pieces, page.height, lines), labels.shape)
     if not rows:
-        raise BlankError("nothing to read: expected rows of digits, got none")
+        raise BlankError(NOTHING)
     return [_strip(page, labels, row, pieces) for row in rows]
 
 

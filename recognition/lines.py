@@ -12,10 +12,9 @@ from common.errors import UsageError
 from recognition.reader import Answer, DigitReader, Failure, source
 from recognition.row_reader import RowReader
 from recognition.rows import read_rows
-from recognition.strip import Rows
+from recognition.strip import NOTHING, Rows
 from recognition.workers import Unread, Workers
 
-NOTHING = "nothing to read: expected rows of digits, got none"
 REJECTED = "?"  # stands for a rejected digit in a line's text
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned by its EXIF data

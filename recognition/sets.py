@@ -118,8 +118,13 @@ def _pieces(pictures: Iterator[Path | bytes]) -> Iterator[list[Path | bytes]]:
         yield piece
 
 
+def _asked(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[np.ndarray | Unread]:
+    """Images that the workers make of a piece, in order."""
+    return workers.prepare([str(each) if isinstance(each, Path) else each for each in piece], way)
+
+
 def _as_images(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[Image]:
-    found = workers.prepare([str(each) if isinstance(each, Path) else each for each in piece], way)
+    found = _asked(workers, piece, way)
     return (each.why if isinstance(each, Unread) else each for each in found)
 
 
@@ -129,7 +134,7 @@ def _cached(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[I
     path = cache_folder() / f"{key}.json"
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # none there, or damaged: prepare anew
         return iter(_from_json(read_file(path, LONGEST_CACHED), len(piece)))
-    found = workers.prepare([str(each) if isinstance(each, Path) else each for each in piece], way)
+    found = _asked(workers, piece, way)
 
     def images() -> Iterator[Image]:
         taken, lost = list[Image](), False

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from recognition.segmentation import Mask
 
 LEVEL = 200.0  # grey levels of ink in a strip
+NOTHING = "nothing to read: expected rows of digits, got none"
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are the first ones outside
 
