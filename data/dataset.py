@@ -40,7 +40,7 @@ class Mnist:
         split: of a set whose files have no test part: `share`, `seed`, and `sha256` of the list of test files; else
             empty.
         prepare: the way in which a model of the set prepares the pictures that it reads.
-        cut: the images were cut out of pictures as digits.
+        prepared: the way in which the set's own pictures became its images; None if it holds images.
     """
 
     train_images: Bytes
@@ -53,7 +53,12 @@ class Mnist:
     format: str = "IDX by MNIST's names"
     split: Mapping[str, float | int | str] = field(default_factory=dict)
     prepare: Way = "digit"
-    cut: bool = False
+    prepared: Way | None = None
+
+    @property
+    def cut(self) -> bool:
+        """The images were cut out of pictures as digits."""
+        return self.prepared == "digit"
 
 
 @dataclass(frozen=True)

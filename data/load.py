@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,12 @@ from data import sources
 from data.dataset import DIGITS, Mnist
 from data.formats import idx
 from data.formats.folder import read_class_folders
-from data.formats.idx import DataError
+from data.formats.idx import Bytes, DataError
 from data.formats.idx_sets import idx_set_in, read_idx_set
-from data.formats.labelled import Labelled, Part, number_classes
+from data.formats.labelled import SIDE, Labelled, Part, number_classes
 from data.formats.npz import read_npz
 from data.formats.parquet import read_parquet
-from data.formats.pictures import SUFFIXES, AsTheyAre, Prepare, Way
+from data.formats.pictures import SUFFIXES, AsTheyAre, Pictures, Prepare, Way, prepare_all
 from data.formats.table import read_csv
 
 TEST_SHARE = 0.2  # of each class, if there is no test part
@@ -56,41 +57,107 @@ class Reading:
     usual: bool = True
 
 
-def load(path: Path, reading: Reading | None = None) -> Mnist:
-    """Load the data set in a file or folder; the format is found from the content and reported.
+@dataclass(frozen=True)
+class LabelledSet:
+    """A labelled data set as it is found, its pictures not decoded yet.
+
+    Attributes:
+        source: the file or folder.
+        train: images or pictures to train on, and their labels: uint8 [N], uint16 for more than 256 classes.
+        test: those to test on; perhaps none.
+        classes: names of the classes, in the order of the labels.
+        format: the format in words.
+        split: share, seed and SHA-256 of the test part if the files have none; else empty.
+    """
+
+    source: str
+    train: Part
+    test: Part
+    classes: tuple[str, ...]
+    format: str = Mnist.format
+    split: Split = field(default_factory=dict)
+
+
+def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> LabelledSet:
+    """Find a labelled data set in a file or folder; its format is found from the content.
 
     A data set without a test part is split: 20 % of each class, chosen by a fixed seed, are the test images.
 
-    Returns:
-        The data set; `classes` has the names in the order of the labels' numbers.
+    Args:
+        path: the file or folder.
+        reading: takes lines for the user.
+        fewest: classes that it must have.
 
     Raises:
         DataError: no known format, several, or one whose contents cannot be used; in one line.
         UsageError: the format needs a package that is not installed.
         OSError: a file cannot be read.
     """
-    reading = reading or Reading()
-    found = _read(path, reading)
-    numbers, classes = number_classes(one_line(path), found)
+    found = _read(path, reading or Reading())
+    numbers, classes = number_classes(one_line(path), found, fewest)
     labels = [part.astype(np.uint8) if len(classes) <= 256 else part for part in numbers]
     train = Part(found.train.images, labels[0])
-    split: Split = {}
-    if found.test is None:
-        train, test, split = _split(train, found.files, len(classes), one_line(path))
-    else:
-        test = Part(found.test.images, labels[1])
-    arrays = (train.images, train.labels, test.images, test.labels)
+    if found.test is not None:
+        return LabelledSet(str(path), train, Part(found.test.images, labels[1]), classes, found.format)
+    train, test, split = _split(train, found.files, len(classes))
+    return LabelledSet(str(path), train, test, classes, found.format, split)
+
+
+def load(path: Path, reading: Reading | None = None) -> Mnist:
+    """Load the labelled data set in a file or folder, and report its format; see `find`.
+
+    Raises:
+        DataError, UsageError, OSError: as `find`; or no picture of a part can be used; or no class has two images, of
+            which one could be kept for testing.
+    """
+    reading = reading or Reading()
+    found = find(path, reading)
+    train, test = (_decoded(part, reading) for part in (found.train, found.test))
+    arrays = (*train, *test)
+    if not len(test[1]):
+        raise DataError(
+            f"{one_line(path)}: expected a class of at least two images, to keep one for testing, got none; add images"
+        )
     for array in arrays:
         array.setflags(write=False)
-    if reading.usual or (found.format, classes) != (Mnist.format, DIGITS):
-        way = f", {WORDS[found.way]} (--prepare {found.way})" if found.way else ""
-        reading.report(
-            f"{one_line(path)}: {found.format}{way}, {len(train.labels):,} training and {len(test.labels):,} test "
-            f"images of {len(classes)} classes: {one_line(', '.join(classes), 60)}"
-        )
+    announce(found, reading, len(train[1]), len(test[1]))
     sums = {name: idx.checksum(array) for name, array in zip(sources.SUMS, arrays, strict=True)}
-    way = reading.way or usual_way(found.way, classes)
-    return Mnist(*arrays, sums, str(path), classes, found.format, split, way, cut=found.way == "digit")
+    prepared = prepared_way(found, reading)
+    way = reading.way or usual_way(prepared, found.classes)
+    return Mnist(*arrays, sums, str(path), found.classes, found.format, found.split, way, prepared)
+
+
+def prepared_way(found: LabelledSet, reading: Reading) -> Way | None:
+    """The way in which the pictures of a set become images; None if it holds images."""
+    return reading.prepare.decide(found.train.images) if isinstance(found.train.images, Pictures) else None
+
+
+def announce(found: LabelledSet, reading: Reading, training: int, test: int) -> None:
+    """Report the format of a set, the way in which its pictures are prepared, its numbers of images, and its classes.
+
+    Args:
+        found: the set.
+        reading: takes the line; MNIST has none unless that asks for it.
+        training: number of training images.
+        test: number of test images.
+    """
+    if reading.usual or (found.format, found.classes) != (Mnist.format, DIGITS):
+        way = prepared_way(found, reading)
+        words = f", {WORDS[way]} (--prepare {way})" if way else ""
+        reading.report(
+            f"{one_line(found.source)}: {found.format}{words}, {training:,} training and {test:,} test images of "
+            f"{len(found.classes)} classes: {one_line(', '.join(found.classes), 60)}"
+        )
+
+
+def _decoded(part: Part, reading: Reading) -> tuple[Bytes, npt.NDArray[Any]]:
+    """Images and labels of a part; pictures that cannot be used are left out."""
+    if not isinstance(part.images, Pictures):
+        return part.images, part.labels
+    if not len(part.images):
+        return np.empty((0, SIDE, SIDE), np.uint8), part.labels
+    images, places = prepare_all(part.images, reading.prepare, reading.strict, reading.report)
+    return images, part.labels[places]
 
 
 def usual_way(prepared: Way | None, classes: Sequence[str]) -> Way:
@@ -117,7 +184,7 @@ def _read_file(path: Path, reading: Reading) -> Labelled:
     if head.startswith(b"PK\x03\x04"):
         return read_npz(path)
     if head.startswith(b"PAR1"):
-        return read_parquet(path, reading.prepare, reading.strict, reading.report)
+        return read_parquet(path)
     if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
         return _pickle(path)
     kind = kind_of(head)
@@ -140,11 +207,11 @@ def _read_folder(path: Path, reading: Reading) -> Labelled:
     if npz:
         readers["NPZ"] = lambda: read_npz(npz[0] if len(npz) == 1 else path)
     if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
-        readers["Parquet"] = lambda: read_parquet(path, reading.prepare, reading.strict, reading.report)
+        readers["Parquet"] = lambda: read_parquet(path)
     if tables := sorted(path.glob("*.csv")):
         readers["CSV"] = lambda: read_csv(tables[0] if len(tables) == 1 else path)
     if _has_class_folders(path):
-        readers["folder per class"] = lambda: read_class_folders(path, reading.prepare, reading.strict, reading.report)
+        readers["folder per class"] = lambda: read_class_folders(path, reading.report)
     if len(readers) > 1:
         raise DataError(
             f"{one_line(path)}: expected one format, got {' and '.join(readers)}; name one file, or move one"
@@ -177,7 +244,7 @@ def _pickle(path: Path) -> Labelled:
     return Labelled(Part(images, labels), Part(*test), sources.PICKLE, dict(enumerate(DIGITS)))
 
 
-def _split(part: Part, files: tuple[str, ...], classes: int, where: str) -> tuple[Part, Part, Split]:
+def _split(part: Part, files: Sequence[str], classes: int) -> tuple[Part, Part, Split]:
     """Take a fifth of each class out for testing; a class of one image stays in training.
 
     Returns:
@@ -189,12 +256,8 @@ def _split(part: Part, files: tuple[str, ...], classes: int, where: str) -> tupl
         order = np.random.Generator(np.random.Philox(np.random.SeedSequence(SPLIT_SEED, spawn_key=(number,))))
         size = max(round(TEST_SHARE * len(places)), 1) if len(places) > 1 else 0
         chosen[order.permutation(places)[:size]] = True
-    if not chosen.any():
-        raise DataError(
-            f"{where}: expected a class of at least two images, to keep one for testing, got none; add images"
-        )
     tested = np.flatnonzero(chosen)
-    names = "".join(f"{files[place] if files else place}\n" for place in tested)
+    names = "".join(f"{files[place] if files else place}\n" for place in tested.tolist())
     record: Split = {
         "share": TEST_SHARE,
         "seed": SPLIT_SEED,
@@ -204,9 +267,9 @@ def _split(part: Part, files: tuple[str, ...], classes: int, where: str) -> tupl
     return Part(_without(part.images, chosen), part.labels[~chosen]), test, record
 
 
-def _without(images: npt.NDArray[np.uint8], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _without(images: Bytes | Pictures, chosen: npt.NDArray[np.bool_]) -> Bytes | Pictures:
     """The images that are not chosen, moved together in place if the array allows it: no second copy."""
-    if not images.flags.writeable:
+    if isinstance(images, Pictures) or not images.flags.writeable:
         return images[~chosen]
     kept = np.flatnonzero(~chosen)
     for start in range(0, len(kept), 1024):

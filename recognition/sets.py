@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import itertools
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL
-import scipy
+import numpy.typing as npt
 
-from common.checksummed import dump_checksummed, load_checksummed
 from common.errors import one_line
-from common.files import make_folder, read_file, sha256, user_path, write_file
+from common.files import user_path
 from data import sources
 from data.dataset import Mnist, load_mnist
-from data.formats.pictures import Way, is_small
-from data.load import Reading, load
-from recognition.digit import SIDE
+from data.formats.idx import Bytes
+from data.formats.labelled import SIDE, Part
+from data.formats.pictures import PIECE, Picture, Pictures, Piece, Places, Way, pieces, size_of, usable
+from data.load import LabelledSet, Reading, find, load
 from recognition.picture import Limits
+from recognition.set_cache import keep_piece, piece_path, read_piece
 from recognition.workers import Unread, Workers
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIECE = 1024  # pictures that are prepared and cached together
-LARGEST_PIECE = 32 << 20  # bytes of their files, if these are in memory
-LOOKED_AT = 64  # first pictures of a set, of all classes: if one is not 28×28, all are cut to their digit
-LONGEST_CACHED = 4 << 20  # bytes of a cached piece: 1,024 images in base 64, and why others are left out
-
-Image = np.ndarray | str  # or why there is none
+LOOKED_AT = 256  # pictures of a set, evenly spaced: if most have 28×28 pixels, all are taken as they are
 
 
 def load_data(path: Path | None, console: Console | None = None, way: Way | None = None, strict: bool = False) -> Mnist:
@@ -45,143 +35,145 @@ def load_data(path: Path | None, console: Console | None = None, way: Way | None
     Args:
         path: a file or folder of any format; None for MNIST.
         console: where to report the format and draw progress bars; None for silence.
-        way: how pictures are prepared; None for the usual way: as they are if they have 28×28 pixels, else cut to
+        way: how pictures are prepared; None for the usual way: as they are if most have 28×28 pixels, else cut to
             their digit.
         strict: a broken picture is an error; else it is reported and left out.
 
     Raises:
         DataError, UsageError, OSError: as `data.load.load` and `load_mnist`.
     """
-    if path is None and os.environ.get(sources.FOLDER_VARIABLE):
-        path = user_path(os.environ[sources.FOLDER_VARIABLE])
-    if path is None:
-        mnist = load_mnist(None, console)
-        return replace(mnist, prepare=way) if way else mnist
+    if found := _named(path):
+        return load(found, reading(console, way, strict))
+    mnist = load_mnist(None, console)
+    return replace(mnist, prepare=way) if way else mnist
+
+
+def find_data(path: Path | None, console: Console | None = None) -> LabelledSet:
+    """Find the data set that `load_data` loads, of any number of classes, without decoding its pictures.
+
+    Raises:
+        DataError, UsageError, OSError: as `load_data`.
+    """
+    if found := _named(path):
+        return find(found, reading(console), fewest=1)
+    mnist = load_mnist(None, console)
+    train, test = Part(mnist.train_images, mnist.train_labels), Part(mnist.test_images, mnist.test_labels)
+    return LabelledSet(mnist.source, train, test, mnist.classes)
+
+
+def reading(console: Console | None, way: Way | None = None, strict: bool = False, bar: bool = True) -> Reading:
+    """The way to read a data set, with a `Preparer` that draws a progress `bar`; arguments as of `load_data`."""
+    report = line_printer(console)
+    return Reading(Preparer(way, console if bar else None, report=report), way, strict, report, usual=False)
+
+
+Chunk = tuple[Bytes, npt.NDArray[Any], Places]
+
+
+def image_stream(parts: Iterable[Part], reading: Reading) -> Iterator[Chunk]:
+    """Images of some parts piece by piece: uint8 [K, 28, 28], their labels [K], and their places in all parts [K].
+
+    Pictures that cannot be used are reported and left out, or an error, as `reading` has it.
+    """
+    first = 0
+    for part in parts:
+        if isinstance(part.images, Pictures):
+            for images, places in usable(part.images, reading.prepare, reading.strict, reading.report):
+                yield images, part.labels[places], first + places
+        else:
+            for places in np.split(np.arange(len(part.labels)), range(PIECE, len(part.labels), PIECE)):
+                yield part.images[places], part.labels[places], first + places
+        first += len(part.labels)
+
+
+def line_printer(console: Console | None) -> Callable[[str], None]:
+    """Prints a line on a console; nothing without one."""
 
     def report(line: str) -> None:
         if console:
-            console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+            console.print(one_line(line, 1000), markup=False, highlight=False, soft_wrap=True)
 
-    return load(path, Reading(Preparer(way, console), way, strict, report, usual=False))
+    return report
+
+
+def _named(path: Path | None) -> Path | None:
+    if path is None and os.environ.get(sources.FOLDER_VARIABLE):
+        return user_path(os.environ[sources.FOLDER_VARIABLE])
+    return path
 
 
 class Preparer:
-    """Prepares pictures in infer.py's worker processes, with a progress bar on a terminal.
+    """Prepares pictures in infer.py's worker processes, with a progress bar on a terminal."""
 
-    Attributes:
-        way: how; if None, decided by the first pictures.
-    """
+    def __init__(
+        self,
+        way: Way | None = None,
+        console: Console | None = None,
+        limits: Limits | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._way = way
+        self._console, self._limits, self._report = console, limits or Limits(), report
 
-    def __init__(self, way: Way | None = None, console: Console | None = None, limits: Limits | None = None) -> None:
-        self.way: Way | None = way
-        self._console, self._limits = console, limits or Limits()
-
-    def __call__(self, pictures: Iterable[Path | bytes], count: int) -> Iterator[Image]:
+    def __call__(self, pictures: Pictures) -> Iterator[Piece]:
         """See `data.formats.pictures.Prepare`."""
         from rich.progress import Progress
 
-        remaining = iter(pictures)
-        first = list(itertools.islice(remaining, LOOKED_AT))
-        if self.way is None:
-            self.way = "none" if all(map(is_small, first)) else "digit"
+        way = self.decide(pictures)
         drawn = self._console is not None and self._console.is_terminal
         with (
-            Workers(self._limits, most=max(1, count)) as workers,
+            Workers(self._limits, most=max(1, len(pictures))) as workers,
             Progress(console=self._console, transient=True, disable=not drawn) as bar,
         ):
-            task = bar.add_task("pictures", total=count)
-            for image in _prepared(itertools.chain(first, remaining), self.way, workers):
-                bar.advance(task)
-                yield image
+            task = bar.add_task("pictures", total=len(pictures))
+            for piece in _prepared(pictures, way, workers):
+                bar.advance(task, len(piece))
+                yield piece
+
+    def decide(self, pictures: Pictures) -> Way:
+        """As they are if most of the pictures have 28×28 pixels, else cut to their digit, unless the user named a way.
+
+        The pictures that are looked at lie evenly in the part. Those whose size cannot be read do not count, so that
+        neither broken files nor a few of another size decide.
+        """
+        if self._way:
+            return self._way
+        sizes = list(filter(None, map(size_of, pictures[:: max(1, len(pictures) // LOOKED_AT)])))
+        small = sizes.count((SIDE, SIDE))
+        self._way = "none" if 2 * small > len(sizes) else "digit"
+        if 0 < small < len(sizes):
+            self._report(
+                f"{pictures.where}: {small} of {len(sizes)} pictures looked at have {SIDE}×{SIDE} pixels: --prepare "
+                f"{self._way} for all"
+            )
+        return self._way
 
 
-def _prepared(pictures: Iterator[Path | bytes], way: Way, workers: Workers) -> Iterator[Image]:
-    """The pictures' images; the workers begin with a piece before those of the one before are taken."""
-    before: Iterator[Image] = iter(())
-    for piece in _pieces(pictures):
-        images = _as_images(workers, piece, way) if way == "none" else _cached(workers, piece, way)
-        yield from before
-        before = images
-    yield from before
+def _prepared(pictures: Iterable[Picture], way: Way, workers: Workers) -> Iterator[Piece]:
+    """The pictures' images; the workers begin with a piece before that of before is taken."""
+    before: Callable[[], Piece] | None = None
+    for some in pieces(pictures):
+        begun = _begin(workers, some, way)
+        if before:
+            yield before()
+        before = begun
+    if before:
+        yield before()
 
 
-def _pieces(pictures: Iterator[Path | bytes]) -> Iterator[list[Path | bytes]]:
-    """Pieces of `PIECE` pictures, or fewer if their bytes are many."""
-    piece, size = list[Path | bytes](), 0
-    for picture in pictures:
-        piece.append(picture)
-        size += len(picture) if isinstance(picture, bytes) else 0
-        if len(piece) == PIECE or size > LARGEST_PIECE:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+def _begin(workers: Workers, pictures: Sequence[Picture], way: Way) -> Callable[[], Piece]:
+    """Begin to prepare a piece; returns a function that waits for it. Pieces that take long are cached."""
+    path = None if way == "none" else piece_path(pictures, way)
+    kept = path and read_piece(path, len(pictures))
+    if kept:
+        return lambda: kept
+    answers = workers.prepare(pictures, way)
 
+    def wait() -> Piece:
+        found = list(answers)
+        piece = Piece.of(each.why if isinstance(each, Unread) else each for each in found)
+        if path and not any(isinstance(each, Unread) and each.lost for each in found):
+            keep_piece(path, piece)
+        return piece
 
-def _asked(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[np.ndarray | Unread]:
-    """Images that the workers make of a piece, in order."""
-    return workers.prepare([str(each) if isinstance(each, Path) else each for each in piece], way)
-
-
-def _as_images(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[Image]:
-    found = _asked(workers, piece, way)
-    return (each.why if isinstance(each, Unread) else each for each in found)
-
-
-def _cached(workers: Workers, piece: list[Path | bytes], way: Way) -> Iterator[Image]:
-    """Images of a piece from the cache; else prepared, and kept there once all are taken."""
-    key = sha256("\n".join([way, _code(), *(_sum(each) for each in piece)]).encode())
-    path = cache_folder() / f"{key}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # none there, or damaged: prepare anew
-        return iter(_from_json(read_file(path, LONGEST_CACHED), len(piece)))
-    found = _asked(workers, piece, way)
-
-    def images() -> Iterator[Image]:
-        taken, lost = list[Image](), False
-        for each in found:
-            lost = lost or (isinstance(each, Unread) and each.lost)
-            taken.append(each.why if isinstance(each, Unread) else each)
-            yield taken[-1]
-        if not lost:
-            with suppress(OSError):  # a full disk or a home that cannot be written: it works without
-                make_folder(path.parent)
-                write_file(path, _to_json(taken))
-
-    return images()
-
-
-def cache_folder() -> Path:
-    """Folder of prepared pieces: within the one that MNIST_CACHE_DIR names, or in the user's cache folder."""
-    return sources.cache_root() / "prepared"
-
-
-def _to_json(images: list[Image]) -> bytes:
-    whole = b"".join(image.tobytes() for image in images if not isinstance(image, str))
-    left_out = {str(place): image for place, image in enumerate(images) if isinstance(image, str)}
-    return dump_checksummed({"images": base64.b64encode(whole).decode(), "left_out": left_out})
-
-
-def _from_json(data: bytes, count: int) -> list[Image]:
-    values = load_checksummed(data)
-    left_out = values["left_out"]
-    stack = np.frombuffer(base64.b64decode(values["images"], validate=True), np.uint8).reshape(-1, SIDE, SIDE)
-    if len(stack) + len(left_out) != count:
-        raise ValueError(f"expected {count} images")
-    images = iter(stack)
-    return [str(left_out[str(place)]) if str(place) in left_out else next(images) for place in range(count)]
-
-
-def _sum(picture: Path | bytes) -> str:
-    """SHA-256 of a picture's bytes; why they cannot be read, if so."""
-    try:
-        return sha256(picture if isinstance(picture, bytes) else read_file(picture, Limits().max_bytes))
-    except OSError as error:
-        return str(error.errno)
-
-
-@cache
-def _code() -> str:
-    """Names the code that prepares pictures: another release has other pieces."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    versions = f"{PIL.__version__} {np.__version__} {scipy.__version__}"
-    return hashlib.sha256(versions.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()
+    return wait

@@ -273,6 +273,7 @@ def _record(
             "classes": list(data.classes),
             "split": dict(data.split),
             "prepare": data.prepare,
+            "prepared": data.prepared,
         },
         "version": __version__,
         "environment": environment(),

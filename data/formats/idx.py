@@ -32,6 +32,8 @@ PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e141
 PICKLE_SIZE = 17_051_982  # bytes of that file
 PICKLE_CONTENT = 220_080_342  # bytes of it uncompressed
 
+PIECE = 1 << 20  # bytes that are read at a time
+
 _IMAGES_MAGIC = 0x00000803  # unsigned bytes, three dimensions
 _LABELS_MAGIC = 0x00000801  # unsigned bytes, one dimension
 _NUMBERS_MAGIC = 0x00000C02  # 32-bit numbers, two dimensions
@@ -43,7 +45,7 @@ class DataError(UserError):
 
 
 def read_images(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
-    """Read an IDX file of images, raw or gzip by its content: uint8 [N, H, W], read-only.
+    """Read an IDX file of images, raw or gzip by its content: uint8 [N, H, W].
 
     Raises:
         DataError: something in the file differs from the format or from the file's own header, or the header announces
@@ -54,7 +56,7 @@ def read_images(path: Path, max_bytes: int = MAX_BYTES) -> Bytes:
 
 
 def read_labels(path: Path, max_bytes: int = MAX_BYTES, most: int = 9) -> Bytes:
-    """Read an IDX file of labels, raw or gzip by its content: uint8 [N], each 0 to `most`, read-only.
+    """Read an IDX file of labels, raw or gzip by its content: uint8 [N], each 0 to `most`.
 
     Raises:
         DataError, OSError: as `read_images`, and for a label above `most`.
@@ -117,7 +119,7 @@ def _open(path: Path) -> IO[bytes]:
 
 def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: int) -> Any:
     name = one_line(path)
-    first = _read_exactly(file, 4, name, "magic number")
+    first = bytes(_read_exactly(file, 4, name, "magic number"))
     found = int.from_bytes(first, "big")
     if found != magic:
         kind = kind_of(first + file.read(HEAD))
@@ -125,7 +127,7 @@ def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: 
             f"{name}: magic number: expected 0x{magic:08x}, got 0x{found:08x}{f', as of {kind}' if kind else ''}"
         )
     dimensions = magic & 0xFF
-    sizes = _read_exactly(file, 4 * dimensions, name, "sizes")
+    sizes = bytes(_read_exactly(file, 4 * dimensions, name, "sizes"))
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", sizes)
     element = np.dtype(">i4" if magic == _NUMBERS_MAGIC else np.uint8)
     count = math.prod(shape) * element.itemsize
@@ -134,13 +136,17 @@ def _decode(file: IO[bytes] | gzip.GzipFile, path: Path, magic: int, max_bytes: 
     data = _read_exactly(file, count, name, f"data of {'×'.join(map(str, shape))} bytes")
     if file.read(1):
         raise DataError(f"{name}: expected the end of the file after {count} bytes of data, got more")
-    return np.frombuffer(data, element).reshape(shape)
+    return data.view(element).reshape(shape)
 
 
-def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int, name: str, what: str) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise DataError(f"{name}: truncated in its {what}: expected {count} bytes, got {len(data)}")
+def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int, name: str, what: str) -> Bytes:
+    """The next bytes, uint8 [count], read into their place piece by piece: memory holds them once."""
+    data, done = np.empty(count, np.uint8), 0
+    while done < count and (piece := file.read(min(count - done, PIECE))):
+        data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+        done += len(piece)
+    if done < count:
+        raise DataError(f"{name}: truncated in its {what}: expected {count} bytes, got {done}")
     return data
 
 

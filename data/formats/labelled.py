@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from common.files import read_file
 from data.formats.idx import Bytes, DataError
 
 if TYPE_CHECKING:
-    from data.formats.pictures import Way
+    from data.formats.pictures import Pictures
 
 SIDE = 28  # pixels
 MOST_CLASSES = 1000
@@ -27,9 +28,9 @@ Labels = npt.NDArray[Any]  # whole numbers, or names
 
 @dataclass(frozen=True)
 class Part:
-    """Images uint8 [N, 28, 28] and their labels [N]: numbers or names as the file has them."""
+    """Images uint8 [N, 28, 28], or pictures of them, and their labels [N]: numbers or names as the file has them."""
 
-    images: Bytes
+    images: Bytes | Pictures
     labels: Labels
 
 
@@ -43,15 +44,13 @@ class Labelled:
         format: the format in words, as "CSV file".
         names: name of each label that is a number, in order; empty if the files name none.
         files: what each training image is called in a list of files; empty if images have no names.
-        way: the way in which pictures were prepared; None if the images are no pictures.
     """
 
     train: Part
     test: Part | None
     format: str
     names: dict[int, str]
-    files: tuple[str, ...] = ()
-    way: Way | None = None
+    files: Sequence[str] = ()
 
 
 def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
@@ -85,7 +84,9 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
     return Part(images, labels)
 
 
-def number_classes(where: str, found: Labelled) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
+def number_classes(
+    where: str, found: Labelled, fewest: int = 2
+) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
     """Number the classes from 0, and name them.
 
     Numbers keep their order and count from 0, or from 1 if the least label is 1; a number without an image between
@@ -95,7 +96,7 @@ def number_classes(where: str, found: Labelled) -> tuple[list[npt.NDArray[np.uin
         Numbers of the training labels, and of the test labels if there are any; the names, in the order of the numbers.
 
     Raises:
-        DataError: fewer than 2 classes or more than 1,000, a negative label, a label without a name, or a bad name.
+        DataError: fewer than `fewest` classes or more than 1,000, a negative label, one without a name, or a bad name.
     """
     parts = [part.labels for part in (found.train, found.test) if part is not None]
     if parts[0].dtype.kind in "iu":
@@ -104,8 +105,8 @@ def number_classes(where: str, found: Labelled) -> tuple[list[npt.NDArray[np.uin
         names = _sorted_names({str(name) for part in parts for name in np.unique(part)})
         places = {name: place for place, name in enumerate(names)}
         numbers = [_places(part, places) for part in parts]
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise DataError(f"{where}: expected 2 to {MOST_CLASSES:,} classes, got {len(names)}")
+    if not fewest <= len(names) <= MOST_CLASSES:
+        raise DataError(f"{where}: expected {fewest} to {MOST_CLASSES:,} classes, got {len(names)}")
     for name in names:
         if not name.isprintable() or not 0 < len(name) <= 100 or is_formula(name):
             raise DataError(

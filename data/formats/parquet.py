@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,43 +14,30 @@ from common.errors import one_line
 from common.extras import extra
 from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import SIDE, Labelled, Part, checked, read_names
-from data.formats.pictures import LARGEST_FILE, AsTheyAre, Prepare, prepare_all
+from data.formats.labelled import SIDE, Labelled, Part, read_names
+from data.formats.pictures import LARGEST_FILE, Pictures, Places
 
 ROWS = 1024  # read at a time
 
 
-def read_parquet(
-    path: Path,
-    prepare: Prepare | None = None,
-    strict: bool = False,
-    report: Callable[[str], None] = lambda line: None,
-) -> Labelled:
-    """Read one file, or the folder of train-*.parquet and test-*.parquet, which may lie in data/.
-
-    Args:
-        path: the file or folder.
-        prepare: makes images of the pictures; None takes them as they are.
-        strict: a broken picture is an error; else it is reported and left out.
-        report: takes a line for each picture that is left out.
+def read_parquet(path: Path) -> Labelled:
+    """Read the labels of one file, or of a folder of train-*.parquet and test-*.parquet, which may lie in data/.
 
     Raises:
-        DataError: no such columns, no label, a broken file, or no picture that can be used.
+        DataError: no such columns, no label, or a broken file.
         UsageError: pyarrow is not installed.
         OSError: a file cannot be read.
     """
 
-    prepare = prepare or AsTheyAre()
-
     def read(paths: list[Path]) -> tuple[Part, dict[int, str]]:
         table = _Table(paths)
-        where = one_line(paths[0])
-        images, places = prepare_all(where, table.pictures(), table.name, table.rows, prepare, strict, report)
-        return checked(where, images, np.concatenate(table.labels)[places]), table.names
+        labels = table.labels()
+        pictures = Pictures(one_line(paths[0]), np.arange(len(labels)), table.pictures, table.name)
+        return Part(pictures, labels), table.names
 
     if not path.is_dir():
         part, names = read([path])
-        return Labelled(part, None, "Parquet", names or read_names(path.parent), way=prepare.way)
+        return Labelled(part, None, "Parquet", names or read_names(path.parent))
     files = sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
     train = [file for file in files if file.name.startswith("train")]
     test = [file for file in files if file.name.startswith("test")]
@@ -59,7 +46,7 @@ def read_parquet(
         raise DataError(f"{one_line(path)}: expected train-*.parquet and test-*.parquet, got {got}; name one file")
     part, names = read(train)
     tested = read(test)[0] if test else None
-    return Labelled(part, tested, "Parquet", names or read_names(path), way=prepare.way)
+    return Labelled(part, tested, "Parquet", names or read_names(path))
 
 
 class _Table:
@@ -67,8 +54,6 @@ class _Table:
 
     Attributes:
         names: name of each class, if the files have them.
-        labels: of the rows that `pictures` has yielded, and a few more.
-        rows: their number in all files, as the headers announce it.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -76,28 +61,43 @@ class _Table:
         self._parquet: Any = extra("pyarrow.parquet", "pyarrow>=15", "--data with a Parquet file")
         self._paths, self._firsts = paths, list[int]()
         self.names: dict[int, str] = {}
-        self.labels: list[np.ndarray] = []
-        self.rows = 0
+        rows = 0
         for path in paths:
             with self._open(path) as file:
-                _expect_columns(one_line(path), file.schema_arrow, self._arrow, self.rows + file.metadata.num_rows)
+                _expect_columns(one_line(path), file.schema_arrow, self._arrow, rows + file.metadata.num_rows)
                 self.names = self.names or _names(file.schema_arrow)
-                self._firsts.append(self.rows)
-                self.rows += file.metadata.num_rows
-        if not self.rows:
+                self._firsts.append(rows)
+                rows += file.metadata.num_rows
+        if not rows:
             raise DataError(f"{one_line(paths[0])}: expected at least one image, got none")
 
-    def pictures(self) -> Iterator[bytes]:
-        """Bytes of each row's picture; none if a row has no picture, or one that is too large."""
+    def labels(self) -> np.ndarray:
+        """Label of each row, [N]: whole numbers or names."""
+        found: list[np.ndarray] = []
         for path in self._paths:
             with self._open(path) as file:
-                for batch in file.iter_batches(ROWS, columns=["image", "label"], use_threads=False):
-                    if missing := batch.column(1).null_count:
+                for batch in file.iter_batches(ROWS, columns=["label"], use_threads=False):
+                    if missing := batch.column(0).null_count:
                         raise DataError(f"{one_line(path)}: expected a label in each row, got {missing} without")
-                    self.labels.append(np.asarray(batch.column(1).to_pylist()))
-                    for picture in batch.column(0).field("bytes"):
-                        data = picture.as_py()
-                        yield b"" if data is None or len(data) > LARGEST_FILE else data
+                    found.append(np.asarray(batch.column(0).to_pylist()))
+        return np.concatenate(found)
+
+    def pictures(self, places: Places) -> Iterator[bytes]:
+        """Bytes of the pictures in some rows; none if a row has no picture, or one that is too large."""
+        for path, first in zip(self._paths, self._firsts, strict=True):
+            with self._open(path) as file:
+                row, groups = first, range(file.num_row_groups)
+                for group, size in ((group, file.metadata.row_group(group).num_rows) for group in groups):
+                    if np.ptp(np.searchsorted(places, (row, row + size))):
+                        for batch in file.iter_batches(ROWS, [group], columns=["image"], use_threads=False):
+                            low, high = np.searchsorted(places, (row, row + len(batch)))
+                            pictures = batch.column(0).field("bytes")
+                            for place in places[low:high]:
+                                data = pictures[int(place) - row].as_py()
+                                yield b"" if data is None or len(data) > LARGEST_FILE else data
+                            row += len(batch)
+                    else:
+                        row += size
 
     def name(self, row: int) -> str:
         """Name of a row in errors."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from PIL import Image
 from common.errors import UserError
 from data import sources
 from data.dataset import Mnist
-from data.formats.pictures import Way
-from recognition import sets, workers
+from data.formats import pictures as formats
+from data.formats.pictures import Pictures, Piece, Way
+from data.load import Reading, load
+from recognition import set_cache, workers
 from recognition.digit import to_mnist
 from recognition.picture import Limits, read_picture
 from recognition.preparation import resized
@@ -44,9 +48,16 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.png"), key=lambda path: path.name)
 
 
+def listed(files: Sequence[Path]) -> Pictures:
+    return Pictures("set", np.arange(len(files)), lambda places: (str(files[place]) for place in places), str)
+
+
 def images(folder: Path, way: Way | None = None) -> list[np.ndarray | str]:
-    files = pictures(folder)
-    return list(Preparer(way)(files, len(files)))
+    found: list[np.ndarray | str] = []
+    for piece in Preparer(way)(listed(pictures(folder))):
+        usable = iter(piece.images)
+        found += [piece.left_out[place] if place in piece.left_out else next(usable) for place in range(len(piece))]
+    return found
 
 
 @pytest.mark.parametrize("way", [None, "digit", "resize"])
@@ -92,7 +103,7 @@ def test_what_cannot_be_used_is_named_and_left_out(way: Way, drawn: Path, capsys
 
 
 def test_a_set_is_prepared_once(drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "PIECE", 5)
+    monkeypatch.setattr(formats, "PIECE", 5)
     first = images(drawn, "resize")
     assert len(list(own_cache.iterdir())) == 3
     asked: list[int] = []
@@ -120,12 +131,16 @@ def test_a_set_is_prepared_once(drawn: Path, own_cache: Path, monkeypatch: pytes
 def test_a_piece_that_was_cut_off_or_lost_is_not_kept(
     drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = pictures(drawn)
-    cut_off = Preparer("resize")(files, len(files))
-    next(cut_off)
-    cut_off.close()  # type: ignore[attr-defined]
+    prepare, ask = Workers.prepare, Workers._ask
+
+    def stops(self: Workers, chosen: Sequence[str | bytes], way: Way) -> Iterator[np.ndarray | Unread]:
+        yield next(prepare(self, chosen, way))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Workers, "prepare", stops)
+        images(drawn, "resize")
     assert not own_cache.exists()
-    ask = Workers._ask
 
     def loses(self: Workers, task: str, chosen: Sequence[str]) -> list[object]:
         answers: list[object] = ask(self, task, chosen)  # type: ignore[arg-type]
@@ -150,3 +165,79 @@ def test_a_crash_costs_one_picture(drawn: Path, monkeypatch: pytest.MonkeyPatch)
     with Workers(Limits(), most=1) as one:
         found = list(one.prepare(files, "resize"))
     assert [number for number, each in enumerate(found) if isinstance(each, Unread)] == [3]
+
+
+def small_set(mnist: Mnist, folder: Path, count: int, other: dict[int, bytes]) -> Path:
+    """Pictures of 28×28 pixels in two classes, some of them replaced by other bytes."""
+    for number in range(count):
+        path = folder / "ab"[number % 2] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mnist.test_images[number] // 3).save(path)
+        if number in other:
+            path.write_bytes(other[number])
+    return folder
+
+
+@pytest.mark.parametrize("broken", [[0], list(range(12))])
+def test_broken_files_do_not_choose_how_the_others_are_prepared(
+    broken: list[int], mnist: Mnist, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    folder = small_set(mnist, tmp_path / "set", 20, dict.fromkeys(broken, b"\x89PNG"))
+    data = load(folder, Reading(Preparer(), report=said.append))
+    assert (data.prepared, data.prepare) == ("none", "digit")  # a model of digits reads other pictures by cutting them
+    assert {bytes(image) for image in (*data.train_images, *data.test_images)} == {
+        bytes(mnist.test_images[number] // 3) for number in range(20) if number not in broken
+    }
+    assert said[-1].startswith(f"{folder}: folder per class, pictures as they are (--prepare none), ")
+
+
+def test_most_pictures_choose_wherever_the_others_lie(mnist: Mnist, drawn: Path, tmp_path: Path) -> None:
+    large = next(drawn.rglob("*.png")).read_bytes()
+    for first in (0, 10):
+        said: list[str] = []
+        folder = small_set(mnist, tmp_path / str(first), 20, {first + number: large for number in range(8)})
+        prepare = Preparer(report=said.append)
+        assert prepare.decide(listed(pictures(folder))) == "none"
+        assert sum(len(piece.images) for piece in prepare(listed(pictures(folder)))) == 12
+        assert said == ["set: 12 of 20 pictures looked at have 28×28 pixels: --prepare none for all"]
+
+
+def piece(number: int) -> Piece:
+    return Piece(np.full((3, 28, 28), number, np.uint8), {1: "expected a picture"})
+
+
+def kept_piece(folder: Path, number: int) -> Path:
+    """Keep a piece that was used at a time of this number."""
+    path = folder / f"{number:064x}.json"
+    set_cache.keep_piece(path, piece(number))
+    if path.exists():
+        os.utime(path, (number, number))
+    return path
+
+
+def test_the_pieces_used_the_longest_ago_make_room(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [kept_piece(own_cache, number) for number in range(1, 4)]
+    foreign = [own_cache / "notes.txt", own_cache / f"{0:064x}.json"]
+    for path in foreign:
+        path.write_text("a user's own")
+        os.utime(path, (0, 0))
+    link = own_cache / f"{9:064x}.json"
+    link.symlink_to(foreign[0])
+    leftover = own_cache / f".{paths[0].name}.new.tmp-4194305-0123abcd"  # of a process that no longer runs
+    leftover.touch()
+    read = set_cache.read_piece(paths[0], 4)  # used again: now the newest
+    assert read and read.left_out == piece(1).left_out and np.array_equal(read.images, piece(1).images)
+    monkeypatch.setattr(set_cache, "LARGEST_CACHE", 3 * paths[0].stat().st_size + 100)
+    last = kept_piece(own_cache, 5)
+    assert [path.exists() for path in (*paths, last)] == [True, False, True, True]
+    assert all(path.read_text() == "a user's own" for path in (*foreign, link)) and not leftover.exists()
+
+
+def test_another_process_that_makes_room_is_not_disturbed(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_cache, "LARGEST_CACHE", 1)
+    own_cache.mkdir(parents=True)
+    with (own_cache.parent / "prepared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert kept_piece(own_cache, 1).exists() and kept_piece(own_cache, 2).exists()
+    assert not kept_piece(own_cache, 3).exists() and not list(own_cache.iterdir())

@@ -116,6 +116,7 @@ def test_the_model_reads_a_picture_as_its_training_did(
     train(own, RunFolder(tmp_path / "run"), data=data)
     model = load_model(tmp_path / "model")
     assert model.card["prepare"] == RunFolder(tmp_path / "run").read_record()["data"]["prepare"] == "resize"
+    assert model.card["data_prepared"] == RunFolder(tmp_path / "run").read_record()["data"]["prepared"] == "resize"
     reader = DigitReader.load(tmp_path / "model")
     answers = reader.answer_all(sorted((tmp_path / "data" / "left").iterdir())[:10])
     assert [answer.digits[0][0] for answer in answers] == ["left"] * 10
