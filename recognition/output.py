@@ -16,9 +16,10 @@ top, digits from the left. "probability" is that of all digits being right; a re
 line is rejected, or "no_digit", where one of its digits is.
 
 CSV:  path,digit,probability,rejected,top,error,no_digit,several
-with top as "7:0.998 1:0.001", and empty cells where there is nothing. A path is the file's name, or, if it begins with
-= + - or @, or holds a backslash or what is not printable, is escaped as in `common/cells.py`: still the same file's
-name, no formula of a spreadsheet, and in one line.
+with top as "7:0.998 1:0.001", and empty cells where there is nothing. In top the name of a class that holds a space, a
+colon or a quotation mark is a JSON string: "Ankle boot":0.998 Bag:0.001. A path is the file's name, or, if it begins
+with = + - or @, or holds a backslash or what is not printable, is escaped as in `common/cells.py`: still the same
+file's name, no formula of a spreadsheet, and in one line.
 With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error
 """
 
@@ -96,10 +97,14 @@ def as_csv(answer: Answer | Page | Failure) -> str:
         return _csv_row([csv_cell(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit), ""])
     assert isinstance(answer, Answer)
     digit, probability = answer.digits[0]
-    top = " ".join(f"{digit}:{probability:.6f}" for digit, probability in answer.digits)
+    top = " ".join(f"{_in_top(digit)}:{probability:.6f}" for digit, probability in answer.digits)
     shown = "" if answer.rejected else digit
     marks = _yes_no(answer.rejected), top, "", _yes_no(answer.no_digit), _yes_no(answer.several)
     return _csv_row([csv_cell(answer.path), shown, f"{probability:.6f}", *marks])
+
+
+def _in_top(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False) if set(name) & set(' :"') else name
 
 
 def lines_as_csv(answer: Answer | Page | Failure) -> str:
