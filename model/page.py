@@ -21,6 +21,7 @@ MNIST_PICTURES = {
     "sizes_vary": False,
     "values": [0, 255],
 }
+OTHER_DATA = "other"  # a data set that the hub does not have
 LICENSE = "apache-2.0"  # of the project; whoever publishes a model of their own may choose another
 
 ROWS_KIND = "Digits are light on dark, paper near 48 of 255 and ink up to 255: `levelled` of data/row_paper.py."
@@ -28,52 +29,66 @@ ROWS_KIND = "Digits are light on dark, paper near 48 of 255 and ink up to 255: `
 
 def model_page(card: Mapping[str, Any]) -> str:
     """The page of the model that a card describes; scores are left out if the card has none."""
-    name, scores = one_line(card.get("network", "LeNet"), 100), _scores(card)
-    is_mnist = card.get("data_sha256") == SUMS
-    data: dict[str, str] = (
-        {"type": "ylecun/mnist", "name": "MNIST"} if is_mnist else {"type": "other", "name": "a set in MNIST's form"}
-    )
-    results: list[dict[str, Any]] = [
-        {
-            "task": {"type": "image-classification", "name": "Image Classification"},
-            "dataset": {**data, "split": split},
-            "metrics": [
-                {"type": "accuracy", "value": score["correct"] / score["total"], "name": f"{split} accuracy"},
-                {"type": "loss", "value": score["loss"], "name": f"{split} loss (nats per image)"},
-            ],
-        }
-        for split, score in scores.items()
-        if split == "test"  # a hub has no split of the validation images: they are of "train"
-    ]
-    head: dict[str, Any] = {
-        "license": LICENSE,
-        "library_name": "paddlepaddle",
-        "pipeline_tag": "image-classification",
-        "tags": ["lenet", "image-classification", "paddlepaddle"],
-        **({"datasets": [data["type"]]} if is_mnist else {}),
-        **({"metrics": ["accuracy"], "model-index": [{"name": name, "results": results}]} if results else {}),
-    }
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in head.items()]
+    name, scores, data = one_line(card.get("network", "LeNet"), 100), _scores(card), _data(card)
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in _front_matter(card).items()]
     rows = [
         f"| {split} | {score['correct']:,} of {score['total']:,} | {score['loss']:.4f} |"
         for split, score in scores.items()
     ]
     which, seed, selected_on = (one_line(card.get(key, "?"), 40) for key in ("pass", "seed", "selected_on"))
-    picture = card["input"]
-    low, high, is_row = picture["low"], picture["high"], picture.get("fit") == "row"
+    picture, is_row = card["input"], _is_row(card)
     height, width = ("W" if side < 0 else side for side in picture["shape"][2:])
     reads = "rows of digits made of images" if is_row else "images"
+    header = "| rows | read exactly | loss, nats per row |" if is_row else "| images | right | loss, nats per image |"
     text = [
         *("---", *lines, "---", "", f"# {name}", ""),
         f"A LeNet for {reads} of 28×28 pixels, trained on {data['name']}.",
         f"Pass {which} of a run with seed {seed}, chosen on: {selected_on}.",
-        *("", "| images | right | loss, nats per image |", "|---|---|---|", *rows, ""),
-        f"Input: [N, 1, {height}, {width}] float32, from {low} for black to {high} for white.",
+        *("", header, "|---|---|---|", *rows, ""),
+        f"Input: [N, 1, {height}, {width}] float32, from {picture['low']} for black to {picture['high']} for white.",
         *([ROWS_KIND] if is_row else _kind(card.get("pictures"))),
         *_output(is_row, _number(card.get("temperature", 1))),
         *("", "`card.json` has all settings and the SHA-256 of the files; this page is made from it.", ""),
     ]
     return "\n".join(text)
+
+
+def _front_matter(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that a hub reads, with the score of the test images; it has no split of the validation images."""
+    data, is_row, score = _data(card), _is_row(card), _scores(card).get("test")
+    task = "image-to-text" if is_row else "image-classification"
+    head: dict[str, Any] = {
+        "license": LICENSE,
+        "library_name": "paddlepaddle",
+        "pipeline_tag": task,
+        "tags": ["lenet", task, "paddlepaddle"],
+        **({"datasets": [data["type"]]} if data["type"] != OTHER_DATA else {}),
+    }
+    if score is None:
+        return head
+    accuracy, unit = ("rows read exactly", "row") if is_row else ("accuracy", "image")
+    metrics = [
+        {"type": "accuracy", "value": score["correct"] / score["total"], "name": f"test {accuracy}"},
+        {"type": "loss", "value": score["loss"], "name": f"test loss (nats per {unit})"},
+    ]
+    if isinstance(score.get("digit_error"), int | float):
+        metrics.append({"type": "cer", "value": score["digit_error"], "name": "digit error rate"})
+    dataset = {**data, "name": f"rows made of {data['name']}" if is_row else data["name"], "split": "test"}
+    result = {"task": {"type": task}, "dataset": dataset, "metrics": metrics}
+    names = [metric["type"] for metric in metrics if metric["type"] != "loss"]
+    name = one_line(card.get("network", "LeNet"), 100)
+    return {**head, "metrics": names, "model-index": [{"name": name, "results": [result]}]}
+
+
+def _data(card: Mapping[str, Any]) -> dict[str, str]:
+    """The data set of a card: its name at the hub, and in words."""
+    if card.get("data_sha256") == SUMS:
+        return {"type": "ylecun/mnist", "name": "MNIST"}
+    return {"type": OTHER_DATA, "name": "a set in MNIST's form"}
+
+
+def _is_row(card: Mapping[str, Any]) -> bool:
+    return bool(card["input"].get("fit") == "row")
 
 
 def _scores(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The confidence of the released model, as its card records it, in tables in Markdown."""
+"""The released models: their pages, and the confidence of the one that reads digits, in tables in Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.calibration import rejection_threshold
+from model.saved_model import RELEASED, ROWS, read_model, save_model
+from results.run_folder import REPOSITORY
 
+MODELS = (REPOSITORY / "inference_model" / RELEASED, REPOSITORY / "inference_model" / RELEASED / ROWS)
 ERROR_RATES = (0.005, 0.002, 0.001)
+
+
+def write_pages() -> None:
+    """Write README.md of each released model as `save_model` writes any model's: from the card, which then lists it.
+
+    Raises:
+        UserError: a model cannot be read.
+    """
+    for folder in MODELS:
+        save_model(folder, read_model(folder))
 
 
 def confidence_table(card: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 
 from data.sources import SUMS
 from model.page import MNIST_PICTURES, model_page
-from model.saved_model import README, holds_only_a_model, read_model, save_model
+from model.saved_model import README, RELEASED, ROWS, holds_only_a_model, read_card, read_model, save_model
 from recognition.kind import PictureKind
 from tests.conftest import MODEL
 
@@ -64,3 +65,21 @@ def test_it_is_saved_with_the_model_and_an_old_folder_needs_none(tmp_path: Path)
     assert holds_only_a_model(tmp_path / "model")
     (tmp_path / "model" / README).unlink()
     assert read_model(tmp_path / "model").program == model.program and holds_only_a_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("folder", [MODEL, MODEL / ROWS], ids=[RELEASED, ROWS])
+def test_the_hubs_own_library_reads_it(folder: Path) -> None:
+    """Licence, task, data and scores, as the hub reads them of the released models."""
+    card, is_row = read_card(folder), folder.name == ROWS
+    data = ModelCard((folder / README).read_text()).data
+    assert (data.license, data.model_name) == ("apache-2.0", card["network"])
+    assert data.pipeline_tag == ("image-to-text" if is_row else "image-classification")
+    assert data.datasets == ["ylecun/mnist"]
+    found = {each.metric_type: each for each in data.eval_results}
+    score = card["scores"]["test"]
+    wanted = {"accuracy": score["correct"] / score["total"], "loss": score["loss"]}
+    wanted |= {"cer": score["digit_error"]} if is_row else {}
+    assert {name: each.metric_value for name, each in found.items()} == wanted
+    places = {(each.task_type, each.dataset_type, each.dataset_split) for each in data.eval_results}
+    assert places == {(data.pipeline_tag, "ylecun/mnist", "test")}
+    assert ("rows" in found["accuracy"].dataset_name) == is_row  # a score of rows is not one of MNIST's images

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from model.saved_model import README, RELEASED, holds_only_a_model, load_model, model_in, read_model, save_model
+from common.checksummed import file_entry
+from model.page import model_page
+from model.saved_model import (
+    README,
+    RELEASED,
+    ROWS,
+    holds_only_a_model,
+    load_model,
+    model_in,
+    read_card,
+    read_model,
+    save_model,
+)
 from page.reader import Reader
 from recognition.picture import Limits
 from recognition.workers import Workers
@@ -89,3 +101,12 @@ def test_an_edited_page_is_kept(tmp_path: Path) -> None:
         assert (folder / README).read_text() == "mine" and load_model(folder).card["pass"] == 3
     (folder / README).unlink()
     assert not save_model(folder, model) and "mine" not in (folder / README).read_text()
+
+
+@pytest.mark.parametrize("folder", [MODEL, MODEL / ROWS], ids=[RELEASED, ROWS])
+def test_the_released_page_is_made_from_its_card(folder: Path) -> None:
+    """By `make tables`; the card lists it, so that a page that is made anew replaces it."""
+    card, page = read_card(folder), (folder / README).read_bytes()
+    assert page.decode() == model_page(card)
+    assert card["files"][README] == file_entry(page)
+    assert holds_only_a_model(folder) and load_model(folder, rows=folder.name == ROWS).card == card
