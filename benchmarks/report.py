@@ -55,6 +55,8 @@ def _head(record: Record) -> str:
     warning = "".join(f"\n\n**{line}**" for line in warnings)
     return f"""# Speed beside other frameworks
 
+[中文](zh/benchmarks.md)
+
 Made by `make bench`, which measures all of this anew; not written by hand.
 
 ![Images per second and seconds, beside the peers](benchmarks.png)

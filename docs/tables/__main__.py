@@ -2,8 +2,8 @@
 
 A table stands between two comments, `<!-- results -->` and `<!-- /results -->`, and is replaced there. Nothing in it is
 typed by hand but the claims of the sources; the rest comes from results.csv and run.json of the runs in
-`docs/experiments/published/`, from the networks as built, from their recipes, from steps that both engines take, from
-the scripts' help, and from what `make bench` has measured.
+`docs/experiments/published/`. Other sources are the networks as built, their recipes, steps of both engines, the
+scripts' help, and the measurements of `make bench`. The released models' README.md are made too.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import json
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.goals import readme_table
+from benchmarks.goals import goals_table, readme_table, weaker
 from common import command_line
 from common.checksummed import load_checksummed
 from common.errors import UserError
 from common.files import write_file
 from common.signals import StopRequest
 from data.dataset import Subset, load_mnist
+from docs.tables.chinese import in_chinese
 from docs.tables.networks import settings_table, summary_block
 from docs.tables.options import SCRIPTS, options_table
 from docs.tables.oracle import oracle_table
-from docs.tables.released import confidence_table, rejection_table
+from docs.tables.released import confidence_table, rejection_table, write_pages
 from docs.tables.results import ablation_table, headline, results_table, summary_table
 from docs.tables.search import search_table
 from model.recipes import NetworkName
@@ -38,8 +39,9 @@ BENCHMARKS = REPOSITORY / "docs" / "benchmarks.json"
 READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "zh/networks.md"))
 OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "zh/options.md"))
+BENCHMARKS_PAGE = REPOSITORY / "docs" / "zh" / "benchmarks.md"  # its twin is all made by make bench
 READING_PAGES = tuple(REPOSITORY / "docs" / name for name in ("reading.md", "zh/reading.md"))
-PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES, *READING_PAGES)
+PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES, *READING_PAGES, BENCHMARKS_PAGE)
 
 
 def _load(folder: Path) -> list[Run]:
@@ -57,12 +59,16 @@ def generated() -> dict[Path, dict[str, str]]:
     """
     runs, ablation, search = (_load(folder) for folder in (RUNS, ABLATION, SEARCH))
     first = next(run for run in runs if (run.network, run.recipe, run.seed) == ("conv_pool_bn", "published", 1))
-    results = {"results": results_table(runs)}
-    benchmarks = {"benchmarks": readme_table(json.loads(BENCHMARKS.read_bytes()))}
     networks = get_args(NetworkName)
     mnist = load_mnist()
+    measured = json.loads(BENCHMARKS.read_bytes())
+    for_readme = {
+        "summary": summary_table(runs),
+        "benchmarks": readme_table(measured),
+        "headline": headline(first),
+    }
     for_networks = {
-        **results,
+        "results": results_table(runs),
         "ablation": ablation_table(ablation),
         "oracle": oracle_table(Subset(mnist.train_images, mnist.train_labels)),
         "search": search_table(search),
@@ -70,14 +76,18 @@ def generated() -> dict[Path, dict[str, str]]:
         **{f"settings {network}": settings_table(network) for network in networks},
     }
     card = load_checksummed(RELEASED_CARD.read_bytes())
-    reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
+    for_reading = {"confidence": confidence_table(card), "rejection": rejection_table(card)}
     options = [{f"options {script}": options_table(script, chinese) for script in SCRIPTS} for chinese in (False, True)]
-    return {
-        **{page: {"summary": summary_table(runs), **benchmarks, "headline": headline(first)} for page in READMES},
-        **dict.fromkeys(NETWORKS_PAGES, for_networks),
-        **dict(zip(OPTIONS_PAGES, options, strict=True)),
-        **dict.fromkeys(READING_PAGES, reading),
-    }
+    pages = dict(zip(OPTIONS_PAGES, options, strict=True))
+    goals = {"goals": goals_table(measured), "weaker": "\n".join(f"- {line}" for line in weaker(measured))}
+    pages[BENCHMARKS_PAGE] = {name: in_chinese(text) for name, text in goals.items()}
+    for (page, twin), blocks in {
+        READMES: for_readme,
+        NETWORKS_PAGES: for_networks,
+        READING_PAGES: for_reading,
+    }.items():
+        pages |= {page: blocks, twin: {name: in_chinese(text) for name, text in blocks.items()}}
+    return pages
 
 
 def between(page: Path, name: str) -> tuple[str, str, str]:
@@ -96,7 +106,8 @@ def between(page: Path, name: str) -> tuple[str, str, str]:
 
 
 def main(stop: StopRequest) -> int:
-    """Remake every table; what cannot be read is an error."""
+    """Remake every table, and the pages of the released models; what cannot be read is an error."""
+    write_pages()
     for page, blocks in generated().items():
         for name, text in blocks.items():
             before, _, after = between(page, name)

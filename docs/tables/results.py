@@ -191,12 +191,13 @@ def _errors(run: Run) -> int:
 
 
 def headline(run: Run) -> str:
-    """The output of `make train` for a run, as a block of text: header, passes, headline."""
+    """The output of `make train` for a run, as a block of text: header, first and last passes, headline."""
     from results.printed import HEADER, headline_line, pass_line
 
     best: Row | None = run.best
     if best is None or best.test_loss is None or best.test_correct is None or best.test_total is None:
         raise UserError(f"{run.folder}: expected a finished run")
-    lines = [HEADER, *(pass_line(row, len(run.rows)) for row in run.rows)]
+    passes = [pass_line(row, len(run.rows)) for row in run.rows]
+    lines = [HEADER, *passes[:2], *(["…"] if len(passes) > 4 else passes[2:-2]), *passes[2:][-2:]]
     lines.append(headline_line(best.pass_number, "validation", best.test_loss, best.test_correct, best.test_total))
     return "\n".join(["```", *lines, "```"])
