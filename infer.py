@@ -198,7 +198,7 @@ def _write_job(
         if not job.finish(header):
             print("note: other processes have parts of the output still to write", file=sys.stderr)
     if failed:
-        print(f"error: {failed} pictures could not be read; the output says why", file=sys.stderr)
+        print(f"error: {failed} pictures could not be read; the output has the reasons", file=sys.stderr)
     return 1 if failed and job.size == 1 else 0  # a launcher would end the other processes
 
 

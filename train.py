@@ -1,13 +1,13 @@
 """Images in, best model out: train a LeNet on MNIST as a static program, pass by pass.
 
-    python train.py                      # the default network, 10 passes, about a minute on 2 quiet cores
+    python train.py                      # the default network, 10 passes
     python train.py --help               # every option
     python train.py --resume runs/NAME   # go on exactly where a run stopped
     python train.py --config runs/NAME --seed 2   # repeat its settings, another seed
     python train.py --network lenet5_1998 --summary   # the layers of a network
 
-You see one row per pass, and at the end the chosen pass with its score on the 10,000 test images, measured on the saved
-model read back from disk. Everything about the run is in runs/NAME/; the model is published in inference_model/.
+It prints one row per pass, and at the end the chosen pass. Its score on the 10,000 test images is measured on the saved
+model, read back from disk. Everything about the run is in runs/NAME/; the model is published in inference_model/.
 """
 
 from __future__ import annotations

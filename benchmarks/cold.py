@@ -94,4 +94,4 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 def _expect_success(process: subprocess.Popen[str]) -> None:
     if process.returncode:
-        raise CompetitorError(f"{one_line(process.args, 200)}: status {process.returncode}; it said why")
+        raise CompetitorError(f"{one_line(process.args, 200)}: status {process.returncode}; its message is above")

@@ -25,8 +25,8 @@ class UsageError(UserError):
 def one_line(text: object, limit: int = 300) -> str:
     """Text of foreign origin (a file name, a library's message) as one printable line of at most `limit` characters.
 
-    Control characters and line breaks become visible escapes, so that a hostile file name can neither
-    break a line of output in two nor move the terminal's cursor.
+    Control characters and line breaks become visible escapes: a hostile file name can neither break a line of output in
+    two nor move the terminal's cursor.
     """
     visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text).strip())
     return visible if len(visible) <= limit else visible[: limit - 1] + "…"

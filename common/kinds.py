@@ -36,9 +36,9 @@ _MAGIC = (  # where, the bytes there, and their kind
 )
 _WORDS = (  # in text that begins with <, in lower case
     (b"<svg", "an SVG drawing: save it as PNG"),
-    (b"<html", "a web page: look at it in a browser, it may say why there is no file"),
-    (b"<!doctype html", "a web page: look at it in a browser, it may say why there is no file"),
-    (b"<?xml", "an XML document: look at it in a browser, it may say why there is no file"),
+    (b"<html", "a web page: look at it in a browser, it may state why there is no file"),
+    (b"<!doctype html", "a web page: look at it in a browser, it may state why there is no file"),
+    (b"<?xml", "an XML document: look at it in a browser, it may state why there is no file"),
 )
 
 

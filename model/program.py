@@ -1,8 +1,8 @@
 """Network + recipe -> static programs: one that trains, one that evaluates, one that is saved.
 
 A program is a value. Nothing here touches Paddle's default programs: each is built under `program_guard`, and under a
-`unique_name.guard` of its own, which restarts the numbering of names, so that the same layers get the same parameter
-names in every program and share their values in the scope. Evaluation programs are built, not cloned: Paddle 3 has no
+`unique_name.guard` of its own, which restarts the numbering of names. So the same layers get the same parameter names
+in every program, and share their values in the scope. Evaluation programs are built, not cloned: Paddle 3 has no
 `clone(for_test=True)`.
 """
 
@@ -65,9 +65,9 @@ class Program:
 def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
     """Build the program that takes one step: feeds `image` [N, 1, S, S] float32 and `label` [N] int64.
 
-    It fetches nothing, so that a GPU never waits for the host. The batch's mean negative log-probability in nats,
-    labels not smoothed, and its right answers, both before the step's update, are appended to the scope's
-    variable `RECENT`. The learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
+    It fetches nothing, so that a GPU never waits for the host. The scope's variable `RECENT` gets the batch's mean
+    negative log-probability in nats, labels not smoothed, and its right answers, both before the step's update. The
+    learning rate is the scope's variable `LEARNING_RATE`, to be set before a step.
     """
     with program_of(config) as (programs, network, image):
         label = static.data("label", network.image.label_shape, "int64")

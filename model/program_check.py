@@ -1,9 +1,9 @@
 """The check of a saved program before Paddle gets it: only what our own exports are made of.
 
 Paddle runs whatever a program contains: operators that read and write files, run Python or never end, and it crashes on
-sizes that do not fit. A program is parsed as data here (Paddle's own framework.proto), and must be one block of the
-operators below, each with the inputs and outputs that our exports give it, attributes and sizes within bounds, and
-parameters that fill their file to the byte.
+sizes that do not fit. A program is parsed as data here (Paddle's own framework.proto). It must be one block of the
+operators below, each with the inputs and outputs that our exports give it. Attributes and sizes must be within bounds,
+and the parameters must fill their file to the byte.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ spoken.className = "spoken";
 spoken.setAttribute("role", "status");
 element.parentElement.append(spoken);
 new MutationObserver(() => {
-  const said = element.querySelectorAll(".message, .row, .answer");
-  spoken.textContent = [...said].slice(0, 2).map((each) => each.innerText).join(" ");
+  const output = element.querySelectorAll(".message, .row, .answer");
+  spoken.textContent = [...output].slice(0, 2).map((each) => each.innerText).join(" ");
 }).observe(element, { childList: true, subtree: true });
 """
 

@@ -1,7 +1,7 @@
 """Ways to cut one digit out of a picture: the plain one, and others for a picture that the plain one may spoil.
 
-A form's line may run along the digit, faint parts may be lost, a stroke at the rim may be left out, or the digit may
-be stretched to fill the picture. Each has its own cut; the network decides, if the plain cut leaves it in doubt.
+A form's line may run along the digit; faint parts may be lost; a stroke at the rim may be left out; or the digit may be
+stretched to fill the picture. Each has its own cut; the network decides, if the plain cut leaves it in doubt.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 MNIST's images were made from scans so (LeCun et al. 1998, section III.A): the digit, its longest side scaled to 20
 pixels with anti-aliasing, is placed in 28×28 with its centre of mass in the middle. On the 70,000 images that middle is
-pixel (14, 14), counted from 0, within half a pixel, and the longest side is 20 (in 16 of them 19).
+pixel (14, 14), counted from 0, within half a pixel. The longest side is 20 (in 16 of them 19).
 
 Of a photograph, a scan or a drawing the ink has to be found first: `recognition.segmentation`.
 """

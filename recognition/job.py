@@ -1,8 +1,8 @@
 """A large job: the answers for many pictures in one file, computed in parts by any number of processes.
 
 The first process lists the pictures once, into FILE.parts/. Part k, of `PART` pictures, belongs to process k mod N and
-appears there whole, by a rename; a part that is there is not computed again, so that a job which was cut off goes on
-when it is started anew, with as many processes as one likes. Whoever finds all parts there joins them into FILE.
+appears there whole, by a rename; a part that is there is not computed again. So a job that was cut off goes on when it
+is started anew, with any number of processes. Whoever finds all parts there joins them into FILE.
 """
 
 from __future__ import annotations

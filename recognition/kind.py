@@ -1,6 +1,6 @@
 """The kind of picture that a data set holds: dark or light ink, size and place of the digit.
 
-MNIST's digits are light on black, their longest side is 20 of 28 pixels, and their centre of mass is in the middle
+MNIST's digits are light on black; their longest side is 20 of 28 pixels, and their centre of mass is in the middle
 (LeCun et al. 1998, section III.A). A network that was trained on other pictures reads only pictures like those.
 """
 

@@ -3,8 +3,8 @@
 A picture is described by the widths of its strokes and gaps: how much ink is left after openings with squares and
 lines of growing size, and how much is added by closings (granulometry: Matheron, "Random Sets and Integral Geometry",
 1975; Maragos, "Pattern Spectrum and Multiscale Shape Representation", IEEE PAMI 11(7), 1989). The description of each
-digit's training images is taken for normally distributed, as in quadratic discriminant analysis, and so is that of
-random blobs, which stand for everything else. No network is asked, and no picture of anything real is needed.
+digit's training images is taken for normally distributed, as in quadratic discriminant analysis; so is that of random
+blobs, which stand for everything else. No network is asked, and no picture of anything real is needed.
 """
 
 from __future__ import annotations

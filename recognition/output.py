@@ -17,7 +17,7 @@ line is rejected, or "no_digit", where one of its digits is.
 
 CSV:  path,digit,probability,rejected,top,error,no_digit,several
 with top as "7:0.998 1:0.001", and empty cells where there is nothing. In top the name of a class that holds a space, a
-colon or a quotation mark is a JSON string: "Ankle boot":0.998 Bag:0.001. A path is the file's name, or, if it begins
+colon or a quotation mark is a JSON string: "Ankle boot":0.998 Bag:0.001. A path is the file's name. One that begins
 with = + - or @, or holds a backslash or what is not printable, is escaped as in `common/cells.py`: still the same
 file's name, no formula of a spreadsheet, and in one line.
 With --lines, a row a line of digits:  path,line,text,probability,rejected,no_digit,left,top,width,height,error

@@ -1,9 +1,9 @@
 """Which pixels of a picture are ink: of a photograph, a scan, a drawing, whatever its light and paper.
 
 What is known of ink: it is narrow against the picture, it differs from the paper around it, dark on light or light on
-dark, and it ends abruptly. Anything else lacks one of the three: shadows and uneven light are
-wide, grain and ruled lines are fainter, and the gaps between strokes, if they are taken for strokes, have outlines that
-follow no edge of the picture.
+dark, and it ends abruptly. Anything else lacks one of the three: shadows and uneven light are wide; grain and ruled
+lines are fainter; the gaps between strokes, if they are taken for strokes, have outlines that follow no edge of the
+picture.
 """
 
 from __future__ import annotations

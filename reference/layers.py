@@ -84,9 +84,9 @@ class Conv(Layer):
 
         The NumPy report computes this sum as a correlation of the padded dy with rotated kernels. The kernels must then
         be rotated over their two spatial axes and dy padded by k-1; the document rotates over filters and channels
-        (`np.rot90` without axes) and pads by k, so its gradient belongs to other weights and is one pixel off.
-        Here dcolumns = weightᵀ · dy is added back to the pixels that each column was copied from: the same sum without
-        the zeros, 0.3 against 1.2 ms for the second convolution.
+        (`np.rot90` without axes) and pads by k. Its gradient belongs to other weights and is one pixel off. Here
+        dcolumns = weightᵀ · dy is added back to the pixels that each column was copied from: the same sum without the
+        zeros, 0.3 against 1.2 ms for the second convolution.
         """
         weight = self.parameters["weight"]
         filters, channels, k, _ = weight.shape
@@ -168,7 +168,7 @@ class MeanPool(_Pool):
 class BatchNorm(Layer):
     """Batch normalisation per channel: y = weight · x̂ + bias, x̂ = (x - mean) / √(variance + 1e-5).
 
-    Training takes mean and variance (divided by the count, not by count - 1) over the batch and all places, and moves
+    Training takes mean and variance (divided by the count, not by count - 1) over the batch and all places. It moves
     the running ones by a tenth towards them; evaluation takes the running ones. All of it as in paddle.nn.BatchNorm2D.
 
     Args:
@@ -212,7 +212,7 @@ class BatchNorm(Layer):
     def input_gradient(self, dy: Array) -> Array:
         """Each x moves its own x̂, and through mean and variance all others of its channel.
 
-        With m values a channel, ∂x̂_b/∂x_a = ([a = b] - 1/m - x̂_a · x̂_b / m) / deviation, and the sum over b gives
+        With m values a channel, ∂x̂_b/∂x_a = ([a = b] - 1/m - x̂_a · x̂_b / m) / deviation. The sum over b gives
 
             dx = weight / deviation · (dy - mean(dy) - x̂ · mean(dy · x̂)).
         """

@@ -114,7 +114,7 @@ def conv_pool_bn(
     conv 20@5 → ReLU → max-pool 2 → batch norm → conv 50@5 → ReLU → max-pool 2 → FC 10.
 
     The document states no initialisation; weights and biases start uniform within ±1/√fan_in, as the same network in
-    `model` does, the scales of the normalisation at 1 and its shifts at 0.
+    `model` does; the normalisation's scales start at 1, its shifts at 0.
     """
     random = np.random.Generator(np.random.Philox(seed))
 

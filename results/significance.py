@@ -105,8 +105,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def bootstrap_difference(only_first: int, only_second: int, total: int, confidence: float) -> tuple[float, float]:
     """Percentile bootstrap interval of accuracy of the first − accuracy of the second, over the same `total` images.
 
-    Drawing `total` images with replacement and counting the three kinds (right only in the first, only in the second,
-    no difference) is drawing the counts from a multinomial distribution; no image needs to be touched.
+    Of `total` images drawn with replacement, some are right only in the first, some only in the second, the rest
+    without difference. These counts have a multinomial distribution; no image needs to be touched.
     """
     shares = np.array([only_first, only_second, total - only_first - only_second]) / total
     counts = np.random.default_rng(0).multinomial(total, shares, size=RESAMPLES)

@@ -82,8 +82,8 @@ ENDLESS = 10_000  # characters: no limit without a terminal
 def pass_record(entry: Entry) -> dict[str, str | float | bool | None]:
     """One pass for machines, flat: the columns of results.csv in their order, then what the run's folder records.
 
-    Added are run_dir, network, recipe and seed (None without run.json), run_best (this is its run's best pass) and
-    test_accuracy_low and _high, the 95 % Wilson interval. `run` is the run's name as in the table.
+    Added are run_dir, network, recipe and seed (None without run.json), and run_best (this is its run's best pass). So
+    are test_accuracy_low and _high, the 95 % Wilson interval. `run` is the run's name as in the table.
     """
     low, high = test_interval(entry.row) or (None, None)
     values = dict(zip(columns(Row), (getattr(entry.row, name) for name in entry.row.__slots__)))  # noqa: B905  (less digit errors)

@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,17 +26,24 @@ PAGES = [
 ]
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 NO_SENTENCE = re.compile(r"<!-- (.*?) -->\n.*?<!-- /\1 -->|^\|.*?$|^!\[.*?$|\]\([^)]*\)", re.MULTILINE | re.DOTALL)
+ENTRY = re.compile(r"^ {4}(?=\w+: )", re.MULTILINE)  # of a docstring's list
+NO_PROSE = re.compile(r"^.*(?:→|python ).*$", re.MULTILINE)  # chains of layers, examples of commands
 BEGINNINGS = ("What", "Who", "Where", "How", "Whether", "Let")
+
+
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """All parts of all modules, each after its module's name."""
+    return [(module, node) for module, path in FILES.items() for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
     """Each docstring, after the name of its module, class or function."""
-    for module, path in FILES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                continue
-            if text := ast.get_docstring(node):
-                yield f"{module}.{getattr(node, 'name', '')}".rstrip("."), text
+    for module, node in nodes():
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if text := ast.get_docstring(node):
+            yield f"{module}.{getattr(node, 'name', '')}".rstrip("."), text
 
 
 def test_no_docstring_begins_with_a_question() -> None:
@@ -44,27 +52,33 @@ def test_no_docstring_begins_with_a_question() -> None:
     assert [name for name, text in found.items() if text.split()[0] in BEGINNINGS] == []
 
 
-def test_the_first_sentence_of_a_docstring_is_short() -> None:
-    """25 words at most; of one that ends in a colon or a semicolon, its part before that."""
-    long = {
-        name: len(words)
+def sentences(text: str) -> list[str]:
+    """Sentences, and their parts between semicolons and colons, of a text whose paragraphs and items are apart."""
+    paragraphs = [" ".join(each.split()) for each in re.split(r"\n\s*\n|\n(?=[-*] |\d+\. )", text)]
+    return [each for paragraph in paragraphs for each in re.split(r"(?<=[.;:?])\s|(?<=[.;:?]\))\s", paragraph)]
+
+
+def test_the_sentences_of_a_docstring_are_short() -> None:
+    """25 words at most; chains of layers and examples of commands are no sentences."""
+    long = [
+        f"{name}: {sentence}"
         for name, text in docstrings()
-        if len(words := re.split(r"(?<=[.;:])\s", text.split("\n\n")[0])[0].split()) > 25
-    }
-    assert long == {}
+        for sentence in sentences(ENTRY.sub("\n", NO_PROSE.sub("", text)))
+        if len(sentence.split()) > 25
+    ]
+    assert long == []
 
 
 def prose() -> Iterator[tuple[str, str]]:
-    """Comments, and texts that stand alone: docstrings, and what --help prints of each option; and the pages."""
+    """Comments, and texts of several words: docstrings, help of the options, messages; and the pages."""
     for module, path in FILES.items():
-        source = path.read_text()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
             if token.type == tokenize.COMMENT:
                 yield f"{module}:{token.start[0]}", token.string
-        for node in ast.walk(ast.parse(source)):
-            match node:
-                case ast.Expr(value=ast.Constant(value=str(text))):
-                    yield f"{module}:{node.lineno}", text
+    for module, node in nodes():
+        match node:
+            case ast.Constant(value=str(text)) if " " in text:
+                yield f"{module}:{node.lineno}", text
     for page in PAGES:
         yield page.name, CODE.sub("code", page.read_text())
 
@@ -82,6 +96,12 @@ def test_programs_report_and_people_say() -> None:
 def test_the_sentences_of_a_page_are_short(page: Path) -> None:
     """25 words at most, also between semicolons and colons; items of a list are sentences."""
     text = CODE.sub("code", NO_SENTENCE.sub("", page.read_text()))
-    items = [" ".join(each.split()) for each in re.split(r"\n\s*\n|\n(?=[-*] |\d+\. )", text)]
-    sentences = [each for item in items for each in re.split(r"(?<=[.;:?])\s", item)]
-    assert [each for each in sentences if len(each.split()) > 25] == []
+    assert [each for each in sentences(text) if len(each.split()) > 25] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_sentence_of_a_page_begins_with_a_question(page: Path) -> None:
+    """Sentences, items of lists and cells of tables, but not headings."""
+    text = CODE.sub("code", re.sub(r"^#.*$", "", page.read_text(), flags=re.MULTILINE))
+    begun = re.findall(rf"(?:^|[.:;!?|]\s|\n\n|^[-*] |\d\. )((?:{'|'.join(BEGINNINGS)})\b[^.|]*)", text)
+    assert begun == []

@@ -1,9 +1,9 @@
 """Checkpoints: everything a run needs to go on exactly where it was, written so that a crash costs nothing.
 
-A checkpoint is a folder `checkpoints/PPPP-SSSSSS` (passes and steps that are done) with `state.safetensors` (arrays),
-`progress.json` (counters), `results.csv` (the log as it was) and `manifest.json` (size and SHA-256 of each). It gets
-its name by one rename when all of it is on disk. Beside the newest, the one before it is kept: if one is damaged, the
-other serves.
+A checkpoint is a folder `checkpoints/PPPP-SSSSSS`, named by the passes and steps that are done. It has
+`state.safetensors` (arrays), `progress.json` (counters), `results.csv` (the log as it was) and `manifest.json` (size
+and SHA-256 of each). It gets its name by one rename when all of it is on disk. Beside the newest, the one before it is
+kept: if one is damaged, the other serves.
 """
 
 from __future__ import annotations

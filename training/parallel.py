@@ -1,7 +1,7 @@
 """Several processes that train one run: what they agree on, what they share, and how none waits for ever.
 
 Process 0 has the run's folder, prints and publishes. Every other process works in a temporary folder, which gets the
-files that a run continues from, so that all of them run the same loop.
+files that a run continues from; so all of them run the same loop.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
         raise UserError(f"--save-dir {save_dir}: by now it holds other things than a model; nothing was published")
     if progress.best_confidence.get("calibration", {}).get("set_aside"):
         setup.report(
-            "temperature: set aside, for the validation images do not determine one; probabilities are told as the "
+            "temperature: set aside, for the validation images do not determine one; probabilities are printed as the "
             "network gives them, and may be too sure"
         )
     check()

@@ -1,7 +1,7 @@
 """Going on with a run as if it had never stopped: what must be the same, and what is reported if it is not.
 
-Bit for bit the same come out weights, log and model with the same settings, data, versions, kind of processor, backend
-and number of threads (docs/reliability.md). Settings and data are made sure of, backend and threads are restored, and
+Weights, log and model come out the same bit for bit, given the same settings, data, versions, processor, backend and
+number of threads (docs/reliability.md). Settings and data are made sure of, backend and threads are restored, and
 whatever differs all the same is reported.
 """
 

@@ -61,7 +61,7 @@ class Settings:
     squashing: Annotated[Literal["tanh", "sigmoid"] | None, arg(metavar="NAME", help_behavior_hint=NETWORKS_OWN)] = None
     """Activation of lenet5_1998: tanh, as scaled in the paper, or the sigmoid that its descriptions name."""
     train_rbf: bool = False
-    """Let lenet5_1998 learn the bitmaps of its output units, which are fixed in the paper."""
+    """Learn the bitmaps of lenet5_1998's output units, which are fixed in the paper."""
     passes: Annotated[int | None, arg(metavar="N", aliases=("--epochs",))] = None
     """Times through the training images."""
     patience: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None

@@ -1,8 +1,8 @@
 """The two formats in which MNIST is passed on: IDX files (raw or gzip) and the mnist.pkl.gz of the Theano tutorial.
 
-An IDX file is a magic number (two zero bytes, the element type, the number of dimensions), one 32-bit size per
-dimension, big-endian all of them, and then the bytes. Nothing in a file is believed before it is checked, and no more
-is read or decompressed than its header and a fixed limit allow.
+An IDX file begins with a magic number: two zero bytes, the element type, the number of dimensions. Then follow one
+32-bit size per dimension, big-endian, and the bytes. Nothing in a file is believed before it is checked, and no more is
+read or decompressed than its header and a fixed limit allow.
 """
 
 from __future__ import annotations
@@ -153,9 +153,9 @@ def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int, name: str, what: 
 def read_pickle(path: Path, sha256: str = PICKLE_SHA256) -> list[tuple[Bytes, Bytes]]:
     """Read mnist.pkl.gz: three (images uint8 [N, 28, 28], labels uint8 [N]) of 50,000, 10,000 and 10,000.
 
-    The file is the Python 2 pickle of three (images float32 [N, 784] = byte / 256, labels int64 [N]). It is read by an
-    unpickler that knows the operations and the names of this one file and nothing else, and only after its SHA-256
-    matched, so at most one file in the world gets that far.
+    The file is the Python 2 pickle of three (images float32 [N, 784] = byte / 256, labels int64 [N]). The unpickler
+    knows the operations and the names of this one file and nothing else. It reads only after the SHA-256 matched, so at
+    most one file in the world gets that far.
 
     Args:
         path: the file.

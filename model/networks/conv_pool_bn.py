@@ -17,9 +17,9 @@ class ConvPoolBN(Network):
     The fluid tutorial calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
     normalisation in and the hidden dense layer out.
 
-    The document states no initialisation. Its framework's default, He's normal one, left the validation loss of the
-    chosen pass at 0.044 to 0.047 (seeds 1 to 3, 10 passes of 55,000 images); PyTorch's default brings it to 0.035 to
-    0.036 and so is used here.
+    The document states no initialisation. Its framework's default, He's normal one, left the chosen pass's validation
+    loss at 0.044 to 0.047 (seeds 1 to 3, 10 passes of 55,000 images); PyTorch's default brings it to 0.035 to 0.036 and
+    so is used here.
     """
 
     image = ImageSpec(size=28, low=-1.0, high=1.0)

@@ -162,13 +162,13 @@ class LeNet51998(Network):
 
     C1 conv 6@5 → S2 subsampling → C3 conv 16@5, partially connected → S4 subsampling → C5 conv 120@5 → F6 FC 84 → RBF
     10. Every unit up to F6 is squashed, a convolution's too: "units in layers up to F6 compute a dot product" that "is
-    then passed through a sigmoid squashing function", by which the paper means its scaled tanh. `squashing="sigmoid"`
-    gives the logistic function to all layers but F6, where it could not meet the bitmaps' -1.
+    then passed through a sigmoid squashing function". The paper means its scaled tanh. `squashing="sigmoid"` gives the
+    logistic function to all layers but F6, where it could not meet the bitmaps' -1.
 
     A score is minus the penalty y of an RBF unit; the smallest penalty is the answer. The loss is the paper's maximum a
     posteriori criterion (equation 9), y_label + log(e^-j + Σ_i e^-y_i): minus the logarithm of the probability that a
     softmax over the ten scores and the score -j of a rubbish class gives the label. An image's ten probabilities
-    therefore add up to less than 1, and a digit that is far from its bitmap has a small one even if it is the answer.
+    therefore add up to less than 1. A digit that is far from its bitmap has a small one even if it is the answer.
 
     Weights start as in the paper, uniform within ±2.4 / fan-in (`Squashing.initial`), a subsampling unit's fan-in being
     4; biases start at 0. The counts are the documents'. The paper's own, 60,000 trainable parameters, leaves out the

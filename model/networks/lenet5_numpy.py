@@ -22,8 +22,8 @@ class LeNet5NumPy(Network):
 
     conv 6@5 → ReLU → max-pool → conv 16@5 → ReLU → max-pool → FC 120 → ReLU → FC 84 → ReLU → FC 10 → softmax.
 
-    Initial values are the document's: weights normal with σ = √(2 / channels) for convolutions (He's, its kernel's area
-    forgotten, so five times too large) and √(2 / inputs) for fully connected layers, biases normal with σ = 1.
+    Initial values are the document's: the weights of convolutions are normal with σ = √(2 / channels), He's without the
+    kernel's area, so five times too large. Those of fully connected layers have σ = √(2 / inputs), all biases σ = 1.
     """
 
     image = ImageSpec(size=28, low=-TRAINING_MEAN, high=1.0 - TRAINING_MEAN)

@@ -21,8 +21,8 @@ class LeNetTanh(Network):
     Here the activation comes after the pooling: with the maximum, tanh being monotone, that makes no difference; with
     the mean it does, and the document's order is kept. A pixel is byte / 256, as in the document's mnist.pkl.gz.
 
-    Weights start uniform within ±√(6 / (fan_in + fan_out)) (Glorot and Bengio 2010 for tanh), a convolution's fan_out
-    divided by the 4 places of its pooling; biases and the whole last layer at 0.
+    Weights start uniform within ±√(6 / (fan_in + fan_out)), as Glorot and Bengio (2010) have it for tanh. A
+    convolution's fan_out is divided by the 4 places of its pooling; biases and the whole last layer at 0.
     """
 
     image = ImageSpec(size=28, low=0.0, high=255 / 256)

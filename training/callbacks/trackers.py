@@ -1,7 +1,7 @@
 """`--log-to`: the run for VisualDL and TensorBoard, as scalars, images and histograms, in folders named after them.
 
 VisualDL's LogWriter and tensorboardX's SummaryWriter take the same calls. Scalars are the rows of steps.csv and
-results.csv, so that a run that goes on writes them again from these, which its checkpoint has cut back; of images and
+results.csv; a run that goes on writes them again from these, which its checkpoint has cut back; of images and
 histograms, which are nowhere else, the files keep those of the passes that are done. So no point is there twice.
 """
 
