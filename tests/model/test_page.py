@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from data.sources import SUMS
 from model.page import MNIST_PICTURES, model_page
@@ -72,6 +72,7 @@ def test_the_hubs_own_library_reads_it(folder: Path) -> None:
     """Licence, task, data and scores, as the hub reads them of the released models."""
     card, is_row = read_card(folder), folder.name == ROWS
     data = ModelCard((folder / README).read_text()).data
+    assert isinstance(data, ModelCardData)
     assert (data.license, data.model_name) == ("apache-2.0", card["network"])
     assert data.pipeline_tag == ("image-to-text" if is_row else "image-classification")
     assert data.datasets == ["ylecun/mnist"]
