@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +42,7 @@ def open_file(path: Path, folder: int | None = None) -> IO[bytes]:
     return os.fdopen(_open(path, folder), "rb")
 
 
-def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
+def read_file(path: Path | str, limit: int, folder: int | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes; see `open_file` for `folder`.
 
     Raises:
@@ -51,19 +51,19 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
     descriptor = _open(path, folder)  # no file object, which takes longer than to read a small picture
     try:
         size, data = os.fstat(descriptor).st_size, b""
-        while size <= limit and (piece := os.read(descriptor, min(size, limit) + 1 - len(data))):
-            data = data + piece if data else piece
-        if size > limit or len(data) > limit:
+        if size > limit:
             raise OSError(errno.EFBIG, f"more than the expected {limit} bytes", str(path))
+        while len(data) < size and (piece := os.read(descriptor, size - len(data))):
+            data = data + piece if data else piece
         return data
     finally:
         os.close(descriptor)
 
 
-def _open(path: Path, folder: int | None) -> int:
+def _open(path: Path | str, folder: int | None) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK has no effect on a regular file
-    name, flags = (path, flags) if folder is None else (path.name, flags | os.O_NOFOLLOW)
-    with _errors_name(path):
+    name, flags = (path, flags) if folder is None else (Path(path).name, flags | os.O_NOFOLLOW)
+    with nullcontext() if folder is None else _errors_name(Path(path)):
         descriptor = os.open(name, flags, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -60,7 +60,7 @@ class Limits:
     max_memory: int = 1 << 30
 
 
-def read_picture(source: Path | bytes, limits: Limits | None = None) -> np.ndarray:
+def read_picture(source: Path | str | bytes, limits: Limits | None = None) -> np.ndarray:
     """Read a picture's grey levels, turned by its EXIF orientation, reduced to at most `LONGEST_SIDE`.
 
     Transparent parts show as paper: white, or black under a drawing that is light itself.
@@ -90,7 +90,7 @@ def grey_of(pixels: np.ndarray) -> np.ndarray:
 
 
 def read_sized(
-    source: Path | bytes, limits: Limits | None = None, longest: int = LONGEST_SIDE
+    source: Path | str | bytes, limits: Limits | None = None, longest: int = LONGEST_SIDE
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a picture's grey levels as `read_picture` does; with its own width and height, pixels, once turned.
 
@@ -116,7 +116,7 @@ def read_sized(
         raise PictureError(f"expected a picture, got one that cannot be decoded: {_reason(error)}") from error
 
 
-def bytes_of(source: Path | bytes, limits: Limits) -> bytes:
+def bytes_of(source: Path | str | bytes, limits: Limits) -> bytes:
     """Bytes of a picture's file, at least one and at most `limits.max_bytes`; the source's own if it is bytes.
 
     Raises:

@@ -19,7 +19,7 @@ from recognition.picture import Limits, PictureError, bytes_of, grey_of, read_pi
 WAYS: tuple[Way, ...] = get_args(Way)
 
 
-def prepared(source: Path | bytes, way: Way, limits: Limits) -> np.ndarray:
+def prepared(source: Path | str | bytes, way: Way, limits: Limits) -> np.ndarray:
     """The image of a picture, uint8 [28, 28].
 
     Args:

@@ -14,12 +14,10 @@ import queue
 import resource
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -29,11 +27,11 @@ import numpy as np
 from common.errors import UserError, one_line
 from data.formats.pictures import Way
 from recognition.cuts import Cuts
-from recognition.picture import Limits
+from recognition.fork_server import NAME, context, prepare_server
+from recognition.picture import BlankError, Limits
 from recognition.strip import Rows
 from recognition.upright import Certainty
 
-LONGEST_SOCKET = 107  # bytes of a socket's path on Linux (sockaddr_un)
 # A worker that waits, or hangs, uses no processor time: it is stopped after this many times the time that the work may
 # take, and at most so many seconds beyond it.
 LONGEST_WAIT, LONGEST_DELAY = 10, 60.0
@@ -44,9 +42,6 @@ AT_ONCE: dict[Way, int] = {"digit": 8, "resize": 32, "none": 128}
 
 Task = Literal["cuts", "rows", "digit", "resize", "none"]
 Source = str | bytes  # a file's path, or the bytes of a picture
-
-# A server that forks workers: it never imports Paddle, so that a fork copies no threads and no locks.
-_context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
@@ -81,11 +76,7 @@ class Workers:
             limits: see the class.
             most: largest number of processes; a single picture needs only one.
         """
-        _shorten_temporary_folder()
-        _start_tracker()
-        _context.set_forkserver_preload(
-            ["recognition.orphans", "recognition.layout", "recognition.preparation", "PIL.Image", "scipy.ndimage"]
-        )
+        prepare_server()
         cores = len(os.sched_getaffinity(0))
         count = cores if most is None else max(1, min(cores, most))
         self.limits, self._count = limits, count
@@ -167,42 +158,10 @@ class Workers:
         return [image for source in sources for image in self._ask(task, [source])]  # one of them did it
 
 
-def _shorten_temporary_folder() -> None:
-    """Put multiprocessing's sockets in another folder if TMPDIR leaves no room for their names.
-
-    Not in the abstract namespace, which has no permissions: any user could hand the server a pickle (CVE-2022-42919).
-
-    Raises:
-        UserError: no folder is short and writable.
-    """
-    room = LONGEST_SOCKET - len("/pymp-12345678/listener-12345678")
-    if len(os.fsencode(tempfile.gettempdir())) <= room:
-        return
-    before, places = tempfile.tempdir, ("/tmp", "/var/tmp", "/dev/shm")
-    tempfile.tempdir = next((place for place in places if os.access(place, os.W_OK | os.X_OK)), None)
-    try:
-        if tempfile.tempdir is None:
-            raise UserError(f"TMPDIR: expected a folder with a name of at most {room} bytes, as sockets need")
-        util.get_temp_dir()  # which remembers it
-    finally:
-        tempfile.tempdir = before
-
-
-def _start_tracker() -> None:
-    """Start multiprocessing's resource tracker, the process beside each server, in this thread.
-
-    Its start unblocks SIGINT and SIGTERM in the starting thread. That would be a thread of `Workers`, while Paddle is
-    being imported and takes SIGTERM for itself (common/signals.py, `importing`).
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class _Worker:
     def __init__(self, limits: Limits) -> None:
-        self._pipe, theirs = _context.Pipe()
-        self._process = _context.Process(target=_serve, args=(theirs, limits), daemon=True)
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, limits), name=NAME, daemon=True)
         self._process.start()
         theirs.close()
         self._ready = False
@@ -266,28 +225,18 @@ def _serve(pipe: Connection, limits: Limits) -> None:
             task, sources = pipe.recv()
         except EOFError:
             return
-        answers = [_read(task, Path(source) if isinstance(source, str) else source, limits, pipe) for source in sources]
+        answers = [_read(task, source, limits, pipe) for source in sources]
         images = [answer for answer in answers if isinstance(answer, np.ndarray)]
         # One array takes a fraction of the time of many.
         pipe.send((np.stack(images),) if len(images) == len(answers) else answers)
 
 
-def _read(task: Task, source: Path | bytes, limits: Limits, pipe: Connection) -> Cuts | Rows | np.ndarray | Unread:
-    from recognition.cuts import cut_digit
-    from recognition.layout import find_strips
-    from recognition.picture import LONGEST_PAGE, BlankError, read_picture, read_sized
+def _read(task: Task, source: Source, limits: Limits, pipe: Connection) -> Cuts | Rows | np.ndarray | Unread:
     from recognition.preparation import prepared
 
-    def certainty(images: np.ndarray) -> np.ndarray:
-        pipe.send(images)
-        return pipe.recv()
-
     try:
-        if task == "rows":
-            grey, own_size = read_sized(source, limits, LONGEST_PAGE)
-            return Rows(grey, own_size, find_strips(grey, certainty))
-        if task == "cuts":
-            return cut_digit(read_picture(source, limits))
+        if task == "cuts" or task == "rows":
+            return _found(task, source, limits, pipe)
         return prepared(source, task, limits)
     except BlankError as error:
         return Unread(one_line(error), blank=True)
@@ -297,6 +246,21 @@ def _read(task: Task, source: Path | bytes, limits: Limits, pipe: Connection) ->
         return Unread(
             f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
         )
+
+
+def _found(task: Literal["cuts", "rows"], source: Source, limits: Limits, pipe: Connection) -> Cuts | Rows:
+    from recognition.cuts import cut_digit
+    from recognition.layout import find_strips
+    from recognition.picture import LONGEST_PAGE, read_picture, read_sized
+
+    def certainty(images: np.ndarray) -> np.ndarray:
+        pipe.send(images)
+        return pipe.recv()
+
+    if task == "cuts":
+        return cut_digit(read_picture(source, limits))
+    grey, own_size = read_sized(source, limits, LONGEST_PAGE)
+    return Rows(grey, own_size, find_strips(grey, certainty))
 
 
 def _end_with_parent() -> None:

@@ -112,7 +112,7 @@ class AsTheyAre:
 
     def _image(self, picture: Picture) -> Bytes | str:
         try:
-            return decode_as_it_is(picture if isinstance(picture, bytes) else read_file(Path(picture), LARGEST_FILE))
+            return decode_as_it_is(picture if isinstance(picture, bytes) else read_file(picture, LARGEST_FILE))
         except DataError as error:
             return str(error)
         except OSError as error:
@@ -193,9 +193,9 @@ def decode_as_it_is(data: bytes) -> Bytes:
                     raise DataError(f"expected a picture of {SIDE}×{SIDE} pixels, got {got}; resize it")
                 if picture.mode not in MODES or "transparency" in picture.info:
                     raise DataError(f"expected 8 bits a pixel without transparency, got mode {picture.mode}")
-                if picture.mode == "L":
-                    return np.array(picture)
-                return np.array(picture.convert("RGB").convert("L") if picture.mode == "P" else picture.convert("L"))
+                plain = picture.convert("RGB") if picture.mode == "P" else picture
+                levels = plain if plain.mode == "L" else plain.convert("L")
+                return np.frombuffer(levels.tobytes(), np.uint8).reshape(SIDE, SIDE)
     except DataError:
         raise
     except Exception as error:  # decoders raise whatever a broken file makes them: OSError, ValueError, struct.error …
