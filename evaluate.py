@@ -50,8 +50,9 @@ class Options:
     """Folders of models or of runs; inference_model if none is named, and there the released one if it has no other."""
     data: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
-    part: Literal["test", "train", "all"] = "test"
-    """Images to score: the test part, the training part, or both."""
+    part: Annotated[Literal["test", "train", "all"] | None, arg(help_behavior_hint="")] = None
+    """Images to score: the test part, the training part, or both. If none is named, the test part; of a set without
+    one, all images, or the fifth that training held out if a model was trained on this very set."""
     strict: bool = False
     """Stop at a picture that cannot be used, instead of leaving it out."""
     format: Literal["table", "json", "csv"] = "table"
@@ -93,10 +94,14 @@ def main(stop: StopRequest) -> int:
     folders = options.models or (model_in(model_folder()),)
     models = {folder: load_model(folder, options.trust) for folder in folders}
     ways = {folder: asked_way(model.card) for folder, model in models.items()}
-    sets = {way: load_data(options.data, console, way, options.strict) for way in dict.fromkeys(ways.values())}
+    sets = {way: load_data(options.data, console, way, options.strict, True) for way in dict.fromkeys(ways.values())}
     if len({data.sums["train-labels-idx1-ubyte"] + data.sums["t10k-labels-idx1-ubyte"] for data in sets.values()}) > 1:
         raise UserError("models that prepare pictures differently leave out different ones; score them one by one")
-    scores = {folder: _score(model, sets[ways[folder]], options, console) for folder, model in models.items()}
+    part = options.part or _usual_part({folder: sets[ways[folder]] for folder in models}, models)
+    scores = {
+        folder: _score(model, sets[ways[folder]], replace(options, part=part), console)
+        for folder, model in models.items()
+    }
     print_scores(scores, options.format)
     first = next(iter(scores.values()))
     if options.plot:
@@ -104,6 +109,25 @@ def main(stop: StopRequest) -> int:
     if options.wrong:
         save(wrong_sheet(first.wrong, first.labels, first.total - first.correct, first.total), options.wrong)
     return _complain(scores, options.fail_under or 0)
+
+
+def _usual_part(sets: Mapping[Path, Mnist], models: Mapping[Path, SavedModel]) -> Literal["test", "all"]:
+    """The part to score if none is named, reported if the set has no test part; the sets are one, prepared by model."""
+    data = next(iter(sets.values()))
+    if not data.split and len(data.train_labels):
+        return "test"
+    trained = [folder for folder, model in models.items() if model.card.get("data_sha256") == sets[folder].sums]
+    total = f"{len(data.train_labels) + len(data.test_labels):,}"
+    where = f"{one_line(data.source)}: no test part"
+    if trained:
+        print(
+            f"{where}, and {one_line(trained[0])} was trained on this set: scored are the {len(data.test_labels):,} of "
+            f"{total} images that its training set aside; --part all scores all",
+            file=sys.stderr,
+        )
+        return "test"
+    print(f"{where}, and no model was trained on this very set: scored are all {total} images", file=sys.stderr)
+    return "all"
 
 
 def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -> Score:
@@ -115,7 +139,7 @@ def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -
     from recognition.kind import PictureKind
     from results.score import score_model
 
-    images = part(data, options.part)
+    images = part(data, options.part or "test")
     found, trained = PictureKind.measure(images.images), PictureKind.of_card(model.card)
     if data.cut:  # of MNIST's kind; the model may have learned another
         images = replace(images, images=trained.apply(images.images))

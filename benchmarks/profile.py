@@ -42,7 +42,7 @@ def print_profile(settings: Settings, console: Console) -> None:
         raise UsageError(f"--profile: expected --engine paddle, got {settings.engine}")
     paddle.enable_static()
     data = load_data(settings.data_dir, console, settings.prepare, settings.strict)
-    recipe = settings.recipe_for(len(data.train_labels))
+    recipe = settings.recipe_for(len(data.train_labels), data.validation)
     training, _ = split(data, recipe.validation_size)
     device = choose_device(settings.device)
 

@@ -41,6 +41,7 @@ class Mnist:
             empty.
         prepare: the way in which a model of the set prepares the pictures that it reads.
         prepared: the way in which the set's own pictures became its images; None if it holds images.
+        validation: number of the last training images that the set itself keeps apart for validation; 0 if it does not.
     """
 
     train_images: Bytes
@@ -54,6 +55,7 @@ class Mnist:
     split: Mapping[str, float | int | str] = field(default_factory=dict)
     prepare: Way = "digit"
     prepared: Way | None = None
+    validation: int = 0
 
     @property
     def cut(self) -> bool:

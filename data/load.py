@@ -12,19 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import one_line
-from common.files import open_file
-from common.kinds import HEAD, kind_of
 from data import sources
 from data.dataset import DIGITS, Mnist
 from data.formats import idx
-from data.formats.folder import read_class_folders
+from data.formats.detect import read_any
 from data.formats.idx import Bytes, DataError
-from data.formats.idx_sets import idx_set_in, read_idx_set
-from data.formats.labelled import SIDE, Labelled, Part, number_classes
-from data.formats.npz import read_npz
-from data.formats.parquet import read_parquet
-from data.formats.pictures import SUFFIXES, AsTheyAre, Pictures, Prepare, Way, prepare_all
-from data.formats.table import read_csv
+from data.formats.known import named
+from data.formats.labelled import NAMES_FILE, SIDE, Labelled, Part, number_classes
+from data.formats.pictures import AsTheyAre, Pictures, Places, Prepare, Way, prepare_all
+from data.mixing import is_mixed, mixed_order, reorder
 
 TEST_SHARE = 0.2  # of each class, if there is no test part
 Split = dict[str, float | int | str]
@@ -48,6 +44,7 @@ class Reading:
         strict: a broken picture is an error; else it is reported and left out.
         report: takes lines for the user: the format, and what was left out.
         usual: report the format of MNIST itself too.
+        scored: the images are to be scored, not trained on: one class is enough, and one image of each.
     """
 
     prepare: Prepare = field(default_factory=AsTheyAre)
@@ -55,6 +52,7 @@ class Reading:
     strict: bool = False
     report: Callable[[str], None] = lambda line: None
     usual: bool = True
+    scored: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,9 @@ class LabelledSet:
         classes: names of the classes, in the order of the labels.
         format: the format in words.
         split: share, seed and SHA-256 of the test part if the files have none; else empty.
+        validation: number of the last training images that the files keep apart for validation.
+        unnamed: the names of the classes are their labels.
+        notes: lines for the user.
     """
 
     source: str
@@ -76,6 +77,9 @@ class LabelledSet:
     classes: tuple[str, ...]
     format: str = Mnist.format
     split: Split = field(default_factory=dict)
+    validation: int = 0
+    unnamed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> LabelledSet:
@@ -93,38 +97,66 @@ def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> Labelle
         UsageError: the format needs a package that is not installed.
         OSError: a file cannot be read.
     """
-    found = _read(path, reading or Reading())
-    numbers, classes = number_classes(one_line(path), found, fewest)
-    labels = [part.astype(np.uint8) if len(classes) <= 256 else part for part in numbers]
+    reading = reading or Reading()
+    found = named(read_any(path, reading.report))
+    numbered = number_classes(one_line(path), found, fewest)
+    labels = [part.astype(np.uint8) if len(numbered.names) <= 256 else part for part in numbered.labels]
     train = Part(found.train.images, labels[0])
+    split: Split = {}
     if found.test is not None:
-        return LabelledSet(str(path), train, Part(found.test.images, labels[1]), classes, found.format)
-    train, test, split = _split(train, found.files, len(classes))
-    return LabelledSet(str(path), train, test, classes, found.format, split)
+        test = Part(found.test.images, labels[1])
+    elif reading.scored and not (np.bincount(train.labels) > 1).any():  # nothing to keep apart from the rest
+        train, test = Part(train.images[:0], train.labels[:0]), train
+    else:
+        train, test, split = _split(train, found, len(numbered.names))
+    return LabelledSet(
+        str(path),
+        train,
+        test,
+        numbered.names,
+        found.format,
+        split,
+        found.validation,
+        unnamed=not found.names and found.train.labels.dtype.kind in "iu",
+        notes=(*found.notes, *numbered.notes),
+    )
 
 
 def load(path: Path, reading: Reading | None = None) -> Mnist:
     """Load the labelled data set in a file or folder, and report its format; see `find`.
+
+    Images that come class by class are mixed, so that the last ones, held out for validation, are a fair sample; those
+    of IDX files keep their order.
 
     Raises:
         DataError, UsageError, OSError: as `find`; or no picture of a part can be used; or no class has two images, of
             which one could be kept for testing.
     """
     reading = reading or Reading()
-    found = find(path, reading)
-    train, test = (_decoded(part, reading) for part in (found.train, found.test))
-    arrays = (*train, *test)
-    if not len(test[1]):
+    found = find(path, reading, 1 if reading.scored else 2)
+    (images, labels, places), (test_images, test_labels, _) = (
+        _decoded(part, reading) for part in (found.train, found.test)
+    )
+    if not len(test_labels):
         raise DataError(
             f"{one_line(path)}: expected a class of at least two images, to keep one for testing, got none; add images"
         )
+    validation = int(np.count_nonzero(places >= len(found.train.labels) - found.validation))
+    counts = np.bincount(np.concatenate([labels, test_labels]), minlength=len(found.classes))
+    if without := ", ".join(name for name, count in zip(found.classes, counts, strict=True) if not count):
+        reading.report(f"{one_line(path)}: no images of class {one_line(without, 100)} that can be used")
+    if not (reading.scored or validation or found.format.startswith("IDX") or is_mixed(labels)):
+        order = mixed_order(labels, SPLIT_SEED)
+        images, labels = reorder(images, order), labels[order]
+        reading.report(f"{one_line(path)}: class by class: the training images are mixed by seed {SPLIT_SEED}")
+    announce(found, reading, len(labels), len(test_labels))
+    arrays = (images, labels, test_images, test_labels)
     for array in arrays:
         array.setflags(write=False)
-    announce(found, reading, len(train[1]), len(test[1]))
     sums = {name: idx.checksum(array) for name, array in zip(sources.SUMS, arrays, strict=True)}
     prepared = prepared_way(found, reading)
     way = reading.way or usual_way(prepared, found.classes)
-    return Mnist(*arrays, sums, str(path), found.classes, found.format, found.split, way, prepared)
+    return Mnist(*arrays, sums, str(path), found.classes, found.format, found.split, way, prepared, validation)
 
 
 def prepared_way(found: LabelledSet, reading: Reading) -> Way | None:
@@ -137,27 +169,36 @@ def announce(found: LabelledSet, reading: Reading, training: int, test: int) -> 
 
     Args:
         found: the set.
-        reading: takes the line; MNIST has none unless that asks for it.
+        reading: takes the lines; MNIST has none unless that asks for it.
         training: number of training images.
         test: number of test images.
     """
-    if reading.usual or (found.format, found.classes) != (Mnist.format, DIGITS):
-        way = prepared_way(found, reading)
-        words = f", {WORDS[way]} (--prepare {way})" if way else ""
-        reading.report(
-            f"{one_line(found.source)}: {found.format}{words}, {training:,} training and {test:,} test images of "
-            f"{len(found.classes)} classes: {one_line(', '.join(found.classes), 60)}"
-        )
+    where = one_line(found.source)
+    for note in found.notes:
+        reading.report(f"{where}: {note}")
+    if not (reading.usual or found.unnamed or found.split) and (found.format, found.classes) == (Mnist.format, DIGITS):
+        return
+    way = prepared_way(found, reading)
+    words = f", {WORDS[way]} (--prepare {way})" if way else ""
+    counts = f"{training:,} training and {test:,} test images"
+    if found.split:
+        aside = f" (no test part: a fifth of each class, at least one, set aside by seed {SPLIT_SEED})"
+        counts = f"{training + test:,} images" if reading.scored else counts + aside
+    hint = f" (their labels; a file {NAMES_FILE} beside the data would name them)" if found.unnamed else ""
+    reading.report(
+        f"{where}: {found.format}{words}, {counts} of {len(found.classes)} classes: "
+        f"{one_line(', '.join(found.classes), 60)}{hint}"
+    )
 
 
-def _decoded(part: Part, reading: Reading) -> tuple[Bytes, npt.NDArray[Any]]:
-    """Images and labels of a part; pictures that cannot be used are left out."""
+def _decoded(part: Part, reading: Reading) -> tuple[Bytes, npt.NDArray[Any], Places]:
+    """Images and labels of a part, and their places in it; pictures that cannot be used are left out."""
     if not isinstance(part.images, Pictures):
-        return part.images, part.labels
+        return part.images, part.labels, np.arange(len(part.labels))
     if not len(part.images):
-        return np.empty((0, SIDE, SIDE), np.uint8), part.labels
+        return np.empty((0, SIDE, SIDE), np.uint8), part.labels, np.arange(0)
     images, places = prepare_all(part.images, reading.prepare, reading.strict, reading.report)
-    return images, part.labels[places]
+    return images, part.labels[places], places
 
 
 def usual_way(prepared: Way | None, classes: Sequence[str]) -> Way:
@@ -172,92 +213,20 @@ def usual_way(prepared: Way | None, classes: Sequence[str]) -> Way:
     return "digit" if all(len(name) == 1 for name in classes) else "none"
 
 
-def _read(path: Path, reading: Reading) -> Labelled:
-    if not path.exists():
-        raise DataError(f"{one_line(path)}: expected a data set, got nothing of that name")
-    return _read_folder(path, reading) if path.is_dir() else _read_file(path, reading)
-
-
-def _read_file(path: Path, reading: Reading) -> Labelled:
-    with open_file(path) as file:
-        head = file.read(HEAD)
-    if head.startswith(b"PK\x03\x04"):
-        return read_npz(path)
-    if head.startswith(b"PAR1"):
-        return read_parquet(path)
-    if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
-        return _pickle(path)
-    kind = kind_of(head)
-    if kind or b"\0" in head or not any(mark in head for mark in b",;\t"):
-        raise DataError(
-            f"{one_line(path)}: expected NPZ, CSV, Parquet, {sources.PICKLE}, or a folder of IDX files or of "
-            f"one folder per class, got {kind or 'none of them'}"
-        )
-    return read_csv(path)
-
-
-def _read_folder(path: Path, reading: Reading) -> Labelled:
-    """Read the one format that a folder holds; of several none is guessed."""
-    readers: dict[str, Callable[[], Labelled]] = {}
-    if name := idx_set_in(path):
-        readers[f"IDX by {name}'s names"] = lambda: read_idx_set(path, name)
-    elif (path / sources.PICKLE).exists():
-        readers[sources.PICKLE] = lambda: _pickle(path / sources.PICKLE)
-    npz = sorted(path.glob("*.npz"))
-    if npz:
-        readers["NPZ"] = lambda: read_npz(npz[0] if len(npz) == 1 else path)
-    if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
-        readers["Parquet"] = lambda: read_parquet(path)
-    if tables := sorted(path.glob("*.csv")):
-        readers["CSV"] = lambda: read_csv(tables[0] if len(tables) == 1 else path)
-    if _has_class_folders(path):
-        readers["folder per class"] = lambda: read_class_folders(path, reading.report)
-    if len(readers) > 1:
-        raise DataError(
-            f"{one_line(path)}: expected one format, got {' and '.join(readers)}; name one file, or move one"
-        )
-    if readers:
-        return next(iter(readers.values()))()
-    if any(entry.suffix.lower() in SUFFIXES for entry in path.iterdir()):
-        raise DataError(
-            f"{one_line(path)}: expected a folder per class, got pictures without classes; put each class's "
-            "pictures into a folder of its name; infer.py reads pictures without labels"
-        )
-    arrays = sources.read_folder(path).arrays  # MNIST's files, perhaps under similar names; or the error
-    return Labelled(
-        Part(arrays[sources.TRAIN_IMAGES], arrays[sources.TRAIN_LABELS]),
-        Part(arrays[sources.TEST_IMAGES], arrays[sources.TEST_LABELS]),
-        "IDX by MNIST's names",
-        {},
-    )
-
-
-def _has_class_folders(path: Path) -> bool:
-    root = path / "train" if (path / "train").is_dir() else path
-    folders = [folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    return any(entry.suffix.lower() in SUFFIXES for folder in folders for entry in folder.iterdir())
-
-
-def _pickle(path: Path) -> Labelled:
-    train, validation, test = idx.read_pickle(path)
-    images, labels = (np.concatenate(parts) for parts in zip(train, validation, strict=True))
-    return Labelled(Part(images, labels), Part(*test), sources.PICKLE, dict(enumerate(DIGITS)))
-
-
-def _split(part: Part, files: Sequence[str], classes: int) -> tuple[Part, Part, Split]:
-    """Take a fifth of each class out for testing; a class of one image stays in training.
+def _split(part: Part, found: Labelled, classes: int) -> tuple[Part, Part, Split]:
+    """Take a fifth of each class out for testing; a class of one image stays in training, as do validation images.
 
     Returns:
         Training part; test part; share, seed, and SHA-256 of the list of test files (of their places without names).
     """
     chosen = np.zeros(len(part.labels), bool)
     for number in range(classes):
-        places = np.flatnonzero(part.labels == number)
+        places = np.flatnonzero(part.labels[: len(part.labels) - found.validation] == number)
         order = np.random.Generator(np.random.Philox(np.random.SeedSequence(SPLIT_SEED, spawn_key=(number,))))
         size = max(round(TEST_SHARE * len(places)), 1) if len(places) > 1 else 0
         chosen[order.permutation(places)[:size]] = True
     tested = np.flatnonzero(chosen)
-    names = "".join(f"{files[place] if files else place}\n" for place in tested.tolist())
+    names = "".join(f"{found.files[place] if found.files else place}\n" for place in tested.tolist())
     record: Split = {
         "share": TEST_SHARE,
         "seed": SPLIT_SEED,

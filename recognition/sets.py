@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 LOOKED_AT = 256  # pictures of a set, evenly spaced: if most have 28×28 pixels, all are taken as they are
 
 
-def load_data(path: Path | None, console: Console | None = None, way: Way | None = None, strict: bool = False) -> Mnist:
+def load_data(
+    path: Path | None,
+    console: Console | None = None,
+    way: Way | None = None,
+    strict: bool = False,
+    scored: bool = False,
+) -> Mnist:
     """Load the data set in `path`, else in the folder that MNIST_DIR names, else MNIST from where it is found.
 
     Args:
@@ -38,12 +44,13 @@ def load_data(path: Path | None, console: Console | None = None, way: Way | None
         way: how pictures are prepared; None for the usual way: as they are if most have 28×28 pixels, else cut to
             their digit.
         strict: a broken picture is an error; else it is reported and left out.
+        scored: the images are to be scored, not trained on.
 
     Raises:
         DataError, UsageError, OSError: as `data.load.load` and `load_mnist`.
     """
     if found := _named(path):
-        return load(found, reading(console, way, strict))
+        return load(found, replace(reading(console, way, strict), scored=scored))
     mnist = load_mnist(None, console)
     return replace(mnist, prepare=way) if way else mnist
 

@@ -98,7 +98,7 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
         OSError: a figure cannot be written.
     """
     paddle.enable_static()
-    recipe = settings.recipe_for(len(data.train_labels))
+    recipe = settings.recipe_for(len(data.train_labels), data.validation)
     model, image = load_model(folder.model), NETWORKS[settings.network].image
     training, validation = split(data, recipe.validation_size)
     inputs, unseen = (network_input(images, image) for images in (data.test_images, validation.images))

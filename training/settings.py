@@ -198,13 +198,15 @@ class Settings:
             given["distortions"] = dataclasses.replace(recipe.distortions or Distortions(), **distortions)
         return dataclasses.replace(recipe, **given)
 
-    def recipe_for(self, images: int) -> Recipe:
+    def recipe_for(self, images: int, own: int = 0) -> Recipe:
         """The recipe for a set of so many training images: the number of those that are held out is settled.
 
-        A share is rounded, to at least one image. If none is named, and the recipe's own number would leave nothing to
-        train on, a fifth is held out.
+        A share is rounded, to at least one image. If none is named, `own` are held out, those that the set itself keeps
+        apart; without such, and if the recipe's own number would leave nothing to train on, a fifth.
         """
         recipe, wanted = self.resolved_recipe(), self.validation_size
+        if wanted is None and own:
+            return dataclasses.replace(recipe, validation_size=own)
         if wanted is None and recipe.validation_size >= images:
             wanted = SMALL_SET_SHARE
         if isinstance(wanted, float):

@@ -130,11 +130,11 @@ def prepare(
     Raises:
         UserError: what was asked for cannot be done, or is not what the run began with.
     """
-    recipe = settings.recipe_for(len(data.train_labels))
+    recipe = settings.recipe_for(len(data.train_labels), data.validation)
     training, validation = split(data, recipe.validation_size)
     kind = _kind(data, training)
     warnings = _warnings(data, training, validation, kind)
-    for line in (*warnings, *size_notes(settings, recipe, len(training), len(validation)), *kind_notes(kind)):
+    for line in (*warnings, *size_notes(settings, recipe, data, len(training)), *kind_notes(kind)):
         report(callbacks, line)
     device = choose_device(settings.device)
     backend = _backend(settings, recorded, device, lambda line: report(callbacks, line))
@@ -179,16 +179,19 @@ def _warnings(data: Mnist, training: Subset, validation: Subset, kind: PictureKi
     return [f"warning: {line}" for line in lines]
 
 
-def size_notes(settings: Settings, recipe: Recipe, training: int, validation: int) -> Iterator[str]:
+def size_notes(settings: Settings, recipe: Recipe, data: Mnist, training: int) -> Iterator[str]:
     """One line for each size that does not fit a small data set, with what helps.
 
     Args:
         settings: as the user gave them.
         recipe: as it is used.
-        training: number of images to train on.
-        validation: number of those held out.
+        data: all images.
+        training: number of images to train on; the others of the training part are held out.
     """
-    if recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
+    validation = len(data.train_labels) - training
+    if data.validation and settings.validation_size is None:
+        yield f"validation images: {validation}, the set's own validation part"
+    elif recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
         yield f"validation images: {validation} of {training + validation}, a fifth, as the set is small"
     elif settings.validation_size is None and validation > training:
         yield f"validation images: {validation}, more than the {training} to train on; try --validation-size 0.2"

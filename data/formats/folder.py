@@ -1,8 +1,11 @@
-"""A folder per class: PATH/train/NAME/* and PATH/test/NAME/*, or PATH/NAME/* alone."""
+"""A folder per class: PATH/train/NAME/*, PATH/val/NAME/* and PATH/test/NAME/*, or PATH/NAME/* alone."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,15 +13,29 @@ import numpy as np
 
 from common.errors import one_line
 from data.formats.idx import DataError
-from data.formats.labelled import Labelled, Part
+from data.formats.labelled import MOST_CLASSES, Labelled, Part, read_names
 from data.formats.pictures import SUFFIXES, Pictures, Places
+from data.mixing import is_mixed
+
+# Names of the parts' folders, in capitals or not.
+PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
+NO_CLASS = re.compile(r"(train|training|test|testing|val|valid|validation|images|pictures|data)\d*", re.IGNORECASE)
+NO_PICTURES = ("thumbs.db", "desktop.ini")  # of Windows, in any folder
+SEED = 0  # of the order of the pictures, the same for every run
+
+Listed = Mapping[Path, list[str]]  # folder of a class -> names of its pictures, sorted
+
+
+def has_classes(path: Path) -> bool:
+    """True if a folder has folders with pictures, or a part's folder that has such."""
+    return any(map(_has_pictures, _folders(path))) or bool(_parts(path))
 
 
 def read_class_folders(path: Path, report: Callable[[str], None] = lambda line: None) -> Labelled:
     """List the pictures of each class's folder.
 
-    Files whose names are numbers, each one of its own, are ordered by these; else the classes take turns evenly, each
-    in the order of its files' names, so that every stretch of the images has each class's share.
+    The classes take turns evenly, so that every stretch of the images is a fair sample; a fixed seed orders the
+    pictures of each. Files that are numbered across the classes, and not class by class, keep that order.
 
     Args:
         path: the folder.
@@ -28,16 +45,29 @@ def read_class_folders(path: Path, report: Callable[[str], None] = lambda line: 
         DataError: no classes, no pictures, or a class without a folder of training pictures.
         OSError: a folder cannot be read.
     """
-    root = path / "train" if (path / "train").is_dir() else path
-    names, files, train = _list(root, report)
-    test = None
-    if root != path and (path / "test").is_dir():
-        test_names, _, test = _list(path / "test", report)
-        if extra := sorted(set(test_names) - set(names)):
+    roots, notes = _roots(path)
+    listed = {part: _list(root, report) for part, root in roots.items()}
+    known = set(map(_class, listed["train"]))
+    for part, folders in listed.items():
+        if extra := sorted(set(map(_class, folders)) - known):
             raise DataError(
-                f"{one_line(path / 'test')}: expected the classes of train/, got {one_line(', '.join(extra), 100)} too"
+                f"{one_line(roots[part])}: expected the classes of {one_line(roots['train'].name)}/, got "
+                f"{one_line(', '.join(extra), 100)} too"
             )
-    return Labelled(train, test, "folder per class", {}, files)
+    held = listed.get("validation", {})
+    files, names = _Files(listed["train"], held), read_names(path)
+    train = files.part(roots["train"])
+    test = _Files(listed["test"]).part(roots["test"]) if "test" in roots else None
+    return Labelled(
+        train.numbered() if names else train,
+        test.numbered() if names and test else test,
+        "folder per class",
+        names,
+        files,
+        validation=sum(map(len, held.values())),
+        file=roots["train"],
+        notes=notes,
+    )
 
 
 class _Files(Sequence[str]):
@@ -45,51 +75,108 @@ class _Files(Sequence[str]):
 
     Each takes some ten bytes beyond those of its name: there may be millions.
 
-    Attributes:
-        classes: name of each file's class, [N].
+    Args:
+        sets: files of the classes; those of the first one come first.
     """
 
-    def __init__(self, listed: Mapping[str, list[str]]) -> None:
-        order = _order(listed)
-        sizes = [len(files) for files in listed.values()]
-        self._names = np.concatenate([np.array([os.fsencode(file) for file in files]) for files in listed.values()])
-        self._names = self._names[order]
-        self.classes = np.repeat(np.array(list(listed)), sizes)[order]
+    def __init__(self, *sets: Listed) -> None:
+        lists = [(folder, files) for listed in sets for folder, files in listed.items()]
+        firsts = np.cumsum([0, *(sum(map(len, listed.values())) for listed in sets)])
+        order = np.concatenate([first + _order(listed) for first, listed in zip(firsts, sets, strict=False) if listed])
+        self._names = np.concatenate([np.array([os.fsencode(file) for file in files]) for _, files in lists])[order]
+        self._folders = [folder for folder, _ in lists]
+        self._which = np.repeat(np.arange(len(lists), dtype=np.int32), [len(files) for _, files in lists])[order]
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, place: int) -> str:  # type: ignore[override]
-        return f"{self.classes[place]}/{os.fsdecode(self._names[place])}"
+        return f"{_class(self._folders[self._which[place]])}/{os.fsdecode(self._names[place])}"
+
+    def part(self, root: Path) -> Part:
+        """The pictures, and their classes' names."""
+
+        def path(place: int) -> str:
+            return f"{self._folders[self._which[place]]}/{os.fsdecode(self._names[place])}"
+
+        def read(places: Places) -> Iterator[str]:
+            return map(path, places)
+
+        pictures = Pictures(one_line(root), np.arange(len(self)), read, lambda place: one_line(path(place)))
+        return Part(pictures, np.array([*map(_class, self._folders)])[self._which])
 
 
-def _list(root: Path, report: Callable[[str], None]) -> tuple[list[str], Sequence[str], Part]:
-    """Names of the classes in a part's folder; of its files; and the part."""
-    listed, others = dict[str, list[str]](), list[str]()
-    for folder in sorted(filter(_is_class, root.iterdir())):
+def _roots(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Folder of each part that there is, and lines for the user; without parts, the folder itself is to train on."""
+    parts = _parts(path)
+    others = [folder.name for folder in _folders(path) if folder not in parts.values()]
+    if not parts:
+        if all(map(NO_CLASS.fullmatch, others)):
+            raise DataError(
+                f"{one_line(path)}: expected a folder per class, got pictures without classes in "
+                f"{one_line(', '.join(others), 100)}; put each class's pictures into a folder of its name in there"
+            )
+        return {"train": path}, ()
+    notes = (f"left alone: {one_line(', '.join(others), 100)}",) if others else ()
+    if "train" in parts:
+        return parts, notes
+    if len(parts) > 1:
+        names = " and ".join(one_line(folder.name) for folder in parts.values())
+        raise DataError(f"{one_line(path)}: expected a folder train beside {names}, got none; name one of them")
+    (only,) = parts.values()
+    return {"train": only}, (f"no training part: the images of {one_line(only.name)}/ are all images", *notes)
+
+
+def _parts(path: Path) -> dict[str, Path]:
+    """Folders of the parts, which have folders with pictures."""
+    found: dict[str, Path] = {}
+    for folder in _folders(path):
+        part = next((part for part, names in PARTS.items() if folder.name.lower() in names), None)
+        if part and any(map(_has_pictures, _folders(folder))):
+            if part in found:
+                raise DataError(
+                    f"{one_line(path)}: expected one folder of the {part} part, got {one_line(found[part].name)} and "
+                    f"{one_line(folder.name)}; rename or move one"
+                )
+            found[part] = folder
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def _list(root: Path, report: Callable[[str], None]) -> Listed:
+    """Pictures of each class; reports files that are none."""
+    listed, others = dict[Path, list[str]](), list[str]()
+    for folder in _folders(root):
         names = _names(folder)
-        listed[folder.name] = [name for name in names if _is_picture(name)]
+        listed[folder] = [name for name in names if _is_picture(name)]
         others += [f"{folder.name}/{name}" for name in names if not _is_picture(name)]
-    if empty := [name for name, files in listed.items() if not files]:
+    if empty := [folder for folder, files in listed.items() if not files]:
+        below = any(map(_has_pictures, _folders(empty[0])))
         raise DataError(
-            f"{one_line(root / empty[0])}: expected pictures ({', '.join(SUFFIXES)}) in a class's folder, got none; "
-            "fill or remove it"
+            f"{one_line(empty[0])}: expected pictures ({', '.join(SUFFIXES)}) in a class's folder, got "
+            + ("folders of pictures; move the pictures up" if below else "none; fill or remove it")
         )
+    if len(listed) > MOST_CLASSES:
+        raise DataError(f"{one_line(root)}: expected at most {MOST_CLASSES:,} classes, got {len(listed)}")
     if others:
         report(
             f"{one_line(root)}: {len(others)} left out, no pictures by their names, such as {one_line(others[0], 80)}"
         )
-    files = _Files(listed)
-
-    def read(places: Places) -> Iterator[str]:
-        return (f"{root}/{files[place]}" for place in places)
-
-    pictures = Pictures(one_line(root), np.arange(len(files)), read, lambda place: one_line(f"{root}/{files[place]}"))
-    return list(listed), files, Part(pictures, files.classes)
+    return listed
 
 
-def _is_class(folder: Path) -> bool:
-    return folder.is_dir() and not folder.name.startswith((".", "__"))
+def _class(folder: Path) -> str:
+    """Name of a class, one for the two ways to write é that systems have."""
+    return unicodedata.normalize("NFC", folder.name)
+
+
+def _folders(path: Path) -> list[Path]:
+    """Folders in a folder, but for hidden ones and what macOS packs beside pictures (__MACOSX)."""
+    return sorted(folder for folder in path.iterdir() if not folder.name.startswith((".", "__")) and folder.is_dir())
+
+
+def _has_pictures(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(_is_picture(entry.name) and not entry.name.startswith(".") for entry in entries)
 
 
 def _is_picture(name: str) -> bool:
@@ -98,16 +185,26 @@ def _is_picture(name: str) -> bool:
 
 def _names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        return sorted(
+            entry.name for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in NO_PICTURES
+        )
 
 
-def _order(listed: Mapping[str, list[str]]) -> Places:
+def _order(listed: Listed) -> Places:
     """The order of the images, as places in the list of all files, class by class."""
+    which = np.repeat(np.arange(len(listed)), [*map(len, listed.values())])
     stems = [file[: file.rindex(".")] for files in listed.values() for file in files]
     if all(stem.isdecimal() and stem.isascii() and len(stem) < 20 for stem in stems):
         numbers = np.array([int(stem) for stem in stems], np.uint64)
         order = numbers.argsort(kind="stable")
-        if (numbers[order][1:] > numbers[order][:-1]).all():
+        if (numbers[order][1:] > numbers[order][:-1]).all() and is_mixed(which[order]):
             return order
-    turns = [(np.arange(len(files)) + 0.5) / len(files) for files in listed.values()]
-    return np.lexsort([np.repeat(np.arange(len(turns)), [*map(len, turns)]), np.concatenate(turns)])
+    turns = [(_lots(folder, files) + 0.5) / len(files) for folder, files in listed.items()]
+    return np.lexsort([which, np.concatenate(turns)])
+
+
+def _lots(folder: Path, files: list[str]) -> Places:
+    """Place of each picture among those of its class, as if by lot, the same wherever the set lies."""
+    names = (f"{SEED}/{_class(folder)}/{file}".encode(errors="surrogateescape") for file in files)
+    lots = [int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") for name in names]
+    return np.array(lots, np.uint64).argsort(kind="stable").argsort()

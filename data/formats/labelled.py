@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Part:
     images: Bytes | Pictures
     labels: Labels
 
+    def numbered(self) -> Part:
+        """The same; labels that are texts of whole numbers are numbers."""
+        return Part(self.images, texts(self.labels))
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -44,6 +49,9 @@ class Labelled:
         format: the format in words, as "CSV file".
         names: name of each label that is a number, in order; empty if the files name none.
         files: what each training image is called in a list of files; empty if images have no names.
+        validation: number of the last training images that the files keep apart for validation.
+        file: a file that it was read from, for the name of a known set.
+        notes: lines for the user: what was chosen, and what was left alone.
     """
 
     train: Part
@@ -51,6 +59,24 @@ class Labelled:
     format: str
     names: dict[int, str]
     files: Sequence[str] = ()
+    validation: int = 0
+    file: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes of a data set.
+
+    Attributes:
+        labels: numbers of the training labels from 0, and of the test labels if there are any.
+        names: in the order of the numbers.
+        notes: lines for the user.
+    """
+
+    labels: list[npt.NDArray[np.uint16]]
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
@@ -61,6 +87,8 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
     """
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
     if images.ndim == 2 and images.shape[1] == SIDE * SIDE:
         images = images.reshape(-1, SIDE, SIDE)
     if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
@@ -75,7 +103,8 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iuUT":
-        raise DataError(f"{where}: expected one label per image, a whole number or a name, got {labels.dtype} values")
+        got = f"{labels.dtype} values of shape {'×'.join(map(str, labels.shape))}"
+        raise DataError(f"{where}: expected one label per image, a whole number or a name, got {got}")
     if len(images) != len(labels) or not len(images):
         raise DataError(
             f"{where}: expected as many labels as images and at least one, got {len(images)} images and "
@@ -84,27 +113,37 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
     return Part(images, labels)
 
 
-def number_classes(
-    where: str, found: Labelled, fewest: int = 2
-) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
+def number_classes(where: str, found: Labelled, fewest: int = 2) -> Classes:
     """Number the classes from 0, and name them.
 
-    Numbers keep their order and count from 0, or from 1 if the least label is 1; a number without an image between
-    them is a class too. Names are sorted, those that are all numbers by their value.
+    Numbers keep their order and count from 0, or from 1 if the least label is 1. A number without an image between them
+    is a class too if half of the numbers have images; else those that have images are the classes. Names are sorted,
+    those that are all numbers by their value.
 
-    Returns:
-        Numbers of the training labels, and of the test labels if there are any; the names, in the order of the numbers.
+    Args:
+        where: the data set, for errors.
+        found: as its files have it.
+        fewest: number of classes that are needed.
 
     Raises:
-        DataError: fewer than `fewest` classes or more than 1,000, a negative label, one without a name, or a bad name.
+        DataError: fewer classes, more than 1,000, a negative label, a label without a name, or a bad name.
     """
     parts = [part.labels for part in (found.train, found.test) if part is not None]
-    if parts[0].dtype.kind in "iu":
-        numbers, names = _count(where, parts, found.names)
+    notes: list[str] = []
+    if all(part.dtype.kind in "iu" for part in parts):
+        values, names = _count(where, parts, found.names, notes)
+        labels = [np.searchsorted(values, part).astype(np.uint16) for part in parts]
     else:
         names = _sorted_names({str(name) for part in parts for name in np.unique(part)})
         places = {name: place for place, name in enumerate(names)}
-        numbers = [_places(part, places) for part in parts]
+        labels = [_places(part, places) for part in parts]
+        if found.names:
+            notes.append(f"{NAMES_FILE}: left alone, as the labels are names")
+    _expect_names(where, names, fewest)
+    return Classes(labels, names, tuple(notes))
+
+
+def _expect_names(where: str, names: tuple[str, ...], fewest: int) -> None:
     if not fewest <= len(names) <= MOST_CLASSES:
         raise DataError(f"{where}: expected {fewest} to {MOST_CLASSES:,} classes, got {len(names)}")
     for name in names:
@@ -116,27 +155,30 @@ def number_classes(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{where}: expected a name of its own for each class, got {one_line(twice, 60)} twice")
-    return numbers, names
 
 
 def _count(
-    where: str, parts: list[Labels], names: dict[int, str]
-) -> tuple[list[npt.NDArray[np.uint16]], tuple[str, ...]]:
-    least, most = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
-    if least < 0 or most > MOST_CLASSES:
-        raise DataError(f"{where}: expected labels of 0 to {MOST_CLASSES - 1}, got {least} to {most}")
-    if names and not 0 <= min(names) <= max(names) <= MOST_CLASSES:
+    where: str, parts: list[Labels], names: dict[int, str], notes: list[str]
+) -> tuple[list[int], tuple[str, ...]]:
+    """Labels that are classes, in order, and the names of these."""
+    present = sorted({int(label) for part in parts for label in np.unique(part)})
+    least, most = present[0], present[-1]
+    if least < 0:
+        raise DataError(f"{where}: expected labels of 0 or more, got {least} to {most}")
+    if not names:
+        first = int(least == 1)
+        values = list(range(first, most + 1)) if most + 1 - first <= 2 * len(present) else present
+        return values, tuple(map(str, values))
+    if not 0 <= min(names) <= max(names) <= MOST_CLASSES:
         got = f"{min(names)} to {max(names)}"
         raise DataError(f"{where}: expected names for labels of 0 to {MOST_CLASSES}, got names for {got}")
-    first = min(names) if names else int(least == 1)
-    last = max(names) if names else most
-    unnamed = sorted({int(label) for part in parts for label in np.unique(part)} - set(names)) if names else []
-    if unnamed:
+    if min(names) == 0 and least == 1 and most == len(names):
+        names = {label + 1: name for label, name in names.items()}
+        notes.append(f"labels count from 1: the first of the {most} names is that of label 1")
+    if unnamed := sorted(set(present) - set(names)):
         raise DataError(f"{where}: expected a name for each label, got none for {one_line(unnamed, 60)}")
-    labels = [label for label in range(first, last + 1) if not names or label in names]
-    table = np.zeros(last + 1, np.uint16)
-    table[labels] = np.arange(len(labels))
-    return [table[part] for part in parts], tuple(names.get(label, str(label)) for label in labels)
+    values = sorted(names)
+    return values, tuple(names[label] for label in values)
 
 
 def _places(part: Labels, places: dict[str, int]) -> npt.NDArray[np.uint16]:
@@ -150,10 +192,19 @@ def _sorted_names(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def read_names(folder: Path) -> dict[int, str]:
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder whose names end in a suffix, in capitals or not; sorted, none hidden."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and not path.name.startswith("."))
+
+
+def read_names(folder: Path, title: str | None = None) -> dict[int, str]:
     """Names of the classes from `classes.txt` in a folder, one a line, the first that of label 0; else from EMNIST's.
 
-    EMNIST's mapping file has a label and the codes of its characters in each line.
+    EMNIST's mapping has a label and the codes of its characters in each line.
+
+    Args:
+        folder: to look in.
+        title: of the mapping, as "emnist-letters"; "" or None for any.
 
     Raises:
         DataError: such a file is broken; or there are several mappings.
@@ -162,7 +213,7 @@ def read_names(folder: Path) -> dict[int, str]:
     path = folder / NAMES_FILE
     if path.exists():
         return dict(enumerate(_lines(path)))
-    mappings = sorted(folder.glob("emnist-*-mapping.txt"))
+    mappings = sorted(folder.glob(f"{glob.escape(title) if title else 'emnist-*'}-mapping.txt"))
     if len(mappings) > 1:
         raise DataError(f"{one_line(folder)}: expected one mapping of EMNIST, got {len(mappings)}; leave one")
     try:
@@ -184,8 +235,8 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def texts(values: npt.NDArray[np.str_]) -> Labels:
-    """Labels that were read as text: int64 if each is a whole number, else names."""
+def texts(values: Labels) -> Labels:
+    """Labels that may have been read as text: int64 if each is a whole number, else names."""
     try:
         return values.astype(np.int64)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""NumPy's archives: Keras' mnist.npz with x_train, y_train, x_test and y_test, and KMNIST's of one array a file."""
+"""NumPy's archives: Keras' mnist.npz with x_train …, MedMNIST's with train_images …, KMNIST's of one array a file."""
 
 from __future__ import annotations
 
@@ -13,50 +13,71 @@ import numpy.typing as npt
 from common.errors import one_line
 from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import Labelled, checked, read_names
+from data.formats.labelled import Labelled, Part, checked, files_in, read_names
 
-KERAS = ("x_train", "y_train", "x_test", "y_test")
+# Images and labels of the training part, of the test part, and of the validation part.
+KERAS = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
+MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels")
 PARTS = ("train-imgs", "train-labels", "test-imgs", "test-labels")  # kmnist-train-imgs.npz …
 
 
 def read_npz(path: Path) -> Labelled:
-    """Read a file of x_train, y_train and perhaps x_test, y_test; or a folder of KMNIST's four files.
+    """Read a file of x_train, y_train and perhaps others of `KERAS`, or of `MEDMNIST`; or a folder of KMNIST's four.
 
     Raises:
         DataError: missing or extra arrays, arrays of objects, or more than 1 GiB.
         OSError: a file cannot be read.
     """
-    where = one_line(path)
+    where, file = one_line(path), path
     if path.is_dir():
-        files = {part: sorted(path.glob(f"*{part}.npz")) for part in PARTS}
-        if any(len(found) != 1 for found in files.values()):
+        found = {part: [each for each in files_in(path, ".npz") if each.stem.endswith(part)] for part in PARTS}
+        if any(len(files) != 1 for files in found.values()):
             raise DataError(f"{where}: expected one file *{'.npz, one *'.join(PARTS)}.npz; name the one file otherwise")
-        arrays = {name: _arrays(files[part][0], ("arr_0",))["arr_0"] for name, part in zip(KERAS, PARTS, strict=True)}
+        arrays = {name: _arrays(found[part][0], ("arr_0",))["arr_0"] for name, part in zip(KERAS, PARTS, strict=False)}
+        file = found[PARTS[0]][0]
     else:
-        arrays = _arrays(path, KERAS)
-    missing = [name for name in KERAS[:2] if name not in arrays]
-    if missing or ("x_test" in arrays) != ("y_test" in arrays):
+        arrays = _arrays(path, KERAS, MEDMNIST)
+    pairs = dict(zip(KERAS[::2], KERAS[1::2], strict=True))
+    if "x_train" not in arrays or any((images in arrays) != (labels in arrays) for images, labels in pairs.items()):
         raise DataError(
-            f"{where}: expected {', '.join(KERAS)} (the last two may be missing), got "
+            f"{where}: expected {', '.join(KERAS[:4])} (the last two may be missing), got "
             f"{one_line(', '.join(arrays), 100) or 'none'}; without labels, infer.py reads pictures"
         )
-    train = checked(f"{where}: x_train", arrays["x_train"], arrays["y_train"])
-    test = checked(f"{where}: x_test", arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else None
-    return Labelled(train, test, "NPZ", read_names(path if path.is_dir() else path.parent))
+    parts = {
+        images: checked(f"{where}: {images}", arrays[images], arrays[labels])
+        for images, labels in pairs.items()
+        if images in arrays
+    }
+    train, validation = parts["x_train"], parts.get("x_val")
+    if validation:
+        images: list[Any] = [train.images, validation.images]
+        train = Part(np.concatenate(images), np.concatenate([train.labels, validation.labels]))
+    return Labelled(
+        train,
+        parts.get("x_test"),
+        "NPZ",
+        read_names(file.parent),
+        validation=len(validation.labels) if validation else 0,
+        file=file,
+    )
 
 
-def _arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+def _arrays(path: Path, *choices: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an archive by the names of the first choice; the archive has those of any one, in capitals or not."""
     where = one_line(path)
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            names = [name for name in wanted if f"{name}.npy" in archive.namelist()]
-            if not names:
+            members = {name.removesuffix(".npy").lower(): name for name in archive.namelist() if name.endswith(".npy")}
+            wanted = next((names for names in choices if any(name in members for name in names)), ())
+            if not wanted:
                 got = one_line(", ".join(archive.namelist()), 100)
-                raise DataError(f"{where}: expected arrays {', '.join(wanted)}, got {got or 'none'}")
+                hint = "" if members else "; unpack an archive of other files"
+                raise DataError(f"{where}: expected arrays {', '.join(choices[0])}, got {got or 'none'}{hint}")
             arrays = {}
-            for name in names:
-                with archive.open(f"{name}.npy") as member:
-                    arrays[name] = _array(f"{where}: {name}", member)
+            for name, member_name in zip(choices[0], wanted, strict=True):
+                if member_name in members:
+                    with archive.open(members[member_name]) as member:
+                        arrays[name] = _array(f"{where}: {member_name}", member)
             return arrays
     except DataError:
         raise
@@ -74,7 +95,8 @@ def _array(where: str, file: IO[bytes]) -> npt.NDArray[Any]:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     if dtype.kind not in "iuU" or dtype.itemsize > 400 or dtype.hasobject:
-        raise DataError(f"{where}: expected whole numbers or names, got {one_line(dtype, 60)}")
+        hint = "; of pixels from 0 to 1, store (255 * x).round().astype('uint8')" if dtype.kind == "f" else ""
+        raise DataError(f"{where}: expected whole numbers or names, got {one_line(dtype, 60)}{hint}")
     size = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or size > LARGEST_SET:
         raise DataError(f"{where}: expected at most {LARGEST_SET} bytes, got a header that announces {size}")

@@ -1,8 +1,9 @@
-"""Parquet as the Hugging Face hub stores image sets: columns image {bytes, path} and label."""
+"""Parquet as the Hugging Face hub stores image sets: a column of pictures {bytes, path} and one of labels."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,20 @@ from data.formats.labelled import SIDE, Labelled, Part, read_names
 from data.formats.pictures import LARGEST_FILE, Pictures, Places
 
 ROWS = 1024  # read at a time
+# Beginnings of the parts' names: of a file, or of its folder.
+PARTS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
+LABELS = (
+    "labels",
+    "class",
+    "target",
+    "digit",
+    "letter",
+    "character",
+)  # names of a column of labels, if none is `label`
 
 
 def read_parquet(path: Path) -> Labelled:
-    """Read the labels of one file, or of a folder of train-*.parquet and test-*.parquet, which may lie in data/.
+    """Read the labels of one file, or of a folder of train-*.parquet, validation-* and test-*, perhaps in one below.
 
     Raises:
         DataError: no such columns, no label, or a broken file.
@@ -29,24 +40,56 @@ def read_parquet(path: Path) -> Labelled:
         OSError: a file cannot be read.
     """
 
-    def read(paths: list[Path]) -> tuple[Part, dict[int, str]]:
+    def read(paths: list[Path]) -> tuple[Part, _Table]:
         table = _Table(paths)
         labels = table.labels()
         pictures = Pictures(one_line(paths[0]), np.arange(len(labels)), table.pictures, table.name)
-        return Part(pictures, labels), table.names
+        return Part(pictures, labels), table
 
-    if not path.is_dir():
-        part, names = read([path])
-        return Labelled(part, None, "Parquet", names or read_names(path.parent))
-    files = sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
-    train = [file for file in files if file.name.startswith("train")]
-    test = [file for file in files if file.name.startswith("test")]
-    if not train:
+    files = _by_part(path) if path.is_dir() else {"train": [path]}
+    train, table = read([*files["train"], *files.get("validation", [])])
+    return Labelled(
+        train,
+        read(files["test"])[0] if "test" in files else None,
+        "Parquet",
+        table.names or read_names(path if path.is_dir() else path.parent),
+        validation=len(train.labels) - table.first(len(files["train"])),
+        file=files["train"][0],
+        notes=table.notes,
+    )
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """Files in a folder, else in the folders below it: data/, the name of a configuration, or CONFIGURATION/PART/."""
+    return next(filter(None, (sorted(path.glob(f"{below}*.parquet")) for below in ("", "*/", "*/*/"))), [])
+
+
+def _by_part(path: Path) -> dict[str, list[Path]]:
+    """Files of each part.
+
+    Raises:
+        DataError: none to train on, or two sets.
+    """
+    files = parquet_files(path)
+    found: dict[str, list[Path]] = {}
+    roots: set[Path] = set()
+    for file in files:
+        parts = [
+            (part, root)
+            for name, root in ((file.name, file.parent), (file.parent.name, file.parent.parent))
+            for part, pattern in PARTS.items()
+            if re.match(rf"{pattern}\b|{pattern}[-_]", name)
+        ]
+        part, root = parts[0] if parts else ("train" if len(files) == 1 else "", file.parent)
+        found.setdefault(part, []).append(file)
+        roots.add(root)
+    if len(roots) > 1:
+        names = one_line(" and ".join(sorted(str(root.relative_to(path)) for root in roots)), 100)
+        raise DataError(f"{one_line(path)}: expected one set, got those in {names}; name one of these folders")
+    if "train" not in found:
         got = one_line(", ".join(file.name for file in files), 100)
         raise DataError(f"{one_line(path)}: expected train-*.parquet and test-*.parquet, got {got}; name one file")
-    part, names = read(train)
-    tested = read(test)[0] if test else None
-    return Labelled(part, tested, "Parquet", names or read_names(path))
+    return found
 
 
 class _Table:
@@ -54,6 +97,7 @@ class _Table:
 
     Attributes:
         names: name of each class, if the files have them.
+        notes: lines for the user.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -61,22 +105,36 @@ class _Table:
         self._parquet: Any = extra("pyarrow.parquet", "pyarrow>=15", "--data with a Parquet file")
         self._paths, self._firsts = paths, list[int]()
         self.names: dict[int, str] = {}
+        self.notes: tuple[str, ...] = ()
+        self._image, self._label = "image", "label"
         rows = 0
         for path in paths:
             with self._open(path) as file:
-                _expect_columns(one_line(path), file.schema_arrow, self._arrow, rows + file.metadata.num_rows)
-                self.names = self.names or _names(file.schema_arrow)
+                _expect_rows(one_line(path), rows + file.metadata.num_rows)
+                columns, self.notes = _columns(one_line(path), file.schema_arrow, self._arrow.types)
+                if self._firsts and columns != (self._image, self._label):
+                    raise DataError(
+                        f"{one_line(path)}: expected the columns {self._image} and {self._label}, as in the other "
+                        f"files, got {' and '.join(columns)}"
+                    )
+                self._image, self._label = columns
+                self.names = self.names or _class_names(file.schema_arrow).get(self._label, {})
                 self._firsts.append(rows)
                 rows += file.metadata.num_rows
         if not rows:
             raise DataError(f"{one_line(paths[0])}: expected at least one image, got none")
+        self._rows = rows
+
+    def first(self, number: int) -> int:
+        """The first row of a file; the number of all rows if there are fewer files."""
+        return [*self._firsts, self._rows][number]
 
     def labels(self) -> np.ndarray:
         """Label of each row, [N]: whole numbers or names."""
         found: list[np.ndarray] = []
         for path in self._paths:
             with self._open(path) as file:
-                for batch in file.iter_batches(ROWS, columns=["label"], use_threads=False):
+                for batch in file.iter_batches(ROWS, columns=[self._label], use_threads=False):
                     if missing := batch.column(0).null_count:
                         raise DataError(f"{one_line(path)}: expected a label in each row, got {missing} without")
                     found.append(np.asarray(batch.column(0).to_pylist()))
@@ -89,9 +147,11 @@ class _Table:
                 row, groups = first, range(file.num_row_groups)
                 for group, size in ((group, file.metadata.row_group(group).num_rows) for group in groups):
                     if np.ptp(np.searchsorted(places, (row, row + size))):
-                        for batch in file.iter_batches(ROWS, [group], columns=["image"], use_threads=False):
+                        for batch in file.iter_batches(ROWS, [group], columns=[self._image], use_threads=False):
                             low, high = np.searchsorted(places, (row, row + len(batch)))
-                            pictures = batch.column(0).field("bytes")
+                            pictures = batch.column(0)
+                            if self._arrow.types.is_struct(pictures.type):
+                                pictures = pictures.field("bytes")
                             for place in places[low:high]:
                                 data = pictures[int(place) - row].as_py()
                                 yield b"" if data is None or len(data) > LARGEST_FILE else data
@@ -119,27 +179,51 @@ class _Table:
             raise
 
 
-def _expect_columns(where: str, schema: Any, arrow: Any, rows: int) -> None:
+def _expect_rows(where: str, rows: int) -> None:
     if rows * SIDE * SIDE > LARGEST_SET:
         raise DataError(
             f"{where}: expected at most {LARGEST_SET // SIDE**2} images, got a header that announces {rows}"
         )
+
+
+def _columns(where: str, schema: Any, kinds: Any) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """Names of the columns of pictures and of labels, `image` and `label` if there are such; a line for the user."""
     types = {field.name: field.type for field in schema}
-    image, label = types.get("image"), types.get("label")
-    if image is None or not arrow.types.is_struct(image) or image.get_field_index("bytes") < 0:
+    images = [name for name, kind in types.items() if _holds_pictures(kind, kinds)]
+    image = "image" if "image" in images else images[0] if len(images) == 1 else None
+    if image is None:
         got = one_line(", ".join(f"{name} {kind}" for name, kind in types.items()), 120)
         raise DataError(f"{where}: expected the columns image {{bytes, path}} and label, got {got}")
+    named = [name for name in _class_names(schema) if name in types]
+    labels = [name for name in types if name in LABELS or name.endswith("_label")]
+    found = [name for name in types if name == "label"] or named or labels
+    fine = [name for name in found if name.startswith("fine")]
+    label, *others = fine or found or [None]
     if label is None:
         raise DataError(f"{where}: expected a column label, got none; infer.py reads pictures without labels")
-    if not arrow.types.is_integer(label) and not arrow.types.is_string(label):
-        raise DataError(f"{where}: expected labels that are whole numbers or names, got {label}")
+    if others:
+        raise DataError(
+            f"{where}: expected one column label, got {one_line(', '.join(found), 100)}; rename one to label"
+        )
+    if not kinds.is_integer(types[label]) and not kinds.is_string(types[label]):
+        raise DataError(f"{where}: expected labels that are whole numbers or names, got {types[label]}")
+    left = one_line(", ".join(sorted({*named, *labels} - {label})), 100)
+    return (image, label), (
+        (f"labels are those of the column {one_line(label, 60)}; left alone: {left}",) if left else ()
+    )
 
 
-def _names(schema: Any) -> dict[int, str]:
-    """Names of the classes from the metadata that the hub's library writes; empty without them."""
+def _holds_pictures(kind: Any, kinds: Any) -> bool:
+    return kinds.is_binary(kind) or (kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def _class_names(schema: Any) -> dict[str, dict[int, str]]:
+    """Names of each column's classes from the metadata that the hub's library writes; empty without them."""
     try:
-        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        names = info["info"]["features"]["label"]["names"]
-        return dict(enumerate(map(str, names)))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        named = {
+            column: each["names"] for column, each in features.items() if isinstance(each, dict) and "names" in each
+        }
+        return {column: dict(enumerate(map(str, names))) for column, names in named.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +14,153 @@ import numpy.typing as npt
 from common.errors import one_line
 from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import SIDE, Labelled, Part, checked, read_names, texts
+from data.formats.labelled import SIDE, Labelled, Part, checked, files_in, read_names, texts
 
 PIXELS = SIDE * SIDE
 LABEL = "label"
+LABELS = ("labels", "class", "target", "digit", "letter", "character", "y")  # names of its column if none is `label`
+OTHERS = ("", "id", "index", "unnamed: 0", "image_id", "imageid", "filename")  # columns that are left alone
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 FRACTION = re.compile(r"\s*[+-]?(\d+\.\d*|\.\d+|\d+(?=e))(e[+-]?\d+)?\s*", re.IGNORECASE)
+EMNIST = re.compile(r"(emnist-[a-z]+)[-_.].*", re.IGNORECASE)  # emnist-letters-train.csv
 LONGEST_LINE = 1 << 16  # bytes
 CHUNK = 1 << 20  # bytes that are parsed at a time: memory holds the images once
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of a table, by their places.
+
+    Attributes:
+        label: place of the label; None without one.
+        pixels: places of the pixels, in the order of the image.
+        count: number of all columns.
+        header: the first line has their names.
+    """
+
+    label: int | None
+    pixels: list[int]
+    count: int
+    header: bool
+
+    def row(self) -> np.dtype:
+        """A line: the label as text, each run of pixels, each run of other columns.
+
+        A label of 101 characters, to which a longer one is cut, is refused with its class.
+        """
+        kinds = ["text"] * self.count
+        for place in self.pixels:
+            kinds[place] = "pixels"
+        kinds[self.label or 0] = LABEL
+        types = {"text": "U1", "pixels": "u1", LABEL: "U101"}
+        runs = [(kind, list(places)) for kind, places in groupby(range(self.count), key=lambda place: kinds[place])]
+        return np.dtype([(f"{kind}{places[0]}", types[kind], (len(places),)) for kind, places in runs])
+
+
 def read_csv(path: Path) -> Labelled:
-    """Read one file, or the folder of a train.csv and a test.csv of labelled images.
+    """Read one file, or the folder of a train.csv and a test.csv of labelled images; EMNIST's images are turned.
 
     Raises:
         DataError: no labels, another number of pixels, or a value that is no byte.
         OSError: a file cannot be read.
     """
     if not path.is_dir():
-        return Labelled(_read(path), None, "CSV", read_names(path.parent))
-    files = {part: sorted(path.glob(f"*{part}.csv")) for part in ("train", "test")}
-    if len(files["train"]) != 1 or len(files["test"]) > 1:
-        names = one_line(", ".join(file.name for file in sorted(path.glob("*.csv"))), 100)
+        stem = re.sub("train$", "test", path.stem, flags=re.IGNORECASE)
+        beside = path.with_stem(stem)
+        note = f"left alone: {one_line(beside.name, 100)}; name a folder of the two to test on it"
+        return _labelled(path, None, (note,) if beside != path and beside.exists() else ())
+    tables = [file for file in files_in(path, ".csv") if is_table(file)]
+    train, tests = ([file for file in tables if file.stem.lower().endswith(part)] for part in ("train", "test"))
+    if len(train) != 1 or len(tests) > 1:
+        names = one_line(", ".join(file.name for file in tables), 100)
         raise DataError(
             f"{one_line(path)}: expected one *train.csv and at most one *test.csv, got {names}; name one file"
         )
-    test = None
-    if files["test"] and _columns(files["test"][0])[0] is not None:  # Kaggle's test.csv has no labels
-        test = _read(files["test"][0])
-    return Labelled(_read(files["train"][0]), test, "CSV", read_names(path))
+    test = tests[0] if tests and _columns(tests[0]).label is not None else None  # Kaggle's test.csv has no labels
+    left = one_line(", ".join(file.name for file in tables if file not in (train[0], test)), 100)
+    return _labelled(train[0], test, (f"left alone: {left}",) if left else ())
 
 
-def _columns(path: Path) -> tuple[int | None, bool]:
-    """Place of the label, None without one; True if the first line is a header."""
+def is_table(path: Path) -> bool:
+    """True if the file has the columns of images of 28×28 pixels."""
+    try:
+        _columns(path)
+    except DataError:
+        return False
+    return True
+
+
+def _labelled(train: Path, test: Path | None, notes: tuple[str, ...]) -> Labelled:
+    emnist = EMNIST.fullmatch(train.name)
+    names = read_names(train.parent, emnist[1] if emnist else None)
+    return Labelled(
+        _read(train, turned=emnist is not None),
+        _read(test, turned=emnist is not None) if test else None,
+        "CSV, images turned as EMNIST's are" if emnist else "CSV",
+        names,
+        file=train,
+        notes=notes,
+    )
+
+
+def _columns(path: Path) -> _Columns:
     where = one_line(path)
     with open_file(path) as file:
         line = file.readline(LONGEST_LINE)
     try:
-        cells = [cell.strip().strip('"') for cell in line.decode("utf-8-sig").strip().split(",")]
+        cells = [cell.strip().strip('"').strip() for cell in line.decode("utf-8-sig").strip().split(",")]
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: expected a CSV file in UTF-8, got: {one_line(error, 100)}") from error
     for mark, marks in ((b";", "semicolons"), (b"\t", "tabs")):
-        if line.count(mark) in (PIXELS - 1, PIXELS):
+        if line.count(mark) >= PIXELS - 1:
             raise DataError(f"{where}: expected commas between the cells, found {marks}: save it with commas")
-    if len(cells) not in (PIXELS, PIXELS + 1):
+    words = [place for place, cell in enumerate(cells) if cell and not NUMBER.fullmatch(cell)]
+    if len(words) > 1 or _count_up(cells):
+        return _named_columns(where, [cell.lower() for cell in cells])
+    if len(cells) == PIXELS and not words:
+        return _Columns(None, list(range(PIXELS)), PIXELS, False)
+    _expect_count(where, len(cells), PIXELS + 1)
+    label = words[0] if words else 0
+    return _Columns(label, [place for place in range(PIXELS + 1) if place != label], PIXELS + 1, False)
+
+
+def _count_up(cells: list[str]) -> bool:
+    """True if cells are the numbers of columns, one after the other, as pandas names them; not a line of pixels."""
+    numbers = [int(cell) for cell in cells if cell.isdecimal() and cell.isascii()]
+    return len(numbers) >= PIXELS and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _named_columns(where: str, names: list[str]) -> _Columns:
+    """Columns by their names; pixels whose names hold numbers, as pixel10 and 2x3, are ordered by these."""
+    labels = [place for place, name in enumerate(names) if name == LABEL]
+    labels = labels or [place for place, name in enumerate(names) if name in LABELS]
+    pixels = [place for place, name in enumerate(names) if place not in labels and name not in OTHERS]
+    if len(labels) > 1 or (not labels and len(pixels) == PIXELS + 1):
+        raise DataError(f"{where}: line 1: expected one column {LABEL}, got {len(labels)}; name the labels' column so")
+    _expect_count(where, len(pixels) + len(labels), PIXELS + len(labels), len(names))
+    keys = {place: tuple(map(int, re.findall(r"\d{1,9}", names[place]))) for place in pixels}
+    if len(set(keys.values())) == PIXELS and len(set(map(len, keys.values()))) == 1:
+        pixels.sort(key=lambda place: keys[place])
+    return _Columns(labels[0] if labels else None, pixels, len(names), True)
+
+
+def _expect_count(where: str, got: int, expected: int, columns: int | None = None) -> None:
+    if got != expected:
         raise DataError(
-            f"{where}: line 1: expected a label and {PIXELS} pixels of a {SIDE}×{SIDE} image, got {len(cells)} columns"
+            f"{where}: line 1: expected a label and {PIXELS} pixels of a {SIDE}×{SIDE} image, got "
+            f"{columns or got} columns"
         )
-    header = not all(cell.isdecimal() for cell in cells[1:])
-    if len(cells) == PIXELS:
-        return None, header
-    if not header:
-        return 0, False
-    places = [place for place, cell in enumerate(cells) if cell.lower() == LABEL]
-    if len(places) != 1:
-        raise DataError(f"{where}: line 1: expected one column {LABEL}, got {len(places)}; name the labels' column so")
-    return places[0], True
 
 
-def _read(path: Path) -> Part:
+def _read(path: Path, turned: bool) -> Part:
     where = one_line(path)
-    place, header = _columns(path)
-    if place is None:
+    columns = _columns(path)
+    if columns.label is None:
         raise DataError(
             f"{where}: expected a label and {PIXELS} pixels a line, got no labels; infer.py reads such images"
         )
-    # A label of 101 characters, to which a longer one is cut, is refused with its class.
-    row = np.dtype([("before", "u1", (place,)), ("label", "U101"), ("after", "u1", (PIXELS - place,))])
+    row, order = columns.row(), np.argsort(np.argsort(columns.pixels))
+    sorted_by_name = not np.array_equal(order, np.arange(PIXELS))
     labels: list[npt.NDArray[np.str_]] = []
     with open_file(path) as file:
         lines = 1 + sum(piece.count(b"\n") for piece in iter(lambda: file.read(CHUNK), b""))
@@ -85,15 +168,21 @@ def _read(path: Path) -> Part:
             raise DataError(f"{where}: expected at most {LARGEST_SET // PIXELS} images, got {lines} lines")
         images = np.empty((lines, PIXELS), np.uint8)
         file.seek(0)
-        if header:
+        if columns.header:
             file.readline(LONGEST_LINE)
-        done, line = 0, 1 + header
+        done, line = 0, 1 + columns.header
         while chunk := file.read(CHUNK):
             chunk += file.readline(LONGEST_LINE)
             rows = _rows(where, chunk, row, line)
-            images[done : done + len(rows), :place] = rows["before"]
-            images[done : done + len(rows), place:] = rows["after"]
-            labels.append(_trimmed(rows["label"]))
+            target, first = images[done : done + len(rows)], 0
+            for name in row.names or ():
+                if name.startswith("pixels"):
+                    target[:, first : first + rows[name].shape[1]] = rows[name]
+                    first += rows[name].shape[1]
+                elif name.startswith(LABEL):
+                    labels.append(_trimmed(rows[name][:, 0]))
+            if sorted_by_name:
+                target[:] = target[:, order]
             done += len(rows)
             line += chunk.count(b"\n")
     if not done:
@@ -101,7 +190,8 @@ def _read(path: Path) -> Part:
     names = np.concatenate(labels)
     if fraction := next((label for label in np.unique(names) if FRACTION.fullmatch(label)), None):
         raise DataError(f"{where}: expected labels that are whole numbers or names, got {one_line(fraction, 60)}")
-    return checked(where, images[:done], texts(names))
+    found = images[:done].reshape(-1, SIDE, SIDE)
+    return checked(where, found.transpose(0, 2, 1) if turned else found, texts(names))
 
 
 def _rows(where: str, chunk: bytes, row: np.dtype, line: int) -> npt.NDArray[Any]:

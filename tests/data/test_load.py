@@ -59,7 +59,7 @@ def write_npz(folder: Path, arrays: Arrays) -> Path:
 def write_kmnist(folder: Path, arrays: Arrays) -> Path:
     folder.mkdir()
     for name, array in zip(("train-imgs", "train-labels", "test-imgs", "test-labels"), arrays, strict=True):
-        np.savez_compressed(folder / f"kmnist-{name}.npz", array)
+        np.savez_compressed(folder / f"own-{name}.npz", array)
     return folder
 
 
@@ -325,7 +325,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "one class": (lambda path: _pictures(path, ["a/1.png", "a/2.png"]), "expected 2 to 1,000 classes, got 1"),
     "single images": (lambda path: _pictures(path, ["a/1.png", "b/2.png"]), "a class of at least two images"),
     "formula": (lambda path: _pictures(path, ["=a/1.png", "b/2.png"]), "no formulas to a spreadsheet, got '=a'"),
-    "1,001 classes": (lambda path: _npz(path, x_train=ZEROS, y_train=np.array([0, 1, 2, 1000])), "got 1001"),
+    "1,001 classes": (
+        lambda path: _npz(path, x_train=np.zeros((1001, 28, 28), np.uint8), y_train=np.arange(1001)),
+        "got 1001",
+    ),
     "negative": (lambda path: _npz(path, x_train=ZEROS, y_train=np.array([0, 1, 2, -1])), "got -1 to 2"),
     "objects": (
         lambda path: _npz(path, x_train=ZEROS, y_train=np.array([None] * 4)),

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from PIL import Image
 import evaluate
 from common.errors import UsageError, UserError
 from data.dataset import DIGITS, Mnist
-from model.saved_model import load_model
+from model.saved_model import load_model, save_model
+from recognition.sets import load_data
 from results import score
 from results.score import Score, score_model
 from results.score_table import print_scores
@@ -181,3 +183,33 @@ def test_a_folder_per_class_is_scored_by_its_names(
     found = json.loads(capsys.readouterr().out)
     assert (found["images"], found["correct"]) == (30, 30)
     assert [(each["label"], each["images"]) for each in found["classes"]] == [("2", 10), ("7", 10), ("8", 10)]
+
+
+def test_a_set_without_parts_is_scored_whole_unless_a_model_was_trained_on_it(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("3", "7"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in np.flatnonzero(mnist.test_labels == int(name))[:10]:
+            Image.fromarray(mnist.test_images[number]).save(tmp_path / "set" / name / f"{number}.png")
+    trained = load_model(MODEL)
+    card = {**trained.card, "data_sha256": load_data(tmp_path / "set").sums}
+    save_model(tmp_path / "trained", replace(trained, card=card))
+    options = "--data", tmp_path / "set", "--format", "json"
+    said: dict[Path, tuple[int, str]] = {}
+    for model in (MODEL, tmp_path / "trained"):
+        assert run_main(evaluate, monkeypatch, model, *options) == 0
+        captured = capsys.readouterr()
+        said[model] = (json.loads(captured.out)["images"], captured.err.splitlines()[-1])
+    where = f"{tmp_path / 'set'}: no test part, and"
+    assert said == {
+        MODEL: (20, f"{where} no model was trained on this very set: scored are all 20 images"),
+        tmp_path / "trained": (
+            4,
+            f"{where} {tmp_path / 'trained'} was trained on this set: scored are the 4 of 20 images that its training "
+            "set aside; --part all scores all",
+        ),
+    }
+    shutil.rmtree(tmp_path / "set" / "3")
+    assert run_main(evaluate, monkeypatch, MODEL, *options) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 10
