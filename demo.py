@@ -97,7 +97,7 @@ def main(stop: StopRequest) -> int:
 
         from model.saved_model import model_in, read_card
         from page.app import serve
-        from page.limits import bound_memory
+        from page.intake import bound_memory
         from page.reader import Reader
         from recognition.output import model_line
 

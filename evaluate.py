@@ -23,6 +23,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from data.dataset import Mnist
     from model.saved_model import SavedModel
-    from results.score import Score
+    from results.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ def main(stop: StopRequest) -> int:
         from model.saved_model import load_model, model_in
         from recognition.preparation import asked_way
         from recognition.sets import load_data
+        from results.evaluation_table import print_evaluations
         from results.figures.predictions import confusion_figure, wrong_sheet
         from results.figures.style import check_path, save
-        from results.score_table import print_scores
 
     for path in filter(None, (options.plot, options.wrong)):
         check_path(path)
@@ -102,7 +103,7 @@ def main(stop: StopRequest) -> int:
         folder: _score(model, sets[ways[folder]], replace(options, part=part), console)
         for folder, model in models.items()
     }
-    print_scores(scores, options.format)
+    print_evaluations(scores, options.format)
     first = next(iter(scores.values()))
     if options.plot:
         save(confusion_figure(first.confusion, first.labels), options.plot)
@@ -130,14 +131,14 @@ def _usual_part(sets: Mapping[Path, Mnist], models: Mapping[Path, SavedModel]) -
     return "all"
 
 
-def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -> Score:
+def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -> Evaluation:
     from rich.progress import Progress
 
     from data.dataset import part
     from model.device import choose_device
     from model.predictor import Predictor
     from recognition.kind import PictureKind
-    from results.score import score_model
+    from results.evaluation import evaluate_model
 
     images = part(data, options.part or "test")
     found, trained = PictureKind.measure(images.images), PictureKind.of_card(model.card)
@@ -149,10 +150,11 @@ def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -
     network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(str(model.folder), total=len(images))
-        return score_model(model, network, images.images, images.labels, data.classes, lambda n: bar.advance(task, n))
+        counted = partial(bar.advance, task)
+        return evaluate_model(model, network, images.images, images.labels, data.classes, counted)
 
 
-def _complain(scores: Mapping[Path, Score], fail_under: float) -> int:
+def _complain(scores: Mapping[Path, Evaluation], fail_under: float) -> int:
     """Report each model below `fail_under` percent on stderr; returns the exit status."""
     low = {folder: 100 * score.accuracy for folder, score in scores.items() if 100 * score.accuracy < fail_under}
     for folder, percent in low.items():

@@ -117,9 +117,9 @@ def main(stop: StopRequest) -> int:
         from model.device import choose_device
         from model.predictor import Predictor
         from model.saved_model import load_model
-        from recognition.lines import Page, read_lines
-        from recognition.output import LINES_FORMATS, formats, model_line
+        from recognition.output import ROW_FORMATS, formats, model_line
         from recognition.reader import Answer, DigitReader, Failure, recognise
+        from recognition.row_answers import PageAnswer, read_pages
         from recognition.row_reader import RowReader
 
     with workers:
@@ -131,10 +131,10 @@ def main(stop: StopRequest) -> int:
         predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
         rows = RowReader.beside(settings.model_dir, threads) if settings.lines else None
-        header, line = (LINES_FORMATS if settings.lines else formats(model.card["labels"]))[settings.format]
+        header, line = (ROW_FORMATS if settings.lines else formats(model.card["labels"]))[settings.format]
 
-        def read(paths: Iterable[str]) -> Iterator[Answer | Page | Failure]:
-            return read_lines(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
+        def read(paths: Iterable[str]) -> Iterator[Answer | PageAnswer | Failure]:
+            return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
             return _write_job(settings, [model.card["files"], rows and rows.files], read, header, line)
@@ -149,7 +149,7 @@ def main(stop: StopRequest) -> int:
                 unsaid = False
             if text := line(answer):
                 print(text)
-            if isinstance(answer, Page) and annotator:
+            if isinstance(answer, PageAnswer) and annotator:
                 annotator.write(answer)
             if isinstance(answer, Failure):
                 failed = True

@@ -39,8 +39,8 @@ from training.settings import Settings, resumed
 if TYPE_CHECKING:
     from data.dataset import Mnist
     from data.formats.pictures import Way
+    from model.team import Team
     from training.callbacks.callback import Callback
-    from training.parallel import Team
 
 # Title of each group of options in --help, by the group's first option.
 GROUPS = {
@@ -130,8 +130,9 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         use_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", size))))
     with stop.importing():
         from model.kernels.build import load_fused
+        from model.team import Team
         from model.world import join
-        from training.parallel import Team, expect_shards
+        from training.parallel import expect_shards, folder_of_process
 
         expect_shards(settings, size)
         _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
@@ -142,7 +143,7 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         if rank == 0:
             print(finished)
         return 0
-    own = team.folder(folder, bool(settings.resume))
+    own = folder_of_process(team, folder, bool(settings.resume))
     try:
         if rank and settings.resume:
             settings, own = resumed(own.path, lambda default: parse(Settings, default=default))

@@ -5,7 +5,7 @@ parameters, the form that Paddle 2.6 and 3 both read); `card.json` describes the
 its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which finds pictures
 that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
 were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
-bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/page.py). A folder may
+bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/readme.py). A folder may
 hold other models: the released one in `released`, which nothing here writes, and one that reads rows in `rows`.
 """
 
@@ -25,8 +25,8 @@ from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256, sync
 from common.project import __version__
 from model.image import ImageSpec
-from model.page import model_page
 from model.program_check import ProgramError, check_program
+from model.readme import model_page
 from model.trial import survive_trial
 
 PROGRAM, PARAMETERS, CARD = "inference.pdmodel", "inference.pdiparams", "card.json"

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from common.errors import UserError, one_line
 from page.reader import Reader
-from recognition.lines import page_of
+from recognition.row_answers import page_of
 
 HEALTH, DIGIT, ROWS = "/health", "/image-classification", "/ocr"
 TOP = 3  # digits in an answer, as infer.py gives them
@@ -86,12 +86,12 @@ def _digit(reader: Reader, picture: bytes, top: int) -> dict[str, Any]:
 def _rows(reader: Reader, picture: bytes) -> dict[str, Any]:
     found = reader.rows(picture)
     page = reader.with_first(lambda digits: page_of("picture", found, digits, reader.row_reader()))
-    boxes = [line.box for line in page.lines]
+    boxes = [line.box for line in page.rows]
     read = {
-        "rec_texts": [line.text for line in page.lines],
-        "rec_scores": [round(line.probability, 6) for line in page.lines],
+        "rec_texts": [line.text for line in page.rows],
+        "rec_scores": [round(line.probability, 6) for line in page.rows],
         "rec_boxes": [[left, top, left + width, top + height] for left, top, width, height in boxes],
-        "no_digit": [line.no_digit for line in page.lines],
+        "no_digit": [line.no_digit for line in page.rows],
     }
     width, height = found.own_size
     size = {"width": width, "height": height, "type": "image"}

@@ -19,7 +19,7 @@ from common.errors import UserError, one_line
 from page.api import api_app
 from page.found import Found
 from page.gate import Gate, Take
-from page.limits import report
+from page.intake import report
 from page.reader import Reader
 from page.server import listen, public_address, serving
 from page.texts import CHINESE, ENGLISH, Texts

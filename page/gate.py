@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import UserError
 from page.api import DIGIT, HEALTH, ROWS, no_result
-from page.limits import RETRY_SECONDS, Intake, RefusedError, report
+from page.intake import RETRY_SECONDS, Intake, RefusedError, report
 
 CALL = "/gradio_api/run/predict"  # where the browser sends what its user does
 API = (HEALTH, DIGIT, ROWS)

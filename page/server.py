@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.errors import UserError, one_line
-from page.limits import report
+from page.intake import report
 
 STALLED_SECONDS = 20.0  # for a request's headers to arrive, and for a browser to take a part of its answer
 MOST_CONNECTIONS = 200

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from common.errors import UserError, one_line
 from common.files import make_folder, open_file, write_file
-from recognition.lines import Page
+from recognition.row_answers import PageAnswer
 
 SOFTWARE = "infer.py --annotate"  # in each file, so that it is known as one that may be replaced
 LONGEST_SIDE = 1000  # pixels to which a smaller picture is enlarged, so that words and boxes are sharp
@@ -32,7 +32,7 @@ class Annotator:
         if not self._one_file:
             make_folder(target)
 
-    def write(self, page: Page) -> Path:
+    def write(self, page: PageAnswer) -> Path:
         """Draw a page; returns where: NAME.png, or NAME-2.png where an earlier picture had that name.
 
         Raises:
@@ -76,21 +76,21 @@ def _may_be_replaced(path: Path) -> bool:
         return False
 
 
-def annotated(page: Page) -> bytes:
+def annotated(page: PageAnswer) -> bytes:
     """The page with its boxes and digits, as a PNG file's bytes."""
     height, width = page.grey.shape
     factor = max(1.0, LONGEST_SIDE / max(height, width))
-    tall = sorted(digit.box_in_grey[3] * factor for line in page.lines for digit in line.digits)
+    tall = sorted(digit.box_in_grey[3] * factor for line in page.rows for digit in line.digits)
     size = int(min(max(0.4 * tall[len(tall) // 2], 16), 48))
     font = ImageFont.load_default(size)
     stroke = max(2, size // 10)
-    topmost = min(digit.box_in_grey[1] for line in page.lines for digit in line.digits)
+    topmost = min(digit.box_in_grey[1] for line in page.rows for digit in line.digits)
     above = max(0, round(1.3 * size - factor * topmost))  # room for what is written over the topmost row
     picture = Image.fromarray(page.grey).convert("RGB").resize((round(width * factor), round(height * factor)))
     sheet = Image.new("RGB", (picture.width, picture.height + above), "white")
     sheet.paste(picture, (0, above))
     draw = ImageDraw.Draw(sheet)
-    for line in page.lines:
+    for line in page.rows:
         for digit in line.digits:
             colour = DOUBTFUL if digit.answer.rejected or digit.answer.no_digit else READ
             left, top, wide, high = (factor * side for side in digit.box_in_grey)

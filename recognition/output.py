@@ -36,8 +36,8 @@ from typing import Any
 from common.cells import csv_cell
 from common.errors import one_line
 from recognition.kind import PictureKind
-from recognition.lines import Page
 from recognition.reader import Answer, Failure
+from recognition.row_answers import PageAnswer
 
 CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_digit", "several")
 BOX_COLUMNS = ("left", "top", "width", "height")
@@ -60,7 +60,7 @@ def model_line(folder: Path, card: Mapping[str, Any]) -> str:
     return one_line(f"model: {', '.join(str(part) for part in parts if part)}", 1000)
 
 
-def as_json(answer: Answer | Page | Failure) -> str:
+def as_json(answer: Answer | PageAnswer | Failure) -> str:
     """One line of JSON; ASCII only, so that any file name survives any terminal and pipe."""
     if isinstance(answer, Failure):
         return json.dumps({"path": answer.path, "error": answer.error, "no_digit": answer.no_digit})
@@ -75,7 +75,7 @@ def as_json(answer: Answer | Page | Failure) -> str:
             "box": line.box,
             "digits": [{**_record(digit.answer), "box": digit.box} for digit in line.digits],
         }
-        for line in answer.lines
+        for line in answer.rows
     ]
     return json.dumps({"path": answer.path, "lines": lines})
 
@@ -91,7 +91,7 @@ def _record(answer: Answer) -> dict[str, Any]:
     }
 
 
-def as_csv(answer: Answer | Page | Failure) -> str:
+def as_csv(answer: Answer | PageAnswer | Failure) -> str:
     """One row of CSV, without its line end."""
     if isinstance(answer, Failure):
         return _csv_row([csv_cell(answer.path), "", "", "", "", answer.error, _yes_no(answer.no_digit), ""])
@@ -107,21 +107,21 @@ def _in_top(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if set(name) & set(' :"') else name
 
 
-def lines_as_csv(answer: Answer | Page | Failure) -> str:
+def rows_as_csv(answer: Answer | PageAnswer | Failure) -> str:
     """A row of CSV for each line of digits, without the last line end."""
     if isinstance(answer, Failure):
         empty = [""] * len(BOX_COLUMNS)
         return _csv_row([csv_cell(answer.path), *[""] * 4, _yes_no(answer.no_digit), *empty, answer.error])
-    assert isinstance(answer, Page)
+    assert isinstance(answer, PageAnswer)
     rows = []
-    for number, line in enumerate(answer.lines, start=1):
+    for number, line in enumerate(answer.rows, start=1):
         marks = _yes_no(line.rejected), _yes_no(line.no_digit)
         cells = [str(number), line.text, f"{line.probability:.6f}", *marks, *map(str, line.box), ""]
         rows.append(_csv_row([csv_cell(answer.path), *cells]))
     return "\n".join(rows)
 
 
-def as_table_row(answer: Answer | Page | Failure, names: int = 0) -> str:
+def as_table_row(answer: Answer | PageAnswer | Failure, names: int = 0) -> str:
     """One row for people; a failure has none, since stderr reports it.
 
     Args:
@@ -146,12 +146,12 @@ def _others(names: int) -> int:
     return max(24, 2 * names + 18)
 
 
-def lines_as_table_rows(answer: Answer | Page | Failure) -> str:
+def rows_as_table(answer: Answer | PageAnswer | Failure) -> str:
     """One row for people for each line of digits."""
-    if not isinstance(answer, Page):
+    if not isinstance(answer, PageAnswer):
         return ""
     rows = []
-    for line in answer.lines:
+    for line in answer.rows:
         box = "{},{} {}x{}".format(*line.box)
         path = one_line(answer.path) + (f"  {NO_DIGIT}" if line.no_digit else "")
         rows.append(f"{line.text:<16}  {100 * line.probability:10.2f} %  {box:<20}  {path}")
@@ -160,7 +160,7 @@ def lines_as_table_rows(answer: Answer | Page | Failure) -> str:
 
 LINES_HEADER = f"{'number':<16}  {'probability':>12}  {'left,top size':<20}  picture"
 
-Print = Callable[[Answer | Page | Failure], str]
+Print = Callable[[Answer | PageAnswer | Failure], str]
 
 
 def formats(labels: Sequence[str]) -> dict[str, tuple[str, Print]]:
@@ -176,10 +176,10 @@ def formats(labels: Sequence[str]) -> dict[str, tuple[str, Print]]:
     }
 
 
-LINES_FORMATS: dict[str, tuple[str, Print]] = {
-    "table": (LINES_HEADER, lines_as_table_rows),
+ROW_FORMATS: dict[str, tuple[str, Print]] = {
+    "table": (LINES_HEADER, rows_as_table),
     "json": ("", as_json),
-    "csv": (",".join(LINES_COLUMNS), lines_as_csv),
+    "csv": (",".join(LINES_COLUMNS), rows_as_csv),
 }
 
 

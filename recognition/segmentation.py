@@ -1,4 +1,4 @@
-"""Which pixels of a picture are ink: of a photograph, a scan, a drawing, whatever its light and paper.
+"""The ink of a picture, and its polarity: dark on light, or light on dark; whatever its light and paper.
 
 What is known of ink: it is narrow against the picture, it differs from the paper around it, dark on light or light on
 dark, and it ends abruptly. Anything else lacks one of the three: shadows and uneven light are wide; grain and ruled

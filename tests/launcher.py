@@ -36,7 +36,7 @@ IMPORTS = [
     "matplotlib.backends.backend_agg",
     "PIL.ImageMath",
 ]
-IMPORTS += ["recognition.lines", "recognition.output", "recognition.workers", "training.callbacks.figures"]
+IMPORTS += ["recognition.row_answers", "recognition.output", "recognition.workers", "training.callbacks.figures"]
 IMPORTS += ["training.callbacks.live", "training.callbacks.trackers", "training.figures", "training.loop"]
 
 STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}  # in the order of their numbers

@@ -93,3 +93,7 @@ def _sizes() -> Iterator[tuple[str, int, int]]:
 
 def test_files_classes_and_functions_are_small() -> None:
     assert [f"{name}: {lines} lines, at most {most}" for name, lines, most in _sizes() if lines > most] == []
+
+
+def test_training_is_small() -> None:
+    assert sum(path.read_text().count("\n") for path in (ROOT / "training").rglob("*.py")) <= 2600

@@ -8,9 +8,10 @@ import numpy as np
 
 from data.augment import Distorter
 from data.dataset import Subset, batches, pass_order
+from data.row_sets import rows_in_pass
+from data.rows import RowMaker, row_batches
 from model.image import ImageSpec, network_input
 from model.recipes import Recipe
-from training.rows import training_rows
 
 
 def pass_batches(
@@ -38,7 +39,7 @@ def pass_batches(
         reads rows, rows [N, 1, 32, W] made of the images, and labels [N, 11], -1 behind the last digit.
     """
     if image.is_row:
-        yield from training_rows(training, image, recipe, seed, pass_number, first)
+        yield from _row_batches(training, image, recipe, seed, pass_number, first)
         return
     count = len(training.labels)
     order = pass_order(count, seed, pass_number, recipe.shuffle_buffer)
@@ -52,3 +53,12 @@ def pass_batches(
             if distort:
                 picked = distort(picked, made)
             yield network_input(picked, image), training.labels[chosen].astype(np.int64)
+
+
+def _row_batches(
+    digits: Subset, image: ImageSpec, recipe: Recipe, seed: int, pass_number: int, first: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches of a pass; arguments and result as of `pass_batches`."""
+    maker = RowMaker(digits.images, digits.labels, seed, pass_number)
+    for images, labels in row_batches(maker, rows_in_pass(len(digits)), recipe.batch_size, first):
+        yield network_input(images, image), labels

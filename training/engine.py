@@ -12,8 +12,8 @@ from common.errors import UserError, one_line
 from data.dataset import DIGITS
 from model.feature_maps import FeatureMaps
 from model.saved_model import CARD, load_model
+from results.checkpoint import BEST, load_checkpoint, under
 from results.run_folder import RunFolder, describe_folder
-from training.checkpoint import BEST, load_checkpoint, under
 
 LAST_LAYER = "output."  # of every network: the beginning of its parameters' names
 EngineName = Literal["paddle", "numpy"]

@@ -14,11 +14,14 @@ from common.errors import UserError, one_line
 from common.prefetch import prefetch
 from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
+from data.row_sets import RowSet
 from model.calibration import card_entries
 from model.onnx import expect_packages
 from model.program import REMEMBERED_STEPS
 from model.recipes import learning_rate
+from model.scoring import Scores, evaluate, right_answers
 from model.shards import own_images
+from model.team import Team
 from model.world import ALONE
 from recognition.sets import load_data
 from results.log import ResultsLog, StepsLog, expect_readable
@@ -28,14 +31,11 @@ from results.run_folder import RunFolder
 from training.batches import pass_batches
 from training.callbacks.callback import Callback, Started
 from training.early_stopping import reason_to_stop, take_in
-from training.evaluation import evaluate
-from training.parallel import Team, engine_facts, start_facts
+from training.parallel import engine_facts, start_facts
 from training.publish import Outcome, expect_publishable, outcome_record, publish, publish_folder, save_best_model
-from training.rows import RowSet, expect_rows, right_answers
 from training.saving import load_state, restore_folder, save_state
-from training.scores import Scores
 from training.settings import Settings
-from training.setup import Setup, prepare
+from training.setup import Setup, expect_rows, prepare
 from training.state import Progress, State
 
 # Steps between two readings of the losses. Each waits for the device; a GPU is kept busy in between.

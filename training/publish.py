@@ -25,12 +25,11 @@ from model.saved_model import (
     load_model,
     save_model,
 )
+from model.scoring import Scores, evaluate
 from recognition.kind import PictureKind
 from results.log import read_results
 from results.predictions import digest
 from results.records import Row
-from training.evaluation import evaluate
-from training.scores import Scores
 from training.settings import Settings
 from training.setup import Setup
 from training.state import State

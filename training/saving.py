@@ -7,8 +7,8 @@ from dataclasses import asdict
 from common.errors import UsageError, UserError, one_line
 from common.files import read_file, remove_folder, sync, write_file
 from model.saved_model import MODEL_FILES
+from results.checkpoint import BEST, ENGINE, LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint, under
 from results.log import LARGEST_RESULTS, cut_back_steps, parse_results, read_results
-from training.checkpoint import BEST, ENGINE, LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint, under
 from training.publish import save_best_model
 from training.setup import Setup
 from training.state import Progress, State, expect_progress

@@ -10,8 +10,9 @@ from typing import Any
 
 from common.errors import UsageError
 from common.project import __version__
-from data.dataset import Mnist, Subset, split
+from data.dataset import DIGITS, Mnist, Subset, split
 from data.plausibility import doubts
+from data.row_sets import RowSet, rows_in_pass
 from model.device import Device, choose_device
 from model.engine import Exporter, PaddleEngine
 from model.image import ImageSpec
@@ -31,7 +32,6 @@ from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
 from training.engine import Engine, EngineName, start_from
 from training.resume import continued, differences, expect_same_run, run_id
-from training.rows import RowSet, rows_in_pass
 from training.settings import Settings, to_json
 
 
@@ -169,6 +169,27 @@ def prepare(
         record=record,
         world=world,
     )
+
+
+def expect_rows(settings: Settings, data: Mnist) -> None:
+    """Refuse what a network that reads rows cannot be combined with; nothing of another network.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if not NETWORKS[settings.network].image.is_row:
+        return
+    refused = {
+        "--shards": settings.shards > 1,
+        "--export": bool(settings.export),
+        "--label-smoothing": bool(settings.label_smoothing),
+        "--rotation, --scale, --shear, --shift, --elastic-alpha": settings.resolved_recipe().distortions is not None,
+    }
+    for option, is_given in refused.items():
+        if is_given:
+            raise UsageError(f"{option}: the network {settings.network} reads rows, and has no such option")
+    if data.classes != DIGITS:
+        raise UsageError(f"--network {settings.network}: expected the ten digits, got {len(data.classes)} classes")
 
 
 def _warnings(data: Mnist, training: Subset, validation: Subset, kind: PictureKind | None) -> list[str]:

@@ -6,17 +6,17 @@ import numpy as np
 
 from benchmarks.competitors.paddle_engine import build
 from benchmarks.protocol import PADDLE, Batch, Batches, serve, versions
-from training.evaluation import EVALUATION_BATCH
+from model.scoring import IMAGES_AT_A_TIME
 
 
 def main() -> None:
-    """Build the engine and serve; a step scores `batch` images, EVALUATION_BATCH at a time."""
+    """Build the engine and serve; a step scores `batch` images, IMAGES_AT_A_TIME at a time."""
     engine = build()
 
     def run(batches: list[Batch]) -> float:
         for images, _ in batches:
-            for start in range(0, len(images), EVALUATION_BATCH):
-                answers = engine.log_probabilities(images[start : start + EVALUATION_BATCH])
+            for start in range(0, len(images), IMAGES_AT_A_TIME):
+                answers = engine.log_probabilities(images[start : start + IMAGES_AT_A_TIME])
         return np.square(np.exp(answers)).sum() / len(answers)
 
     serve(run, Batches(), versions=versions(*PADDLE))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from data.dataset import DIGITS
 from model.calibration import Confidences, expected_calibration_error, reliability
+from results.evaluation import WrongAnswer, surest
 from results.figures.style import BLACK, BLUE, ORANGE, VERMILION, bare, new_figure, plain, text, tiled
-from results.score import WrongAnswer, surest
 from results.significance import wilson_interval
 
 COLUMNS = 8  # of wrong answers: as many as can be read at the width of a README

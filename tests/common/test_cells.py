@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from common.cells import csv_cell
 from model.saved_model import ModelError, read_model
-from recognition.lines import Line, Page, PlacedDigit
-from recognition.output import as_csv, as_json, lines_as_csv
+from recognition.output import as_csv, as_json, rows_as_csv
 from recognition.reader import Answer, Failure
+from recognition.row_answers import PageAnswer, PlacedDigit, RowAnswer
 from results.run_folder import RunFolder
 from results.table import print_records
 from tests.models import write_model
@@ -40,8 +40,8 @@ def is_formula(cell: str) -> bool:
 def outputs(name: str) -> list[str]:
     """The first cell of all rows that infer.py prints for a picture of that name, in CSV."""
     answer = Answer(name, [("7", 0.9)], rejected=False)
-    page = Page(name, [Line([PlacedDigit(answer, (0, 0, 9, 9), (0, 0, 9, 9))])], np.zeros((9, 9), np.uint8))
-    texts = [as_csv(answer), as_csv(Failure(name, "why")), lines_as_csv(page), lines_as_csv(Failure(name, "why"))]
+    page = PageAnswer(name, [RowAnswer([PlacedDigit(answer, (0, 0, 9, 9), (0, 0, 9, 9))])], np.zeros((9, 9), np.uint8))
+    texts = [as_csv(answer), as_csv(Failure(name, "why")), rows_as_csv(page), rows_as_csv(Failure(name, "why"))]
     assert all(text.isprintable() for text in texts)
     for each in (answer, page, Failure(name, "why")):
         assert json.loads(as_json(each))["path"] == name

@@ -14,12 +14,12 @@ from common.files import open_file, read_file
 from model.saved_model import ModelError, read_model
 from recognition.picture import PictureError, read_picture
 from results import log as results
+from results.checkpoint import load_checkpoint
 from results.log import StepsLog, expect_readable, read_results, read_steps
 from results.predictions import read_predictions
 from results.records import Row, Step, cells
 from results.run_folder import RunFolder
 from tests.models import write_model
-from training.checkpoint import load_checkpoint
 
 # Each opens the file of that name in a folder.
 READERS = {

@@ -34,12 +34,12 @@ from model.program_check import check_program
 from model.saved_model import CARD, read_model
 from recognition.digit import to_mnist
 from recognition.picture import Limits, read_picture
+from results import checkpoint
 from results.log import ResultsLog, StepsLog, read_results, read_steps
 from results.predictions import read_predictions, write_predictions
 from results.records import Row, Step
 from results.run_folder import RunFolder
 from tests.models import write_model
-from training import checkpoint
 from training.settings import Settings, resumed, to_json
 
 
@@ -246,7 +246,7 @@ def _results_seeds(folder: Path) -> list[bytes]:
     return [results.path.read_bytes(), steps.path.read_bytes()]
 
 
-# training.checkpoint: each of its files, the others right; behind sums that fit.
+# results.checkpoint: each of its files, the others right; behind sums that fit.
 
 
 def _read_checkpoint(data: bytes, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.checksummed import file_entry
-from model.page import model_page
+from model.readme import model_page
 from model.saved_model import (
     README,
     RELEASED,

@@ -55,9 +55,9 @@ def test_a_signal_while_the_page_is_built_ends_it_silently(
 
 def test_memory_beyond_the_bound_is_an_error_and_no_more() -> None:
     program = """
-from page import limits
-limits.MORE_MEMORY = 64 << 20
-limits.bound_memory(1 << 20)
+from page import intake
+intake.MORE_MEMORY = 64 << 20
+intake.bound_memory(1 << 20)
 try:
     bytearray(200 << 20)
 except MemoryError:

@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT))
 from common.errors import UserError  # noqa: E402
 from data.dataset import load_mnist  # noqa: E402
 from model.saved_model import README, load_model  # noqa: E402
+from results.checkpoint import checkpoint_names, load_checkpoint  # noqa: E402
 from results.predictions import read_predictions  # noqa: E402
 from results.run_folder import RunFolder  # noqa: E402
 from tests.conftest import write_idx  # noqa: E402
@@ -53,7 +54,6 @@ from tests.reliability.processes import (  # noqa: E402
     steps_logged,
     steps_saved,
 )
-from training.checkpoint import checkpoint_names, load_checkpoint  # noqa: E402
 from training.resume import what_was_finished  # noqa: E402
 
 

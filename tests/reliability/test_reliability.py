@@ -23,6 +23,8 @@ from common.errors import UserError
 from common.files import remove_leftovers, write_file
 from data.dataset import Subset
 from model.saved_model import ModelError, load_model, read_model
+from model.scoring import Scores, evaluate
+from results.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from results.log import read_results
 from results.run_folder import RunFolder
 from tests.conftest import ROOT, Script
@@ -31,12 +33,9 @@ from tests.reliability.kill_test import KillTest
 from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.evaluation import evaluate
 from training.loop import TrainingError, train
 from training.resume import differences as differing
 from training.resume import restore_arithmetic
-from training.scores import Scores
 from training.settings import Settings
 
 

@@ -19,9 +19,9 @@ from common.errors import UsageError, UserError
 from data.dataset import DIGITS, Mnist
 from model.saved_model import load_model, save_model
 from recognition.sets import load_data
-from results import score
-from results.score import Score, score_model
-from results.score_table import print_scores
+from results import evaluation
+from results.evaluation import Evaluation, evaluate_model
+from results.evaluation_table import print_evaluations
 from tests.conftest import MODEL, ROOT, write_idx
 from tests.scripts.test_old_folders import run_main
 
@@ -54,14 +54,14 @@ class Fixed:
         return self._log[self._first - len(images) : self._first]
 
 
-def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = DIGITS) -> Score:
+def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = DIGITS) -> Evaluation:
     images = np.zeros((len(truth), 28, 28), np.uint8)
     images[:, 0, 0] = range(len(truth))
-    return score_model(load_model(MODEL), Fixed(np.array(answers)), images, np.array(truth, np.uint8), classes)
+    return evaluate_model(load_model(MODEL), Fixed(np.array(answers)), images, np.array(truth, np.uint8), classes)
 
 
 def test_counts_precision_recall_and_f1_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "BATCH", 2)  # so that counts are carried from batch to batch
+    monkeypatch.setattr(evaluation, "BATCH", 2)  # so that counts are carried from batch to batch
     found = scored([3, 3, 3, 5, 5, 8], [3, 3, 5, 5, 3, 8])
     assert (found.correct, found.total, found.accuracy) == (4, 6, 4 / 6)
     assert found.confusion[3, 3] == 2 and found.confusion[3, 5] == 1 and found.confusion[5, 3] == 1
@@ -86,14 +86,14 @@ def test_classes_are_found_by_name() -> None:
 
 
 def test_only_the_surest_wrong_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "MOST_WRONG", 3)
+    monkeypatch.setattr(evaluation, "MOST_WRONG", 3)
     assert [each.number for each in scored([1] * 50, [2] * 50).wrong] == [0, 1, 2]
 
 
 def test_two_models_are_compared_with_the_first(capsys: pytest.CaptureFixture[str]) -> None:
     """12 images are right by the first alone, 1 by the second alone: p = 2 · 14 / 2^13."""
     truth, first, second = [0] * 30, [0] * 29 + [1], [1] * 12 + [0] * 18
-    print_scores({Path("a"): scored(truth, first), Path("b"): scored(truth, second)}, "csv")
+    print_evaluations({Path("a"): scored(truth, first), Path("b"): scored(truth, second)}, "csv")
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["verdict"] for row in rows] == ["reference", "worse than a"]
     assert float(rows[1]["p_value"]) == pytest.approx(2 * 14 / 2**13)

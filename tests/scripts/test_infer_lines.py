@@ -15,10 +15,10 @@ from data.dataset import Mnist
 from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
 from recognition.annotate import DOUBTFUL, READ, annotated
-from recognition.lines import Line, Page, PlacedDigit, read_lines
-from recognition.output import lines_as_csv, lines_as_table_rows
+from recognition.output import rows_as_csv, rows_as_table
 from recognition.picture import ORIENTATION, Limits
 from recognition.reader import Answer, DigitReader, Failure
+from recognition.row_answers import PageAnswer, PlacedDigit, RowAnswer, read_pages
 from recognition.row_reader import RowReader
 from recognition.strip import Rows
 from recognition.workers import Unread, Workers
@@ -77,15 +77,15 @@ def test_boxes_are_in_the_pixels_of_the_upright_picture(page: Path, tmp_path: Pa
     large.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photo.jpg", exif=exif)
     model, rows = load_model(MODEL), RowReader.load(MODEL)
     with Workers(Limits(max_seconds=30)) as workers:
-        small, photo = read_lines(
+        small, photo = read_pages(
             [str(page), str(tmp_path / "photo.jpg")],
             DigitReader(model, Predictor(model)),
             rows,
             workers,
         )
-    assert isinstance(small, Page) and isinstance(photo, Page)
-    assert max(photo.grey.shape) == 1800 and [line.text for line in photo.lines] == ["721", "04"]
-    for before, after in zip(small.lines, photo.lines, strict=True):
+    assert isinstance(small, PageAnswer) and isinstance(photo, PageAnswer)
+    assert max(photo.grey.shape) == 1800 and [line.text for line in photo.rows] == ["721", "04"]
+    for before, after in zip(small.rows, photo.rows, strict=True):
         assert np.allclose(5 * np.array(before.box), after.box, atol=40)
 
 
@@ -119,12 +119,13 @@ def placed(left: int, digit: str, probability: float, rejected: bool = False, no
 
 
 def test_a_rejected_digit_leaves_a_gap() -> None:
-    line = Line([placed(10, "2", 0.9), placed(40, "7", 0.5, rejected=True)])
+    line = RowAnswer([placed(10, "2", 0.9), placed(40, "7", 0.5, rejected=True)])
     assert (line.text, line.rejected, line.no_digit) == ("2?", True, False)
-    page = Page("a\nb.png", [line, Line([placed(70, "1", 0.8, no_digit=True)])], np.full((100, 100), 200, np.uint8))
-    first, second = csv.reader(io.StringIO(lines_as_csv(page)))
+    rows = [line, RowAnswer([placed(70, "1", 0.8, no_digit=True)])]
+    page = PageAnswer("a\nb.png", rows, np.full((100, 100), 200, np.uint8))
+    first, second = csv.reader(io.StringIO(rows_as_csv(page)))
     assert first[:6] == ["a\\nb.png", "1", "2?", "0.450000", "true", "false"] and second[5] == "true"
-    assert lines_as_table_rows(page).splitlines()[1].endswith("no digit?")
+    assert rows_as_table(page).splitlines()[1].endswith("no digit?")
     with Image.open(io.BytesIO(annotated(page))) as picture:
         colours = {
             f"#{bytes(colour).hex().upper()}" for colour in np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
@@ -240,5 +241,5 @@ def test_hostile_rows_cost_no_more_than_they_may() -> None:
         assert isinstance(specks, Unread) and specks.why.startswith("nothing to read")
         assert isinstance(whole, Unread | Rows)
         assert isinstance(none, Unread) and "\n" not in none.why
-        (failure,) = read_lines(["no/such/file.png"], DigitReader(model, predictor), RowReader.load(MODEL), workers)
+        (failure,) = read_pages(["no/such/file.png"], DigitReader(model, predictor), RowReader.load(MODEL), workers)
     assert isinstance(failure, Failure) and not failure.no_digit

@@ -22,19 +22,19 @@ from model.predictor import Predictor
 from model.program import NetworkConfig
 from model.recipes import PUBLISHED, EarlyStopping, NetworkName, learning_rate
 from model.saved_model import load_model
+from model.scoring import evaluate
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.networks import lenet5_numpy
 from reference.optimizers import SGD
+from results.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from results.log import read_results, read_steps
 from results.records import Row, Step, best_row
 from results.run_folder import RunFolder
 from tests.conftest import Script
 from training import loop
 from training.callbacks.callback import Callback
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.engine import EngineName, start_from
-from training.evaluation import evaluate
 from training.loop import TrainingError, train
 from training.settings import Settings
 from training.setup import make_engine

@@ -25,8 +25,9 @@ from data.dataset import Mnist
 from data.fetch import Limits, download
 from data.sources import Places, find
 from recognition import annotate
-from recognition.lines import Page
+from recognition.row_answers import PageAnswer
 from results import event_files
+from results.checkpoint import Checkpoint, save_checkpoint
 from results.comparison_texts import CHINESE
 from results.figures.style import check_path, new_figure, save
 from results.html import check_html_path
@@ -36,7 +37,6 @@ from results.run_folder import OWN_FILES, OWN_FOLDERS, RunFolder, new_run_folder
 from tests.models import write_model
 from training.callbacks import trackers as tracking
 from training.callbacks.callback import Callback, Started
-from training.checkpoint import Checkpoint, save_checkpoint
 from training.loop import train
 from training.settings import Settings, from_json, resumed, to_json
 
@@ -312,7 +312,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
     """Write a page's drawing to a target; the drawing itself is one dot."""
 
     def write(target: Path, picture: str) -> Path:
-        page = Page.__new__(Page)
+        page = PageAnswer.__new__(PageAnswer)
         object.__setattr__(page, "path", picture)
         return annotate.Annotator(target).write(page)
 

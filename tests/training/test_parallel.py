@@ -17,9 +17,10 @@ import pytest
 from common.errors import UsageError, UserError
 from common.files import sha256
 from common.signals import Stopped, StopRequest
+from model.team import Team
 from model.world import World
 from tests.conftest import ROOT
-from training.parallel import Team, expect_shards
+from training.parallel import expect_shards
 from training.settings import Settings
 
 OPTIONS = ("--validation-size", "2300", "--passes", "2", "--shards", "4", "--figures", "none", "--log-every", "1")

@@ -13,7 +13,9 @@ import pytest
 from common.errors import UsageError
 from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
+from data.row_sets import RowSet
 from model.saved_model import ModelError, load_model
+from model.scoring import LONGEST_ANSWER, UNREAD
 from results.log import read_results
 from results.predictions import predictions_path, read_predictions
 from results.records import Step
@@ -23,7 +25,6 @@ from results.table import pass_record
 from training.callbacks.callback import Callback
 from training.figures import draw_run
 from training.loop import train
-from training.rows import LONGEST_ANSWER, UNREAD, RowSet
 from training.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""Files, folders and standard input -> rows of digits, each digit with its place."""
+"""Pictures of rows of digits -> the answer for each row, each digit with its place: `infer.py --lines`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from recognition.rows import read_rows
 from recognition.strip import NOTHING, Rows
 from recognition.workers import Unread, Workers
 
-REJECTED = "?"  # stands for a rejected digit in a line's text
+REJECTED = "?"  # stands for a rejected digit in a row's text
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the picture, turned by its EXIF data
 
 
 @dataclass(frozen=True)
 class PlacedDigit:
-    """One digit of a line: the reader's answer, and its box in the picture itself and in `Page.grey`."""
+    """One digit of a row: the reader's answer, and its box in the picture itself and in `PageAnswer.grey`."""
 
     answer: Answer
     box: Box
@@ -35,7 +35,7 @@ class PlacedDigit:
 
 
 @dataclass(frozen=True)
-class Line:
+class RowAnswer:
     """A row of digits, from the left; at least one."""
 
     digits: Sequence[PlacedDigit]
@@ -69,23 +69,23 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A picture with its lines.
+class PageAnswer:
+    """A picture with the answers for its rows.
 
     Attributes:
         path: path as it was given.
-        lines: at least one, from the top.
+        rows: at least one, from the top.
         grey: [height, width] uint8, the picture as it was read: turned upright, and reduced if it was large.
     """
 
     path: str
-    lines: Sequence[Line]
+    rows: Sequence[RowAnswer]
     grey: np.ndarray
 
 
-def read_lines(
+def read_pages(
     paths: Iterable[str], reader: DigitReader, rows: RowReader, workers: Workers
-) -> Iterator[Page | Failure]:
+) -> Iterator[PageAnswer | Failure]:
     """Find and read the rows of digits in each picture; arguments as for `recognition.reader.recognise`.
 
     `rows` reads each row; `reader` reads its digits once more, one by one.
@@ -103,17 +103,18 @@ def read_lines(
             yield Failure(path, found.why, found.blank)
         else:
             page = page_of(path, found, reader, rows)
-            yield page if page.lines else Failure(path, NOTHING, no_digit=True)
+            yield page if page.rows else Failure(path, NOTHING, no_digit=True)
 
 
-def page_of(path: str, found: Rows, reader: DigitReader, rows: RowReader) -> Page:
+def page_of(path: str, found: Rows, reader: DigitReader, rows: RowReader) -> PageAnswer:
     """The rows found in a picture, as `rows` and `reader` read them; `path` is the picture's name."""
     scales = [own / read for own, read in zip(found.own_size, found.size, strict=True)]
-    lines = []
+    answers = []
     for row in read_rows(found, rows):
         placed = zip(reader.row(path, row), [digit.box for digit in row], strict=True)
-        lines.append(Line([PlacedDigit(answer, _scaled(box, scales), _scaled(box, [1, 1])) for answer, box in placed]))
-    return Page(path, lines, found.grey)
+        digits = [PlacedDigit(answer, _scaled(box, scales), _scaled(box, [1, 1])) for answer, box in placed]
+        answers.append(RowAnswer(digits))
+    return PageAnswer(path, answers, found.grey)
 
 
 def _scaled(corners: tuple[int, int, int, int], scales: Sequence[float]) -> Box:

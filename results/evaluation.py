@@ -58,7 +58,7 @@ class ClassScore:
 
 
 @dataclass
-class Score:
+class Evaluation:
     """Score of a model; grows batch by batch, by a few bytes an image.
 
     Attributes:
@@ -157,14 +157,14 @@ class Network(Protocol):
         ...
 
 
-def score_model(
+def evaluate_model(
     model: SavedModel,
     network: Network,
     images: np.ndarray,
     truth: np.ndarray,
     classes: Sequence[str],
     report: Callable[[int], None] = lambda images: None,
-) -> Score:
+) -> Evaluation:
     """Score every image of a data set.
 
     Args:
@@ -188,7 +188,7 @@ def score_model(
     if not len(truth):
         raise UserError("expected images to score, got none; name another --part")
     places = np.array([labels.index(name) if name in labels else -1 for name in classes])
-    score = Score(labels)
+    score = Evaluation(labels)
     for start in range(0, len(truth), BATCH):
         batch = images[start : start + BATCH]
         inputs = network_input(batch, model.image)

@@ -16,9 +16,9 @@ from common.checksummed import dump_checksummed, load_checksummed
 from common.errors import UserError
 from common.files import sha256
 from data.dataset import Mnist
+from results.checkpoint import LOG, MANIFEST, PROGRESS, STATE, Checkpoint, load_checkpoint, save_checkpoint
 from results.run_folder import RunFolder
 from training.callbacks.callback import Callback
-from training.checkpoint import LOG, MANIFEST, PROGRESS, STATE, Checkpoint, load_checkpoint, save_checkpoint
 from training.loop import train
 from training.settings import Settings
 

@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import one_line
-from results.score import Score
+from results.evaluation import Evaluation
 from results.significance import Outcome, Verdict, compare, p_text
 from results.table import make_console, percent, print_records, verdict_record
 
 MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
 
-Scores = Mapping[Path, Score]
+Evaluations = Mapping[Path, Evaluation]
 
 
-def print_scores(scores: Scores, as_: Literal["table", "json", "csv"]) -> None:
+def print_evaluations(scores: Evaluations, as_: Literal["table", "json", "csv"]) -> None:
     """Print each model's score; all models saw the same images."""
     records = {folder: _record(folder, score) for folder, score in scores.items()}
     for folder, verdict in _verdicts(scores).items():
@@ -34,7 +34,7 @@ def print_scores(scores: Scores, as_: Literal["table", "json", "csv"]) -> None:
         print_records([records[folder] | _details(score) for folder, score in scores.items()], "json")
 
 
-def _record(folder: Path, score: Score) -> dict[str, Any]:
+def _record(folder: Path, score: Evaluation) -> dict[str, Any]:
     low, high = score.interval
     return {
         "model": str(folder),
@@ -48,12 +48,12 @@ def _record(folder: Path, score: Score) -> dict[str, Any]:
     }
 
 
-def _details(score: Score) -> dict[str, Any]:
+def _details(score: Evaluation) -> dict[str, Any]:
     classes = [asdict(each) for each in score.classes()]
     return {"labels": list(score.labels), "classes": classes, "confusion": score.confusion.tolist()}
 
 
-def _verdicts(scores: Scores) -> dict[Path, Verdict]:
+def _verdicts(scores: Evaluations) -> dict[Path, Verdict]:
     """Each model against the first; empty for one model."""
     (reference, first), *others = scores.items()
     if not others:
@@ -62,7 +62,7 @@ def _verdicts(scores: Scores) -> dict[Path, Verdict]:
     return dict(zip(scores, [Verdict(Outcome.REFERENCE), *verdicts], strict=True))
 
 
-def _print_tables(scores: Scores, records: Mapping[Path, Mapping[str, Any]]) -> None:
+def _print_tables(scores: Evaluations, records: Mapping[Path, Mapping[str, Any]]) -> None:
     console = make_console()
     for folder, score in scores.items():
         record = records[folder]
@@ -83,7 +83,7 @@ def _print_tables(scores: Scores, records: Mapping[Path, Mapping[str, Any]]) -> 
             _print_confusion(console, score)
 
 
-def _print_classes(console: Console, score: Score) -> None:
+def _print_classes(console: Console, score: Evaluation) -> None:
     table = _table("class")
     for header in ("images", "precision\n%", "recall\n%", "F1\n%"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -92,7 +92,7 @@ def _print_classes(console: Console, score: Score) -> None:
     console.print(table)
 
 
-def _print_confusion(console: Console, score: Score) -> None:
+def _print_confusion(console: Console, score: Evaluation) -> None:
     table = _table("true \\ read")
     for label in score.labels:
         table.add_column(Text(label), justify="right", no_wrap=True)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page import app as page_app
 from page import gate as gate_module
-from page import limits, server
+from page import intake, server
 from page.gate import CALL, Gate
 from page.reader import Reader
 from recognition.picture import Limits
@@ -328,7 +328,7 @@ def test_an_error_inside_the_page_is_one_line(
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr(limits, "_printed", {})
+    monkeypatch.setattr(intake, "_printed", {})
     monkeypatch.setattr(reader, "find", broken)
     for _ in range(3):
         answer = asyncio.run(ask(page, "POST", CALL, body=read_call()))
@@ -462,9 +462,9 @@ def test_open_uploads_stay_within_the_memory_for_all_and_keep_nobody_out() -> No
         for _ in range(40):
             uploads.append(Upload(gate, size))
             await uploads[-1].give(bytes(size - 1))
-            assert gate._intake.held <= limits.HELD_BODIES * size
+            assert gate._intake.held <= intake.HELD_BODIES * size
         refused = [each for each in uploads if each.task.done()]
-        assert refused == uploads[: 40 - limits.HELD_BODIES]  # the longest silent
+        assert refused == uploads[: 40 - intake.HELD_BODIES]  # the longest silent
         assert all(Answer(each.messages).headers[b"retry-after"] == b"5" for each in refused)
         assert (await ask(gate, "POST", CALL, body=call(0, ["x" * (size - 1_000)]))).status == 200
         for each in uploads:
@@ -476,7 +476,7 @@ def test_open_uploads_stay_within_the_memory_for_all_and_keep_nobody_out() -> No
     assert asyncio.run(upload()) == 0
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 3 * limits.HELD_BODIES * size + 2_000_000
+    assert most < 3 * intake.HELD_BODIES * size + 2_000_000
 
 
 def test_many_small_open_uploads_keep_nobody_out() -> None:
@@ -486,7 +486,7 @@ def test_many_small_open_uploads_keep_nobody_out() -> None:
         for _ in range(260):
             uploads.append(Upload(gate, 100))
             await uploads[-1].give(b"x")
-        assert sum(not each.task.done() for each in uploads) == limits.MOST_ARRIVING
+        assert sum(not each.task.done() for each in uploads) == intake.MOST_ARRIVING
         assert (await ask(gate, "POST", CALL, body=call(0, ["x"]))).status == 200
         for each in uploads:
             each.task.cancel()
@@ -501,7 +501,7 @@ def test_a_body_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         await upload.task
         return Answer(upload.messages)
 
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(intake, "BODY_SECONDS", 0.1)
     assert asyncio.run(upload()).status == 408
 
 

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
 from data.sources import SUMS
-from model.page import MNIST_PICTURES, model_page
+from model.readme import MNIST_PICTURES, model_page
 from model.saved_model import README, RELEASED, ROWS, holds_only_a_model, read_card, read_model, save_model
 from recognition.kind import PictureKind
 from tests.conftest import MODEL
