@@ -50,10 +50,10 @@ def _translated(text: str, phrases: Phrases) -> str:
 
 
 def _punctuated(text: str) -> str:
-    """Full-width punctuation, outside code; thousands keep their commas."""
+    """Full-width punctuation, outside code, and no spaces between Chinese words; thousands keep their commas."""
     parts = _CODE.split(text)
     parts[::2] = [
         re.sub(r" ?\(|\) ?|[,;:](?: |$)", lambda mark: mark[0].strip().translate(_FULL_WIDTH), part)
         for part in parts[::2]
     ]
-    return re.sub(r" (?=[，；：（])", "", re.sub(r"\.$", "。", "".join(parts)))
+    return re.sub(rf"(?<=[{_HAN}]) (?=[{_HAN}])| (?=[，；：（])", "", re.sub(r"\.$", "。", "".join(parts)))
