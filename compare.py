@@ -55,8 +55,8 @@ class Options:
     run_dirs: Positional[Annotated[tuple[Path, ...], arg(metavar="[RUN_DIR ...]", help_behavior_hint="")]] = ()
     """Folders of runs, folders of such folders, or results.csv of runs; all of runs/* if none is named."""
     format: Literal["table", "json", "csv"] = "table"
-    """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header, unknown as an empty
-    cell, true as 1, a name that begins with = + - or @ with ./ before it. Keys: the columns of results.csv in their
+    """json: JSON Lines, one object a pass, unknown and NaN as null; csv: the same keys as a header; unknown is an empty
+    cell, true is 1, and a name that begins with = + - or @ has ./ before it. Keys: the columns of results.csv in their
     order, then run_dir, network, recipe, seed, run_best (the best pass of its run), test_accuracy_low,
     test_accuracy_high (95 % Wilson interval). Accuracies are fractions between 0 and 1, losses nats per image. With
     --verdict also: verdict, difference, difference_low, difference_high, p_value. With --group: network, recipe, runs,

@@ -38,8 +38,14 @@ def nodes() -> list[tuple[str, ast.AST]]:
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
-    """Each docstring, after the name of its module, class or function."""
+    """Each docstring, after the name of its module, class or function; and each help text of an option."""
     for module, node in nodes():
+        match node:
+            case ast.ClassDef(name=name, body=[_, *body]):
+                for part in body:
+                    match part:
+                        case ast.Expr(value=ast.Constant(value=str(text))):
+                            yield f"{module}.{name}, line {part.lineno}", text
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         if text := ast.get_docstring(node):
