@@ -16,7 +16,7 @@ ARGS ?=
 new_venv = $(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install --quiet pip; }
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test test-long test-kernels lint smoke tables bench kill-test fuzz clean
+.PHONY: help venv train test test-long test-kernels lint smoke tables bench kill-test job-test fuzz clean
 
 help:          ## Show this.
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ bench: $(VENV)/installed $(PEERS)/installed   ## Measure speed and memory beside
 
 kill-test: $(VENV)/installed-test   ## Kill training processes everywhere, fill disks, damage files: about half an hour.
 	$(VENV)/bin/python tests/reliability/kill_test.py $(ARGS)
+
+job-test: $(VENV)/installed-test   ## Kill and stop processes of data-parallel jobs: about half an hour.
+	$(VENV)/bin/python tests/reliability/job_test.py $(ARGS)
 
 # Where there is no atheris for this Python, the fuzz is not guided by coverage.
 fuzz: $(VENV)/installed-test   ## Fuzz every reader of foreign bytes, 100,000 executions each (ARGS="card --runs 1000000").

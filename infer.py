@@ -32,6 +32,7 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
 from common.errors import UsageError, UserError, one_line
+from common.guard import Guard
 from common.processes import rank_and_size
 from common.project import model_folder
 from common.ranges import Range, check_ranges
@@ -102,7 +103,9 @@ class Settings:
 
 def main(stop: StopRequest) -> int:
     """Parse, read, print."""
-    settings = parse(Settings)
+    settings, guard = parse(Settings), Guard()
+    if settings.output and rank_and_size()[1] > 1:
+        guard.start(rank_and_size()[0], then="type the same command to go on")
 
     with stop.importing():
         from recognition.picture import Limits
@@ -137,7 +140,7 @@ def main(stop: StopRequest) -> int:
             return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
-            return _write_job(settings, [model.card["files"], rows and rows.files], read, header, line)
+            return _write_job(settings, guard, [model.card["files"], rows and rows.files], read, header, line)
         annotator = _annotator(settings.annotate)
         if header:
             print(header)
@@ -171,6 +174,7 @@ def _named(settings: Settings) -> Iterator[str]:
 
 def _write_job(
     settings: Settings,
+    guard: Guard,
     model_files: Sequence[Any],
     read: Callable[[Iterable[str]], Iterator[Any]],
     header: str,
@@ -191,7 +195,10 @@ def _write_job(
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("pictures", total=job.pictures // job.size)
             for part, paths in job.missing():
-                answers = list(read(paths))
+                answers = []
+                for answer in read(paths):
+                    answers.append(answer)
+                    guard.alive()
                 failed += sum(isinstance(answer, Failure) for answer in answers)
                 job.keep(part, filter(None, map(line, answers)))
                 bar.advance(task, len(paths))

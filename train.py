@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from common.command_line import parse, run
 from common.console import ScriptConsole, outlive_readers
 from common.errors import one_line
+from common.guard import Guard
 from common.processes import rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
@@ -119,6 +120,8 @@ def _data(folder: Path | None, way: Way | None, strict: bool, quiet: bool) -> Mn
 def _train_together(settings: Settings, stop: StopRequest) -> int:
     """Train as one process of several, which `python -m paddle.distributed.launch` has started."""
     rank, size = rank_and_size()
+    guard = Guard()
+    guard.start(rank, settings.timeout)
     folder, finished = None, ""
     if settings.resume and (rank == 0 or settings.resume.exists()):  # another machine may not see it
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
@@ -137,7 +140,7 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         expect_shards(settings, size)
         _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
         load_fused()  # fetched and compiled before the processes meet, after which none waits long for another
-        world = join()
+        world = join(guard)
     team = Team(world, stop)
     if finished := team.share(finished.encode()).decode():
         if rank == 0:

@@ -34,9 +34,46 @@ def rank_and_size() -> tuple[int, int]:
     return 0, 1
 
 
+def rank_of(process: int) -> int | None:
+    """Number in its job of a process of this machine, which Paddle's launcher gave it; None if it has none."""
+    name = f"{VARIABLES[0][0]}=".encode()
+    try:
+        variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    values = [each.removeprefix(name) for each in variables if each.startswith(name)]
+    return int(values[0]) if values and values[0].isdigit() else None
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process of this machine started, and that have not ended; none if it is not known."""
+    try:
+        return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+    except OSError:
+        return []
+
+
+def state_and_parent(process: int) -> tuple[str, int]:
+    """State of a process of this machine as /proc has it (T: stopped, Z: ended), and its parent; X and 0 without."""
+    try:
+        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (OSError, ValueError):
+        return "X", 0
+    return state, int(parent)
+
+
 def is_running(process: int) -> bool:
     """False if a process of this machine has ended or is stopped."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "TZXt"
-    except OSError:
-        return False
+    return state_and_parent(process)[0] not in "TZXt"
+
+
+def lost() -> list[str]:
+    """The processes of this one's launcher that have ended or are stopped; none if it is not known."""
+    names = ("PADDLE_TRAINER_ID", "PADDLE_LOCAL_RANK", "PADDLE_LOCAL_SIZE")
+    rank, local_rank, count = (int(value) if (value := os.environ.get(name, "")).isdigit() else 0 for name in names)
+    found = children(os.getppid())
+    if os.getpid() not in found:
+        return []
+    running = {rank_of(process) for process in found if is_running(process)}
+    first = rank - local_rank
+    return [f"process {number}" for number in range(first, first + count) if number not in running]

@@ -94,6 +94,9 @@ def evaluate(
         if not log_probabilities.size:
             log_probabilities = np.zeros((len(subset.labels), found.shape[1]), np.float32)
         log_probabilities[batch] = found
+    if not log_probabilities.size:  # there are fewer batches than processes
+        classes = scorer.log_probabilities(network_input(subset.images[:1], image)).shape[1]
+        log_probabilities = np.zeros((len(subset.labels), classes), np.float32)
     log_probabilities = world.sum(log_probabilities)
     losses = -log_probabilities[np.arange(len(subset.labels)), subset.labels].astype(np.float64)
     answers = log_probabilities.argmax(axis=1).astype(np.uint8 if log_probabilities.shape[1] <= 256 else np.uint16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -11,7 +11,8 @@ import paddle
 from paddle import distributed, static
 
 from common.errors import UserError, one_line
-from common.processes import rank_and_size
+from common.guard import Guard
+from common.processes import lost, rank_and_size
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class World:
     Attributes:
         rank: this process, from 0.
         size: all processes.
+        guard: gets a sign of life whenever the others have been met.
     """
 
     rank: int = 0
     size: int = 1
+    guard: Guard = field(default_factory=Guard, compare=False)
 
     def own(self, parts: int) -> range:
         """The parts, of 0 to `parts` - 1, that this process computes: as many as the others, or one more."""
@@ -39,7 +42,8 @@ class World:
             return values
         executor, main, total = _sum_program()
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-        (summed,) = executor.run(main, feed={"values": flat}, fetch_list=[total])
+        with self.guard.waiting():
+            (summed,) = executor.run(main, feed={"values": flat}, fetch_list=[total])
         return np.asarray(summed).reshape(values.shape)
 
     def gather(self, values: np.ndarray) -> np.ndarray:
@@ -79,7 +83,7 @@ def _gpu() -> str:
     return os.environ.get("FLAGS_selected_gpus", "") if paddle.is_compiled_with_cuda() else ""  # noqa: SIM112
 
 
-def join() -> World:
+def join(guard: Guard | None = None) -> World:
     """Meet the other processes of this job; a process that no launcher started is alone.
 
     It must come before `paddle.enable_static()`, which it leaves on.
@@ -87,22 +91,26 @@ def join() -> World:
     Raises:
         UserError: the launcher's variables make no sense, or the others cannot be met.
     """
+    guard = guard or Guard()
     rank, size = rank_and_size()
     if size == 1:
         paddle.enable_static()
         return World()
     try:
         paddle.disable_static()
-        if paddle.__version__.startswith("2.") and not _gpu():
-            distributed.gloo_init_parallel_env(rank, size, _meeting_point())
-        else:
-            os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if _gpu() else "gloo")
-            distributed.init_parallel_env()
+        with guard.waiting():
+            if paddle.__version__.startswith("2.") and not _gpu():
+                distributed.gloo_init_parallel_env(rank, size, _meeting_point())
+            else:
+                os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if _gpu() else "gloo")
+                distributed.init_parallel_env()
     except Exception as error:  # gloo, NCCL and the store raise what they like
-        raise UserError(f"process {rank} of {size}: the others cannot be met: {one_line(error, 200)}") from error
+        gone = lost()
+        what = f"{', '.join(gone)} ended or was stopped" if gone else "the others cannot be met"
+        raise UserError(f"process {rank} of {size}: {what}: {one_line(error, 200)}") from error
     finally:
         paddle.enable_static()
-    return World(rank, size)
+    return World(rank, size, guard)
 
 
 def _meeting_point() -> str:

@@ -31,7 +31,7 @@ from results.run_folder import RunFolder
 from training.batches import pass_batches
 from training.callbacks.callback import Callback, Started
 from training.early_stopping import reason_to_stop, take_in
-from training.parallel import engine_facts, start_facts
+from training.parallel import facts
 from training.publish import Outcome, expect_publishable, outcome_record, publish, publish_folder, save_best_model
 from training.saving import load_state, restore_folder, save_state
 from training.settings import Settings
@@ -109,7 +109,7 @@ class _Loop:
         folder.write_record(setup.record)
         restore_folder(setup, self.state)
         if self.team:
-            self.team.expect_same(start_facts(setup, self.state))
+            self.team.expect_same(facts(setup, self.state))
         self.results, self.steps_log = ResultsLog(folder.results, setup.image.is_row), StepsLog(folder.steps)
         passes, done = setup.recipe.passes, self.state.progress
         started = Started(
@@ -175,6 +175,7 @@ class _Loop:
                         self._save()
                         mark = time.perf_counter()
             self._read_losses(unread, mark)
+        self.stop.agree()  # a pass may have fewer steps than that
 
     def _learning_rate(self, ahead: int = 0) -> float:
         """Learning rate of the step that follows the next `ahead` ones."""
@@ -221,7 +222,7 @@ class _Loop:
         setup, state, progress = self.setup, self.state, self.state.progress
         parameters = setup.engine.parameters()
         if self.team:
-            self.team.expect_same(engine_facts(setup))
+            self.team.expect_same(facts(setup, state))
         measure = self._measure(parameters, validation, test)
         select_on = setup.settings.select_on
         best = progress.best_measure is None or measure < progress.best_measure or select_on == "last"

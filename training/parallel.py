@@ -9,18 +9,27 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import UsageError
 from common.files import read_file, sha256, write_file
+from common.project import __version__
+from model.image import network_input
 from model.kernels.build import instruction_set
+from model.shards import ShardedEngine
 from model.team import Team
 from results.checkpoint import MAX_FILE_BYTES, checkpoint_names
-from results.run_folder import RunFolder
-from training.settings import Settings
+from results.run_folder import RunFolder, environment
+from training.settings import CHANGEABLE, Settings
 from training.setup import Setup
 from training.state import State
+
+OF_A_PROCESS = (*CHANGEABLE, "run_dir", "threads", "init_from", "config")  # settings that may differ
+_environment = cache(environment)
 
 
 def folder_of_process(team: Team, folder: RunFolder | None, resumed: bool) -> RunFolder:
@@ -55,21 +64,19 @@ def expect_shards(settings: Settings, size: int) -> None:
         raise UsageError("--engine numpy: expected --engine paddle in a job of several processes")
 
 
-def start_facts(setup: Setup, state: State) -> dict[str, Any]:
+def facts(setup: Setup, state: State) -> dict[str, Any]:
     """Everything on which the bits of a run depend, and that all its processes must have in common."""
-    recipe, versions = setup.record["recipe"], setup.record["environment"]["packages"]
-    network = [setup.settings.network, setup.settings.network_options(), setup.settings.seed, setup.settings.shards]
+    settings, now = setup.record["settings"], _environment()  # the record has that in which the run began
+    assert isinstance(setup.engine, ShardedEngine)
+    images, labels = setup.training.images[:16], setup.training.labels[:16].astype(np.int64)
     return {
-        "network, seed or shards": network,
-        "recipe": recipe,
+        "network, seed or shards": [settings[name] for name in ("network", "seed", "shards")],
+        "recipe": setup.record["recipe"],
         "data": setup.data.sums,
-        "versions": [setup.record["environment"]["python"], versions],
+        "versions": [__version__, now["commit"], now["python"], now["packages"]],
         "operators": [setup.backend, instruction_set() if setup.backend == "fused" else ""],
-        "checkpoint": [state.saved, asdict(state.progress)],
-        **engine_facts(setup),
+        "arithmetic": setup.engine.trial(network_input(images, setup.image), labels),
+        "progress": {**asdict(state.progress), "seconds": 0},
+        "parameters": [(name, sha256(value.tobytes())) for name, value in setup.engine.state().items()],
+        **{f"--{name.replace('_', '-')}": settings[name] for name in settings if name not in OF_A_PROCESS},
     }
-
-
-def engine_facts(setup: Setup) -> dict[str, Any]:
-    """Digests of the parameters and of the optimizer's state."""
-    return {"parameters": [(name, sha256(value.tobytes())) for name, value in setup.engine.state().items()]}

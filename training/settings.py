@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from common.errors import UsageError, UserError, one_line
+from common.guard import TIMEOUT_SECONDS
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import importing
@@ -34,6 +35,7 @@ RANGES = {
     "shuffle_buffer": Range(1, 10**9),
     "log_every": Range(1, 10**9),
     "checkpoint_seconds": Range(0, 1e9, above=True),
+    "timeout": Range(1, 86_400),
     "patience": Range(1, 10**6),
 }
 SMALL_SET_SHARE = 0.2  # of the training images, held out of a set that is too small for the recipe's number
@@ -133,6 +135,8 @@ class Settings:
     """Parts of each batch, a power of two; up to V processes compute them, with the same bits (docs/scaling.md)."""
     threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
     """Threads of the fused operator, which does most of the work on a CPU."""
+    timeout: float = TIMEOUT_SECONDS
+    """Seconds that one of several processes may hang or be stopped, before it is ended, and with it their job."""
     run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
     save_dir: Path = dataclasses.field(default_factory=model_folder)
@@ -227,7 +231,7 @@ class Settings:
 
 
 # What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to")
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to", "timeout")
 
 
 def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:

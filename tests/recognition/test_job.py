@@ -12,6 +12,7 @@ from PIL import Image
 
 import infer
 from common.errors import UsageError, UserError
+from common.guard import Guard
 from common.processes import VARIABLES, rank_and_size
 from data.dataset import Mnist
 from recognition import job as jobs
@@ -23,6 +24,7 @@ from tests.scripts.test_old_folders import run_main
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "PART", 4)
+    monkeypatch.setattr(Guard, "start", lambda *_, **__: None)  # it would guard this process, to its end
     for names in VARIABLES:
         for name in names:
             monkeypatch.delenv(name, raising=False)

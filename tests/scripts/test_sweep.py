@@ -16,8 +16,10 @@ import pytest
 
 import sweep
 from common.errors import UsageError, UserError
+from common.processes import children
 from results.run_folder import LOCK, RunFolder
 from tests.conftest import ROOT
+from tests.reliability.processes import passes_said
 from tests.scripts.test_old_folders import run_main
 
 # Stands for train.py: takes the run's lock, works for a while, and is finished; it notes each beginning and each end.
@@ -181,3 +183,49 @@ def test_real_runs_are_compared(small_data: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert [json.loads(line)["seed"] for line in compared.stdout.splitlines()] in ([1, 2], [2, 1])
+
+
+@pytest.mark.slow
+def test_six_real_runs_on_two_machines_of_which_one_is_killed_and_started_again(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """The first machine is killed with the run that it trains, half of the others being done by the second."""
+    rest = ["--passes", "1", "--validation-size", "560", "--data-dir", str(small_data), "--figures", "none"]
+    seeds, recipes = ["--seeds", "1", "2", "3"], ["--recipes", "published", "best"]
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "sweep.py", str(tmp_path / "s"), *seeds, *recipes, "--", *rest],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    first = start()
+    assert first.stdout
+    killed = first.stdout.readline().split()[1]
+    while not (tmp_path / "s" / "runs" / killed / "run.json").exists():
+        time.sleep(0.02)
+    second, trained_by_first = start(), children(first.pid)
+    assert second.stdout and killed not in second.stdout.readline()
+    first.kill()
+    for process in trained_by_first:
+        os.kill(process, signal.SIGKILL)
+    first.communicate()
+    for machine_ in (second, start()):
+        out, err = machine_.communicate(timeout=600)
+        assert (machine_.returncode, err) == (0, "") and "6 of 6 runs are finished" in out
+    names = sorted(path.name for path in (tmp_path / "s" / "runs").iterdir())
+    assert len(names) == 6
+    for name in names:
+        log = (tmp_path / "s" / "logs" / f"{name}.txt").read_text()
+        assert (passes_said(log), log.count("the run is in ")) == ([1], 1), "trained and published once"
+    compared = subprocess.run(
+        [sys.executable, "compare.py", *(tmp_path / "s" / "runs").iterdir(), "--best", "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    rows = [json.loads(line) for line in compared.stdout.splitlines()]
+    assert sorted(row["run"] for row in rows) == names

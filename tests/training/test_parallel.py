@@ -8,20 +8,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
+import paddle
 import pytest
 
 from common.errors import UsageError, UserError
 from common.files import sha256
 from common.signals import Stopped, StopRequest
+from data.dataset import Mnist, Subset
+from model import shards
+from model.image import network_input
+from model.scoring import evaluate
+from model.shards import own_images
 from model.team import Team
-from model.world import World
+from model.world import ALONE, World
+from results.run_folder import RunFolder, environment
 from tests.conftest import ROOT
-from training.parallel import expect_shards
+from training import parallel
+from training.parallel import expect_shards, facts
 from training.settings import Settings
+from training.setup import Setup, prepare
+from training.state import State
 
 OPTIONS = ("--validation-size", "2300", "--passes", "2", "--shards", "4", "--figures", "none", "--log-every", "1")
 
@@ -52,6 +66,122 @@ def test_what_differs_is_named_with_its_process(team: Team, monkeypatch: pytest.
     monkeypatch.setattr(Others, "differs", 1)
     with pytest.raises(UserError, match=r"process 1 \(\d+ on .*\): expected what process 0 has, got other seed;"):
         team.expect_same({"data": 1, "seed": 2})
+
+
+class Pair(World):
+    """A world of two in this process: 1 speaks before 0, which then sees the rows of both."""
+
+    said: ClassVar[list[np.ndarray]] = []
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        if self.rank:
+            self.said.append(values)
+            return np.stack([values, values]).astype(np.float32)
+        return np.stack([values, self.said.pop(0)]).astype(np.float32)
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """What process 0 does at a comparison of its facts with those of process 1."""
+    Pair.said.clear()
+    for rank, own in ((1, second), (0, first)):
+        Team(Pair(rank, 2), StopRequest()).expect_same(own)
+
+
+@pytest.fixture(scope="module")
+def tiny(mnist: Mnist) -> Mnist:
+    """320 training and 60 test images."""
+    some, few = slice(320), slice(60)
+    return replace(
+        mnist,
+        train_images=mnist.train_images[some],
+        train_labels=mnist.train_labels[some],
+        test_images=mnist.test_images[few],
+        test_labels=mnist.test_labels[few],
+    )
+
+
+def set_up(data: Mnist, folder: Path, world: World = ALONE, **given: Any) -> Setup:
+    paddle.enable_static()
+    own = {"shards": 2, "kernel": "stock", "device": "cpu", "validation_size": 64, **given}
+    return prepare(Settings(**own), RunFolder(folder, "run"), [], data, {}, world)
+
+
+@pytest.fixture(scope="module")
+def setup(tiny: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    return set_up(tiny, tmp_path_factory.mktemp("setup"))
+
+
+def other_recipe(setup: Setup) -> Setup:
+    return replace(setup, record={**setup.record, "recipe": {**setup.record["recipe"], "ema": 0.5}})
+
+
+def other_option(setup: Setup) -> Setup:
+    return replace(setup, record={**setup.record, "settings": {**setup.record["settings"], "log_every": 7}})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda setup: setup, ""),
+        (other_recipe, "recipe"),
+        (other_option, "--log-every"),
+        (lambda setup: replace(setup, data=replace(setup.data, sums={"train": "0"})), "data"),
+        (
+            lambda setup: replace(setup, training=Subset(255 - setup.training.images, setup.training.labels)),
+            "arithmetic",
+        ),
+        (lambda setup: replace(setup, backend="fused"), "operators"),
+    ],
+)
+def test_whatever_a_process_has_otherwise_stops_all(
+    change: Callable[[Setup], Setup], named: str, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "instruction_set", lambda: "avx2")
+    own, other = facts(setup, State()), facts(change(setup), State())
+    with pytest.raises(UserError, match=f", got other {named}; ") if named else nullcontext():
+        compare(own, other)
+
+
+@pytest.mark.parametrize("name", ["packages", "python", "commit"])
+def test_another_version_stops_all(name: str, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = facts(setup, State())
+    monkeypatch.setattr(parallel, "_environment", lambda: {**environment(), name: {"paddlepaddle": "2.6.2"}})
+    with pytest.raises(UserError, match="got other versions;"):
+        compare(own, facts(setup, State()))
+
+
+def test_another_seed_is_named_with_all_that_comes_of_it(tiny: Mnist, setup: Setup, tmp_path: Path) -> None:
+    other = set_up(tiny, tmp_path, seed=2)
+    with pytest.raises(UserError, match="got other network, seed or shards, arithmetic, parameters, --seed;"):
+        compare(facts(setup, State()), facts(other, State()))
+
+
+def test_a_sum_that_sums_nothing_stops_all(tiny: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in fleet's static programs on CPUs: each process takes a step of its own."""
+    monkeypatch.setattr(shards, "distributed", SimpleNamespace(all_reduce=lambda rows: None))
+    found = []
+    for rank in (0, 1):
+        one = set_up(tiny, tmp_path / str(rank), World(rank, 2))
+        before = facts(one, State())
+        own = own_images(64, 2, one.world)
+        inputs = network_input(one.training.images[:64], one.image)
+        one.engine.train_step(inputs[own], one.training.labels[:64].astype(np.int64), 1e-3)
+        found.append((before, facts(one, State())))
+    (first, first_after), (second, second_after) = found
+    compare(first, second)
+    with pytest.raises(UserError, match="got other arithmetic, parameters;"):
+        compare(first_after, second_after)
+
+
+class Quiet(World):
+    """A world whose other processes have nothing to add."""
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+
+def test_a_process_without_a_batch_of_its_own_takes_part_in_the_evaluation(setup: Setup) -> None:
+    assert evaluate(setup.engine, setup.image, setup.test, world=Quiet(1, 2)).log_probabilities.shape == (60, 10)
 
 
 def test_all_stop_together_and_only_where_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,21 +297,32 @@ def _processes(launcher: int, variable: str) -> list[str]:
     return found
 
 
+# What a script between the launcher and train.py does to a process.
+FAULTS = {
+    "data": "sys.argv += ['--data-dir', {other!r}] if one else []",
+    "network, seed or shards": "sys.argv += ['--seed', '2'] if one else []",
+    "--log-every": "sys.argv += ['--log-every', '2'] if one else []",
+    "versions": "from common import project; project.__version__ += '.1' if one else ''",
+    "operators": "os.environ['CONV_POOL_ISA'] = 'generic' if one else os.environ.get('CONV_POOL_ISA', '')",
+    # At the end of the first pass: every process has trained on its own shards alone.
+    "arithmetic, progress, parameters": "import model, model.shards as shards, types; "
+    "shards.distributed = types.SimpleNamespace(all_reduce=lambda rows: None)",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("option", "named"), [("--seed", "network, seed or shards"), ("--data-dir", "data")])
-def test_a_process_with_another_seed_or_data_stops_all(
-    option: str, named: str, small_data: Path, tmp_path: Path
-) -> None:
-    """Process 1 gets another option than process 0, from a script between the launcher and train.py."""
+@pytest.mark.parametrize("named", FAULTS)
+def test_a_process_with_another_seed_or_data_stops_all(named: str, small_data: Path, tmp_path: Path) -> None:
+    """Also one with other options, versions or instructions, and a sum that sums nothing."""
     shutil.copytree(small_data, tmp_path / "other")
     labels = bytearray((tmp_path / "other" / "train-labels-idx1-ubyte").read_bytes())
     labels[-1] = (labels[-1] + 1) % 10
     (tmp_path / "other" / "train-labels-idx1-ubyte").write_bytes(labels)
-    other = ["--seed", "2"] if option == "--seed" else ["--data-dir", str(tmp_path / "other")]
     (tmp_path / "between.py").write_text(
         "import os, runpy, sys\n"
-        f"sys.argv += {other} if os.environ['PADDLE_TRAINER_ID'] == '1' else []\n"
         f"sys.argv[0], sys.path[0] = {str(ROOT / 'train.py')!r}, {str(ROOT)!r}\n"
+        "one = os.environ['PADDLE_TRAINER_ID'] == '1'\n"
+        f"{FAULTS[named].format(other=str(tmp_path / 'other'))}\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
