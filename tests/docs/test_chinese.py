@@ -18,6 +18,7 @@ from tests.test_house import FILES
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 HAS_HAN = re.compile(f"[{HAN}]")
 NARROW = re.compile(rf"[{HAN}][,.:;?!()\"']|[,.:;?!()\"'][{HAN}]")
+TIGHT = re.compile(rf"[{HAN}][A-Za-z0-9]|[A-Za-z0-9%][{HAN}]")
 PAGES = sorted([*(ROOT / "docs" / "zh").glob("*.md"), ROOT / "README.zh-CN.md"])
 NOTEBOOK = ROOT / "docs" / "aistudio.ipynb"
 DICTIONARIES = sorted((ROOT / "docs" / "tables").glob("*.zh.json"))
@@ -31,7 +32,7 @@ TEMPLATES = sorted(
 )
 SOURCES = [*PAGES, NOTEBOOK, *DICTIONARIES, *TEXTS, *TEMPLATES]
 
-NO_PROSE = re.compile(r"^ *```.*?^ *```$|\]\([^)]*\)|<[^>]*>|https?://\S+", re.MULTILINE | re.DOTALL)
+NO_PROSE = re.compile(r"^ *```.*?^ *```$|\]\([^)]*\)|<[^>]*>|https?://[^\s`]+", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 
 
@@ -75,6 +76,14 @@ def test_punctuation_beside_chinese_characters_is_full_width(path: Path) -> None
     assert narrow(chinese_of(path, text)) == []
     planted = re.sub(f"(?<=[{HAN}])[，；：](?=[{HAN}])", ",", text)
     assert planted == text or narrow(chinese_of(path, planted))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_space_stands_between_chinese_and_latin(path: Path) -> None:
+    text = path.read_text()
+    assert TIGHT.findall(chinese_of(path, text)) == []
+    planted = re.sub(f"(?<=[{HAN}]) (?=[A-Za-z])", "", text)
+    assert planted == text or TIGHT.search(chinese_of(path, planted))
 
 
 @pytest.mark.parametrize("mark", ",.:;?!()\"'")
