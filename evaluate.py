@@ -21,8 +21,8 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -38,9 +38,10 @@ from common.signals import StopRequest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from data.dataset import Mnist
+    from data.formats.labelled import Part
+    from data.load import LabelledSet, Reading
     from model.saved_model import SavedModel
-    from results.evaluation import Evaluation
+    from results.evaluation import Evaluation, Evaluator
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def main(stop: StopRequest) -> int:
         from common.console import ScriptConsole
         from model import predictor  # noqa: F401  and with it Paddle
         from model.saved_model import load_model, model_in
-        from recognition.preparation import asked_way
-        from recognition.sets import load_data
+        from recognition.sets import find_data
         from results.evaluation_table import print_evaluations
         from results.figures.predictions import confusion_figure, wrong_sheet
         from results.figures.style import check_path, save
@@ -94,15 +94,7 @@ def main(stop: StopRequest) -> int:
     console = ScriptConsole(stderr=True)
     folders = options.models or (model_in(model_folder()),)
     models = {folder: load_model(folder, options.trust) for folder in folders}
-    ways = {folder: asked_way(model.card) for folder, model in models.items()}
-    sets = {way: load_data(options.data, console, way, options.strict, True) for way in dict.fromkeys(ways.values())}
-    if len({data.sums["train-labels-idx1-ubyte"] + data.sums["t10k-labels-idx1-ubyte"] for data in sets.values()}) > 1:
-        raise UserError("models that prepare pictures differently leave out different ones; score them one by one")
-    part = options.part or _usual_part({folder: sets[ways[folder]] for folder in models}, models)
-    scores = {
-        folder: _score(model, sets[ways[folder]], replace(options, part=part), console)
-        for folder, model in models.items()
-    }
+    scores = _evaluate(models, find_data(options.data, console), options, console)
     print_evaluations(scores, options.format)
     first = next(iter(scores.values()))
     if options.plot:
@@ -112,46 +104,89 @@ def main(stop: StopRequest) -> int:
     return _complain(scores, options.fail_under or 0)
 
 
-def _usual_part(sets: Mapping[Path, Mnist], models: Mapping[Path, SavedModel]) -> Literal["test", "all"]:
-    """The part to score if none is named, reported if the set has no test part; the sets are one, prepared by model."""
-    data = next(iter(sets.values()))
-    if not data.split and len(data.train_labels):
+def _usual_part(data: LabelledSet, models: Mapping[Path, SavedModel]) -> Literal["test", "all"]:
+    """The part to score if none is named; the reason is reported if the set has no test part."""
+    test = len(data.test.labels)
+    if not data.split and len(data.train.labels):
         return "test"
-    trained = [folder for folder, model in models.items() if model.card.get("data_sha256") == sets[folder].sums]
-    total = f"{len(data.train_labels) + len(data.test_labels):,}"
+    total = f"{len(data.train.labels) + test:,}"
     where = f"{one_line(data.source)}: no test part"
-    if trained:
-        print(
-            f"{where}, and {one_line(trained[0])} was trained on this set: scored are the {len(data.test_labels):,} of "
-            f"{total} images that its training set aside; --part all scores all",
-            file=sys.stderr,
-        )
-        return "test"
+    for folder, model in models.items():
+        if data.was_trained_on(model.card):
+            print(
+                f"{where}, and {one_line(folder)} was trained on this set: scored are the {test:,} of {total} images "
+                "that its training set aside; --part all scores all",
+                file=sys.stderr,
+            )
+            return "test"
     print(f"{where}, and no model was trained on this very set: scored are all {total} images", file=sys.stderr)
     return "all"
 
 
-def _score(model: SavedModel, data: Mnist, options: Options, console: Console) -> Evaluation:
+def _evaluate(
+    models: Mapping[Path, SavedModel], data: LabelledSet, options: Options, console: Console
+) -> dict[Path, Evaluation]:
+    """Score the models; pictures are decoded piece by piece, once for all models that prepare them alike."""
     from rich.progress import Progress
 
-    from data.dataset import part
+    from data.load import announce
     from model.device import choose_device
     from model.predictor import Predictor
-    from recognition.kind import PictureKind
-    from results.evaluation import evaluate_model
+    from recognition.preparation import asked_way
+    from recognition.sets import reading
+    from results.evaluation import Evaluator
 
-    images = part(data, options.part or "test")
-    found, trained = PictureKind.measure(images.images), PictureKind.of_card(model.card)
-    if data.cut:  # of MNIST's kind; the model may have learned another
-        images = replace(images, images=trained.apply(images.images))
-    elif found is None or trained.differs(found):
-        has = f"trained on {trained.describe()}; the data has {found.describe() if found else 'nothing in the images'}"
-        print(f"warning: {one_line(model.folder)}: {has}: the score may be wrong", file=sys.stderr)
-    network = Predictor(model, choose_device(options.device).name, threads=len(os.sched_getaffinity(0)))
+    ways = {folder: asked_way(model.card) for folder, model in models.items()}
+    readings = {way: reading(console, way, options.strict, scored=True) for way in dict.fromkeys(ways.values())}
+    for read in readings.values():
+        announce(data, read, len(data.train.labels), len(data.test.labels))
+    part = options.part or _usual_part(data, models)
+    parts = {"train": [data.train], "test": [data.test], "all": [data.train, data.test]}[part]
+    device, threads = choose_device(options.device).name, len(os.sched_getaffinity(0))
+    evaluators = {
+        folder: Evaluator(
+            model, Predictor(model, device, threads=threads), data.classes, [part.labels for part in parts]
+        )
+        for folder, model in models.items()
+    }
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(str(model.folder), total=len(images))
-        counted = partial(bar.advance, task)
-        return evaluate_model(model, network, images.images, images.labels, data.classes, counted)
+        for way, read in readings.items():
+            task = bar.add_task("images", total=sum(len(part.labels) for part in parts))
+            alike = [each for folder, each in evaluators.items() if ways[folder] == way]
+            _score(alike, data, parts, read, partial(bar.advance, task))
+    return {folder: evaluator.evaluation for folder, evaluator in evaluators.items()}
+
+
+def _score(
+    evaluators: Sequence[Evaluator],
+    data: LabelledSet,
+    parts: Sequence[Part],
+    read: Reading,
+    count: Callable[[int], None],
+) -> None:
+    """Score models that prepare pictures alike, and warn of those that were trained on images of another kind."""
+    import numpy as np
+
+    from data.load import prepared_way
+    from recognition.kind import SAMPLE, PictureKind
+    from recognition.sets import image_stream
+
+    kinds = [PictureKind.of_card(each.model.card) for each in evaluators]
+    cut, total = prepared_way(data, read) == "digit", sum(len(part.labels) for part in parts)
+    sample = []
+    for images, labels, numbers in image_stream(parts, read):
+        for each, kind in zip(evaluators, kinds, strict=True):  # cut, they are MNIST's kind; the model may know another
+            each.add(kind.apply(images) if cut else images, labels, numbers)
+        sample.append(images[numbers % max(1, total // SAMPLE) == 0])
+        count(len(images))
+    found = PictureKind() if cut else PictureKind.measure(np.concatenate(sample))
+    for each, kind in zip(evaluators, kinds, strict=True):
+        each.evaluation.left_out = total - each.evaluation.total
+        if not each.evaluation.total:
+            raise UserError(f"expected images that can be used, got none of {total:,}")
+        if not cut and (found is None or kind.differs(found)):
+            has = f"trained on {kind.describe()}; the data has {found.describe() if found else 'nothing in the images'}"
+            print(f"warning: {one_line(each.model.folder)}: {has}: the score may be wrong", file=sys.stderr)
 
 
 def _complain(scores: Mapping[Path, Evaluation], fail_under: float) -> int:

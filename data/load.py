@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,17 @@ class LabelledSet:
     unnamed: bool = False
     notes: tuple[str, ...] = ()
 
+    def was_trained_on(self, card: Mapping[str, Any]) -> bool:
+        """True if the model of a card was trained on this set, by the list of test images that the card records.
 
-def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> LabelledSet:
+        Older cards record none; theirs are the same test labels in the same order.
+        """
+        if "data_split" in card:
+            return bool(card["data_split"] == self.split)
+        return bool(card.get("data_sha256", {}).get(sources.TEST_LABELS) == idx.checksum(self.test.labels))
+
+
+def find(path: Path, reading: Reading | None = None) -> LabelledSet:
     """Find a labelled data set in a file or folder; its format is found from the content.
 
     A data set without a test part is split: 20 % of each class, chosen by a fixed seed, are the test images.
@@ -90,7 +99,6 @@ def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> Labelle
     Args:
         path: the file or folder.
         reading: takes lines for the user.
-        fewest: classes that it must have.
 
     Raises:
         DataError: no known format, several, or one whose contents cannot be used; in one line.
@@ -99,7 +107,7 @@ def find(path: Path, reading: Reading | None = None, fewest: int = 2) -> Labelle
     """
     reading = reading or Reading()
     found = named(read_any(path, reading.report))
-    numbered = number_classes(one_line(path), found, fewest)
+    numbered = number_classes(one_line(path), found, 1 if reading.scored else 2)
     labels = [part.astype(np.uint8) if len(numbered.names) <= 256 else part for part in numbered.labels]
     train = Part(found.train.images, labels[0])
     split: Split = {}
@@ -133,7 +141,7 @@ def load(path: Path, reading: Reading | None = None) -> Mnist:
             which one could be kept for testing.
     """
     reading = reading or Reading()
-    found = find(path, reading, 1 if reading.scored else 2)
+    found = find(path, reading)
     (images, labels, places), (test_images, test_labels, _) = (
         _decoded(part, reading) for part in (found.train, found.test)
     )
@@ -161,7 +169,8 @@ def load(path: Path, reading: Reading | None = None) -> Mnist:
 
 def prepared_way(found: LabelledSet, reading: Reading) -> Way | None:
     """The way in which the pictures of a set become images; None if it holds images."""
-    return reading.prepare.decide(found.train.images) if isinstance(found.train.images, Pictures) else None
+    images = (found.train if len(found.train.labels) else found.test).images
+    return reading.prepare.decide(images) if isinstance(images, Pictures) else None
 
 
 def announce(found: LabelledSet, reading: Reading, training: int, test: int) -> None:

@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 256  # pictures of a set, evenly spaced: if most have 28×28 pixels, all are taken as they are
 
 
-def load_data(
-    path: Path | None,
-    console: Console | None = None,
-    way: Way | None = None,
-    strict: bool = False,
-    scored: bool = False,
-) -> Mnist:
+def load_data(path: Path | None, console: Console | None = None, way: Way | None = None, strict: bool = False) -> Mnist:
     """Load the data set in `path`, else in the folder that MNIST_DIR names, else MNIST from where it is found.
 
     Args:
@@ -44,34 +38,34 @@ def load_data(
         way: how pictures are prepared; None for the usual way: as they are if most have 28×28 pixels, else cut to
             their digit.
         strict: a broken picture is an error; else it is reported and left out.
-        scored: the images are to be scored, not trained on.
 
     Raises:
         DataError, UsageError, OSError: as `data.load.load` and `load_mnist`.
     """
     if found := _named(path):
-        return load(found, replace(reading(console, way, strict), scored=scored))
+        return load(found, reading(console, way, strict))
     mnist = load_mnist(None, console)
     return replace(mnist, prepare=way) if way else mnist
 
 
 def find_data(path: Path | None, console: Console | None = None) -> LabelledSet:
-    """Find the data set that `load_data` loads, of any number of classes, without decoding its pictures.
+    """Find the data set that `load_data` loads, to be scored, without decoding its pictures.
 
     Raises:
         DataError, UsageError, OSError: as `load_data`.
     """
     if found := _named(path):
-        return find(found, reading(console), fewest=1)
+        return find(found, reading(console, scored=True))
     mnist = load_mnist(None, console)
     train, test = Part(mnist.train_images, mnist.train_labels), Part(mnist.test_images, mnist.test_labels)
     return LabelledSet(mnist.source, train, test, mnist.classes)
 
 
-def reading(console: Console | None, way: Way | None = None, strict: bool = False, bar: bool = True) -> Reading:
-    """The way to read a data set, with a `Preparer` that draws a progress `bar`; arguments as of `load_data`."""
+def reading(console: Console | None, way: Way | None = None, strict: bool = False, scored: bool = False) -> Reading:
+    """The way to read a data set, as `load_data` has it; if its images are to be `scored`, without a progress bar."""
     report = line_printer(console)
-    return Reading(Preparer(way, console if bar else None, report=report), way, strict, report, usual=False)
+    prepare = Preparer(way, None if scored else console, report=report)
+    return Reading(prepare, way, strict, report, usual=False, scored=scored)
 
 
 Chunk = tuple[Bytes, npt.NDArray[Any], Places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,11 +65,14 @@ class Evaluation:
         labels: names of the classes.
         confusion: [classes, classes] int64; row: true class, column: answer.
         wrong: the surest wrong answers, at most `MOST_WRONG`, the surest first.
+        left_out: pictures of the data set that could not be prepared for the model.
     """
 
     labels: Sequence[str]
     confusion: np.ndarray = field(init=False)
     wrong: list[WrongAnswer] = field(default_factory=list)
+    left_out: int = 0
+    _numbers: list[np.ndarray] = field(default_factory=list)
     _loss: float = 0.0
     _right: list[np.ndarray] = field(default_factory=list)
     _confidence: list[np.ndarray] = field(default_factory=list)
@@ -78,24 +81,30 @@ class Evaluation:
         self.confusion = np.zeros((len(self.labels), len(self.labels)), np.int64)
 
     def add(
-        self, images: np.ndarray, truth: np.ndarray, log_probabilities: np.ndarray, probabilities: np.ndarray
+        self,
+        images: np.ndarray,
+        truth: np.ndarray,
+        numbers: np.ndarray,
+        log_probabilities: np.ndarray,
+        probabilities: np.ndarray,
     ) -> None:
         """Count a batch.
 
         Args:
             images: [N, 28, 28] uint8.
             truth: [N], the right classes.
+            numbers: [N], the images' places in the data set, ascending from batch to batch.
             log_probabilities: [N, classes] of the network, natural logarithm.
             probabilities: [N, classes], calibrated.
         """
         answers = log_probabilities.argmax(axis=1)
-        first = self.total
         np.add.at(self.confusion, (truth, answers), 1)
         self._loss -= float(log_probabilities[np.arange(len(truth)), truth].astype(np.float64).sum())
+        self._numbers.append(numbers.astype(np.uint32))
         self._right.append(answers == truth)
         self._confidence.append(probabilities.max(axis=1).astype(np.float32))
         missed = (
-            WrongAnswer(first + place, images[place].copy(), int(truth[place]), probabilities[place].copy())
+            WrongAnswer(int(numbers[place]), images[place].copy(), int(truth[place]), probabilities[place].copy())
             for place in np.flatnonzero(answers != truth)
         )
         self.wrong = surest([*self.wrong, *missed])
@@ -131,6 +140,11 @@ class Evaluation:
         return np.concatenate(self._right)
 
     @property
+    def numbers(self) -> np.ndarray:
+        """Places of the images in the data set, [total] uint32, ascending."""
+        return np.concatenate(self._numbers)
+
+    @property
     def calibration_error(self) -> float:
         """Expected calibration error of the calibrated probabilities, a fraction (Guo et al. 2017)."""
         return expected_calibration_error(Confidences(np.concatenate(self._confidence).astype(float), self.right))
@@ -157,46 +171,55 @@ class Network(Protocol):
         ...
 
 
-def evaluate_model(
-    model: SavedModel,
-    network: Network,
-    images: np.ndarray,
-    truth: np.ndarray,
-    classes: Sequence[str],
-    report: Callable[[int], None] = lambda images: None,
-) -> Evaluation:
-    """Score every image of a data set.
+class Evaluator:
+    """Evaluates a saved model on images that come piece by piece.
 
-    Args:
-        model: what `network` runs.
-        network: answers.
-        images: [N, 28, 28] uint8, at least one.
-        truth: [N], the right classes, each a place in `classes`.
-        classes: names of the data set's classes; the model may have more, in another order.
-        report: called after each batch with the number of its images.
-
-    Raises:
-        UserError: the data set has a class that the model does not know, or no image.
+    Attributes:
+        model: it.
+        evaluation: of the images so far.
     """
-    labels = list(model.card["labels"])
-    unknown = [name for number, name in enumerate(classes) if name not in labels and (truth == number).any()]
-    if unknown:
-        raise UserError(
-            f"{one_line(model.folder)}: expected a model of the classes of the data, but it does not know "
-            f"{one_line(', '.join(unknown), 100)}; it knows {one_line(', '.join(labels), 100)}"
-        )
-    if not len(truth):
-        raise UserError("expected images to score, got none; name another --part")
-    places = np.array([labels.index(name) if name in labels else -1 for name in classes])
-    score = Evaluation(labels)
-    for start in range(0, len(truth), BATCH):
-        batch = images[start : start + BATCH]
-        inputs = network_input(batch, model.image)
-        log_probabilities = network.log_probabilities(inputs)
-        probabilities = tempered(log_probabilities, model.temperature)
-        score.add(batch, places[truth[start : start + BATCH]], log_probabilities, probabilities)
-        report(len(batch))
-    return score
+
+    def __init__(
+        self, model: SavedModel, network: Network, classes: Sequence[str], truth: Iterable[np.ndarray]
+    ) -> None:
+        """Begin an evaluation.
+
+        Args:
+            model: what `network` runs.
+            network: answers.
+            classes: names of the data set's classes; the model may have more, in another order.
+            truth: the right classes of all images to come, each a place in `classes`; one array or more.
+
+        Raises:
+            UserError: the data set has a class that the model does not know, or no image.
+        """
+        labels = list(model.card["labels"])
+        present = [classes[number] for number in sorted({int(label) for part in truth for label in np.unique(part)})]
+        if unknown := [name for name in present if name not in labels]:
+            raise UserError(
+                f"{one_line(model.folder)}: expected a model of the classes of the data, but it does not know "
+                f"{one_line(', '.join(unknown), 100)}; it knows {one_line(', '.join(labels), 100)}"
+            )
+        if not present:
+            raise UserError("expected images to score, got none; name another --part")
+        self.evaluation = Evaluation(labels)
+        self.model, self._network = model, network
+        self._places = np.array([labels.index(name) if name in labels else -1 for name in classes])
+
+    def add(self, images: np.ndarray, truth: np.ndarray, numbers: np.ndarray) -> None:
+        """Evaluate some images.
+
+        Args:
+            images: [N, 28, 28] uint8.
+            truth: [N], the right classes, each a place in `classes`.
+            numbers: [N], the images' places in the data set, ascending from call to call.
+        """
+        for start in range(0, len(truth), BATCH):
+            batch = slice(start, start + BATCH)
+            log_probabilities = self._network.log_probabilities(network_input(images[batch], self.model.image))
+            probabilities = tempered(log_probabilities, self.model.temperature)
+            right = self._places[truth[batch]]
+            self.evaluation.add(images[batch], right, numbers[batch], log_probabilities, probabilities)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,10 +24,13 @@ Evaluations = Mapping[Path, Evaluation]
 
 
 def print_evaluations(scores: Evaluations, as_: Literal["table", "json", "csv"]) -> None:
-    """Print each model's score; all models saw the same images."""
+    """Print each model's score; verdicts are about the images that all of them could read."""
     records = {folder: _record(folder, score) for folder, score in scores.items()}
-    for folder, verdict in _verdicts(scores).items():
-        records[folder] |= verdict_record(verdict)
+    common = reduce(np.intersect1d, (score.numbers for score in scores.values()))
+    for folder, verdict in _verdicts(scores, common).items():
+        records[folder] |= verdict_record(verdict) | {"compared": len(common)}
+    for folder, score in scores.items():
+        records[folder]["left_out"] = score.left_out
     if as_ == "table":
         _print_tables(scores, records)
     elif as_ == "csv":
@@ -53,12 +58,12 @@ def _details(score: Evaluation) -> dict[str, Any]:
     return {"labels": list(score.labels), "classes": classes, "confusion": score.confusion.tolist()}
 
 
-def _verdicts(scores: Evaluations) -> dict[Path, Verdict]:
-    """Each model against the first; empty for one model."""
-    (reference, first), *others = scores.items()
-    if not others:
+def _verdicts(scores: Evaluations, common: np.ndarray) -> dict[Path, Verdict]:
+    """Each model against the first, image by image; empty for one model, or if no image is common to all."""
+    if len(scores) < 2 or not len(common):
         return {}
-    verdicts = compare(first.right, [score.right for _, score in others], one_line(reference))
+    first, *others = (score.right[np.isin(score.numbers, common)] for score in scores.values())
+    verdicts = compare(first, others, one_line(next(iter(scores))))
     return dict(zip(scores, [Verdict(Outcome.REFERENCE), *verdicts], strict=True))
 
 
@@ -72,12 +77,17 @@ def _print_tables(scores: Evaluations, records: Mapping[Path, Mapping[str, Any]]
             f"(95 % interval {100 * record['accuracy_low']:.2f} to {100 * record['accuracy_high']:.2f} %), "
             f"loss {score.loss:.4f}, calibration error {100 * record['calibration_error']:.2f} %"
         )
+        if score.left_out:
+            console.print(f"{score.left_out:,} of {score.left_out + score.total:,} pictures left out")
         if record.get("p_value") is not None:
             interval = f"{100 * record['difference_low']:+.2f} to {100 * record['difference_high']:+.2f} %"
-            console.print(
+            line = (
                 f"{record['verdict']}: difference {100 * record['difference']:+.2f} % (interval {interval}), "
                 f"p {p_text(record['p_value'])}"
             )
+            everywhere = all(not each.left_out for each in scores.values())
+            also = "" if everywhere else f", on the {record['compared']:,} images that all models could read"
+            console.print(Text(line + also))
         _print_classes(console, score)
         if len(score.labels) <= MOST_CLASSES:
             _print_confusion(console, score)

@@ -179,6 +179,7 @@ def _card(setup: Setup, state: State, row: Row) -> Mapping[str, Any]:
         },
         "prepare": setup.data.prepare,
         "data_prepared": setup.data.prepared,
+        "data_split": dict(setup.data.split),
         "pictures": (setup.kind or PictureKind()).to_json(),
         "labels": list(setup.data.classes),
         "run": setup.folder.name,

@@ -16,11 +16,13 @@ from PIL import Image
 
 import evaluate
 from common.errors import UsageError, UserError
+from data import sources
 from data.dataset import DIGITS, Mnist
+from data.formats import pictures
 from model.saved_model import load_model, save_model
 from recognition.sets import load_data
 from results import evaluation
-from results.evaluation import Evaluation, evaluate_model
+from results.evaluation import Evaluation, Evaluator
 from results.evaluation_table import print_evaluations
 from tests.conftest import MODEL, ROOT, write_idx
 from tests.scripts.test_old_folders import run_main
@@ -54,10 +56,14 @@ class Fixed:
         return self._log[self._first - len(images) : self._first]
 
 
-def scored(truth: list[int], answers: list[int], classes: tuple[str, ...] = DIGITS) -> Evaluation:
+def scored(
+    truth: list[int], answers: list[int], classes: tuple[str, ...] = DIGITS, numbers: range | None = None
+) -> Evaluation:
     images = np.zeros((len(truth), 28, 28), np.uint8)
     images[:, 0, 0] = range(len(truth))
-    return evaluate_model(load_model(MODEL), Fixed(np.array(answers)), images, np.array(truth, np.uint8), classes)
+    evaluator = Evaluator(load_model(MODEL), Fixed(np.array(answers)), classes, [np.array(truth)])
+    evaluator.add(images, np.array(truth, np.uint8), np.array(numbers or range(len(truth))))
+    return evaluator.evaluation
 
 
 def test_counts_precision_recall_and_f1_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +104,21 @@ def test_two_models_are_compared_with_the_first(capsys: pytest.CaptureFixture[st
     assert [row["verdict"] for row in rows] == ["reference", "worse than a"]
     assert float(rows[1]["p_value"]) == pytest.approx(2 * 14 / 2**13)
     assert float(rows[1]["difference"]) == pytest.approx(-11 / 30)
+
+
+def test_two_models_are_compared_image_by_image(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each model leaves another image out; among the others 12 are right by the first alone, 1 by the second alone."""
+    first = scored([0] * 30, [0] * 29 + [1], numbers=range(30))
+    second = scored([0] * 30, [1] * 12 + [0] * 18, numbers=range(1, 31))
+    first.left_out = second.left_out = 1
+    print_evaluations({Path("a"): first, Path("b"): second}, "json")
+    (one, two) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (one["compared"], two["compared"], one["left_out"], two["left_out"]) == (29, 29, 1, 1)
+    assert two["p_value"] == pytest.approx(2 * 14 / 2**13) and two["difference"] == pytest.approx(-11 / 29)
+    print_evaluations({Path("a"): first, Path("b"): second}, "table")
+    said = capsys.readouterr().out
+    assert said.count("1 of 31 pictures left out") == 2
+    assert "worse than a: difference -37.93 %" in said and ", on the 29 images that all models could read" in said
 
 
 def test_the_released_model_has_the_counts_of_its_card(
@@ -213,3 +234,56 @@ def test_a_set_without_parts_is_scored_whole_unless_a_model_was_trained_on_it(
     shutil.rmtree(tmp_path / "set" / "3")
     assert run_main(evaluate, monkeypatch, MODEL, *options) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 10
+
+
+def test_models_that_prepare_pictures_differently_are_compared_on_those_that_both_could_read(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blank sheet holds no digit to be cut, but can be resized; its place is the first."""
+    monkeypatch.setenv(sources.CACHE_VARIABLE, str(tmp_path / "cache"))
+    others = np.flatnonzero(mnist.test_labels != 5)[:10]
+    for number, image in enumerate([mnist.test_images[0] * 0, *mnist.test_images[others]]):
+        paper = np.full((60, 60), 255, np.uint8)
+        paper[10:38, 10:38] -= image
+        path = tmp_path / "data" / str(mnist.test_labels[others[number - 1]] if number else 5) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paper).save(path)
+    good = load_model(MODEL)
+    save_model(tmp_path / "resized", replace(good, card={**good.card, "prepare": "resize"}))
+    given = "--data", tmp_path / "data", "--part", "all", "--format", "json"
+    assert run_main(evaluate, monkeypatch, MODEL, tmp_path / "resized", *given) == 0
+    (one, two) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [(each["images"], each["left_out"], each["compared"]) for each in (one, two)] == [(10, 1, 10), (11, 0, 10)]
+    right = two["correct"] - two["confusion"][5][5]  # without the blank sheet
+    assert two["difference"] == pytest.approx((right - one["correct"]) / 10)
+
+
+def test_pictures_are_scored_piece_by_piece(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a million of them need no more memory than a few."""
+    for number in range(23):
+        path = tmp_path / str(mnist.test_labels[number]) / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(mnist.test_images[number]).save(path)
+    sizes: list[int] = []
+    add = Evaluator.add
+
+    def counted(self: Evaluator, images: np.ndarray, truth: np.ndarray, numbers: np.ndarray) -> None:
+        sizes.append(len(images))
+        add(self, images, truth, numbers)
+
+    monkeypatch.setattr(Evaluator, "add", counted)
+    monkeypatch.setattr(pictures, "PIECE", 10)
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all", "--format", "json") == 0
+    assert sizes == [10, 6, 7] and json.loads(capsys.readouterr().out)["correct"] == 23
+
+
+def test_one_class_alone_is_scored(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "7").mkdir()
+    for number in np.flatnonzero(mnist.test_labels == 7)[:4]:
+        Image.fromarray(mnist.test_images[number]).save(tmp_path / "7" / f"{number}.png")
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 4

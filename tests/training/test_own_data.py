@@ -24,7 +24,7 @@ from model.predictor import Predictor
 from model.saved_model import ModelError, load_model, save_model
 from recognition.preparation import resized
 from recognition.reader import DigitReader
-from recognition.sets import load_data
+from recognition.sets import find_data, load_data
 from results.predictions import predictions_path, read_predictions
 from results.run_folder import RunFolder
 from tests.data.test_load import WRITERS
@@ -116,6 +116,7 @@ def test_the_model_reads_a_picture_as_its_training_did(
     train(own, RunFolder(tmp_path / "run"), data=data)
     model = load_model(tmp_path / "model")
     assert model.card["prepare"] == RunFolder(tmp_path / "run").read_record()["data"]["prepare"] == "resize"
+    assert model.card["data_split"] == data.split and find_data(tmp_path / "data").was_trained_on(model.card)
     assert model.card["data_prepared"] == RunFolder(tmp_path / "run").read_record()["data"]["prepared"] == "resize"
     reader = DigitReader.load(tmp_path / "model")
     answers = reader.answer_all(sorted((tmp_path / "data" / "left").iterdir())[:10])
