@@ -195,7 +195,8 @@ def announce(found: LabelledSet, reading: Reading, training: int, test: int) -> 
         counts = f"{training + test:,} images" if reading.scored else counts + aside
     hint = f" (their labels; a file {NAMES_FILE} beside the data would name them)" if found.unnamed else ""
     reading.report(
-        f"{where}: {found.format}{words}, {counts} of {len(found.classes)} classes: "
+        f"{where}: {found.format}{words}, {counts} of {len(found.classes)} "
+        f"{'class' if len(found.classes) == 1 else 'classes'}: "
         f"{one_line(', '.join(found.classes), 60)}{hint}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from data.formats.parquet import parquet_files, read_parquet
 from data.formats.pictures import SUFFIXES
 from data.formats.table import is_table, read_csv
 
+MOST_FOLDERS = 1000  # that are looked into on each level
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".rar", ".7z")
 
 
@@ -63,7 +65,7 @@ def _read_file(path: Path) -> Labelled:
         return read_parquet(path)
     if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
         return _pickle(path)
-    kind = kind_of(head)
+    kind = "text in UTF-16: save it in UTF-8" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else kind_of(head)
     if kind or b"\0" in head or not any(mark in head for mark in b",;\t"):
         raise DataError(
             f"{one_line(path)}: expected NPZ, CSV, Parquet, {sources.PICKLE}, or a folder of IDX files or of "
@@ -102,7 +104,7 @@ def _nothing(path: Path) -> DataError:
             f"{where}: expected a folder per class, got pictures without classes; put each class's "
             "pictures into a folder of its name; infer.py reads pictures without labels"
         )
-    below = [entry.name for entry in entries if entry.is_dir() and _readers(entry)]
+    below = _sets_below(path)
     names = one_line(", ".join(entry.name for entry in entries), 150) or "nothing"
     hint = ""
     if below:
@@ -113,6 +115,15 @@ def _nothing(path: Path) -> DataError:
         f"{where}: expected a folder per class, IDX files (such as {sources.TRAIN_IMAGES}), NPZ, CSV, Parquet or "
         f"{sources.PICKLE}, got {names}{hint}"
     )
+
+
+def _sets_below(path: Path) -> list[str]:
+    """Folders with data sets, up to three levels down; those of the first level that has any."""
+    for level in ("*", "*/*", "*/*/*"):
+        found = [folder for folder in islice(sorted(path.glob(level)), MOST_FOLDERS) if folder.is_dir()]
+        if sets := [str(folder.relative_to(path)) for folder in found if _readers(folder)]:
+            return sets
+    return []
 
 
 def _pickle(path: Path) -> Labelled:

@@ -17,9 +17,12 @@ from data.formats.labelled import MOST_CLASSES, Labelled, Part, read_names
 from data.formats.pictures import SUFFIXES, Pictures, Places
 from data.mixing import is_mixed
 
-# Names of the parts' folders, in capitals or not.
-PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
-NO_CLASS = re.compile(r"(train|training|test|testing|val|valid|validation|images|pictures|data)\d*", re.IGNORECASE)
+# Names of the parts' folders, in capitals or not: train, Training, test_set, val_images.
+PARTS = {
+    part: re.compile(rf"{name}([-_ ]?(set|data|images))?", re.IGNORECASE)
+    for part, name in (("train", "train(ing)?"), ("validation", "val(id(ation)?)?"), ("test", "test(ing)?"))
+}
+NO_CLASS = re.compile(rf"({'|'.join(part.pattern for part in PARTS.values())}|images|pictures|data)\d*", re.IGNORECASE)
 NO_PICTURES = ("thumbs.db", "desktop.ini")  # of Windows, in any folder
 SEED = 0  # of the order of the pictures, the same for every run
 
@@ -131,7 +134,7 @@ def _parts(path: Path) -> dict[str, Path]:
     """Folders of the parts, which have folders with pictures."""
     found: dict[str, Path] = {}
     for folder in _folders(path):
-        part = next((part for part, names in PARTS.items() if folder.name.lower() in names), None)
+        part = next((part for part, name in PARTS.items() if name.fullmatch(folder.name)), None)
         if part and any(map(_has_pictures, _folders(folder))):
             if part in found:
                 raise DataError(

@@ -17,6 +17,7 @@ from data.formats.labelled import Labelled, Part, checked, files_in, read_names
 
 # Images and labels of the training part, of the test part, and of the validation part.
 KERAS = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
+PAIRS = (("x", "y"), ("images", "labels"), ("data", "labels"), ("data", "target"))  # without parts
 MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels")
 PARTS = ("train-imgs", "train-labels", "test-imgs", "test-labels")  # kmnist-train-imgs.npz …
 
@@ -36,7 +37,7 @@ def read_npz(path: Path) -> Labelled:
         arrays = {name: _arrays(found[part][0], ("arr_0",))["arr_0"] for name, part in zip(KERAS, PARTS, strict=False)}
         file = found[PARTS[0]][0]
     else:
-        arrays = _arrays(path, KERAS, MEDMNIST)
+        arrays = _arrays(path, KERAS, MEDMNIST, *PAIRS)
     pairs = dict(zip(KERAS[::2], KERAS[1::2], strict=True))
     if "x_train" not in arrays or any((images in arrays) != (labels in arrays) for images, labels in pairs.items()):
         raise DataError(
@@ -68,13 +69,13 @@ def _arrays(path: Path, *choices: tuple[str, ...]) -> dict[str, npt.NDArray[Any]
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = {name.removesuffix(".npy").lower(): name for name in archive.namelist() if name.endswith(".npy")}
-            wanted = next((names for names in choices if any(name in members for name in names)), ())
+            wanted = next((names for names in choices if all(name in members for name in names[:2])), ())
             if not wanted:
                 got = one_line(", ".join(archive.namelist()), 100)
-                hint = "" if members else "; unpack an archive of other files"
+                hint = "; infer.py reads pictures without labels" if members else "; unpack an archive of other files"
                 raise DataError(f"{where}: expected arrays {', '.join(choices[0])}, got {got or 'none'}{hint}")
             arrays = {}
-            for name, member_name in zip(choices[0], wanted, strict=True):
+            for name, member_name in zip(choices[0], wanted, strict=False):
                 if member_name in members:
                     with archive.open(members[member_name]) as member:
                         arrays[name] = _array(f"{where}: {member_name}", member)
@@ -95,8 +96,9 @@ def _array(where: str, file: IO[bytes]) -> npt.NDArray[Any]:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     if dtype.kind not in "iuU" or dtype.itemsize > 400 or dtype.hasobject:
-        hint = "; of pixels from 0 to 1, store (255 * x).round().astype('uint8')" if dtype.kind == "f" else ""
-        raise DataError(f"{where}: expected whole numbers or names, got {one_line(dtype, 60)}{hint}")
+        pixels = len(shape) > 1 and shape[1] > 1
+        hint = "pixels from 0 to 1 as (255 * x).round().astype('uint8')" if pixels else "labels as whole numbers or str"
+        raise DataError(f"{where}: expected whole numbers or names, got {one_line(dtype, 60)}; store {hint}")
     size = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or size > LARGEST_SET:
         raise DataError(f"{where}: expected at most {LARGEST_SET} bytes, got a header that announces {size}")

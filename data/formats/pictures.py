@@ -191,9 +191,10 @@ def decode_as_it_is(data: bytes) -> Bytes:
                 if picture.size != (SIDE, SIDE):
                     got = "{}×{}".format(*picture.size)
                     raise DataError(f"expected a picture of {SIDE}×{SIDE} pixels, got {got}; resize it")
-                if picture.mode not in MODES or "transparency" in picture.info:
+                opaque = picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (255, 255)
+                if not opaque and (picture.mode not in MODES or "transparency" in picture.info):
                     raise DataError(f"expected 8 bits a pixel without transparency, got mode {picture.mode}")
-                plain = picture.convert("RGB") if picture.mode == "P" else picture
+                plain = picture.convert("RGB") if picture.mode in ("P", "RGBA") else picture
                 levels = plain if plain.mode == "L" else plain.convert("L")
                 return np.frombuffer(levels.tobytes(), np.uint8).reshape(SIDE, SIDE)
     except DataError:

@@ -36,12 +36,14 @@ class _Columns:
         pixels: places of the pixels, in the order of the image.
         count: number of all columns.
         header: the first line has their names.
+        others: names of columns that are left alone.
     """
 
     label: int | None
     pixels: list[int]
     count: int
     header: bool
+    others: tuple[str, ...] = ()
 
     def row(self) -> np.dtype:
         """A line: the label as text, each run of pixels, each run of other columns.
@@ -92,14 +94,14 @@ def is_table(path: Path) -> bool:
 
 def _labelled(train: Path, test: Path | None, notes: tuple[str, ...]) -> Labelled:
     emnist = EMNIST.fullmatch(train.name)
-    names = read_names(train.parent, emnist[1] if emnist else None)
+    columns = one_line(", ".join(_columns(train).others), 100)
     return Labelled(
         _read(train, turned=emnist is not None),
         _read(test, turned=emnist is not None) if test else None,
         "CSV, images turned as EMNIST's are" if emnist else "CSV",
-        names,
+        read_names(train.parent, emnist[1] if emnist else None),
         file=train,
-        notes=notes,
+        notes=(f"columns left alone: {columns}", *notes) if columns else notes,
     )
 
 
@@ -137,11 +139,14 @@ def _named_columns(where: str, names: list[str]) -> _Columns:
     pixels = [place for place, name in enumerate(names) if place not in labels and name not in OTHERS]
     if len(labels) > 1 or (not labels and len(pixels) == PIXELS + 1):
         raise DataError(f"{where}: line 1: expected one column {LABEL}, got {len(labels)}; name the labels' column so")
+    numbered = [place for place in pixels if re.search(r"\d", names[place])]
+    pixels = numbered if len(numbered) == PIXELS else pixels
     _expect_count(where, len(pixels) + len(labels), PIXELS + len(labels), len(names))
+    others = tuple(name for place, name in enumerate(names) if name and place not in {*labels, *pixels})
     keys = {place: tuple(map(int, re.findall(r"\d{1,9}", names[place]))) for place in pixels}
     if len(set(keys.values())) == PIXELS and len(set(map(len, keys.values()))) == 1:
         pixels.sort(key=lambda place: keys[place])
-    return _Columns(labels[0] if labels else None, pixels, len(names), True)
+    return _Columns(labels[0] if labels else None, pixels, len(names), True, others)
 
 
 def _expect_count(where: str, got: int, expected: int, columns: int | None = None) -> None:
@@ -188,10 +193,22 @@ def _read(path: Path, turned: bool) -> Part:
     if not done:
         raise DataError(f"{where}: expected lines of a label and {PIXELS} pixels of 0 to 255, got: none")
     names = np.concatenate(labels)
-    if fraction := next((label for label in np.unique(names) if FRACTION.fullmatch(label)), None):
-        raise DataError(f"{where}: expected labels that are whole numbers or names, got {one_line(fraction, 60)}")
+    _expect_labels(where, names, images[:done, -1] if not columns.header else None)
     found = images[:done].reshape(-1, SIDE, SIDE)
     return checked(where, found.transpose(0, 2, 1) if turned else found, texts(names))
+
+
+def _expect_labels(where: str, names: npt.NDArray[np.str_], last: npt.NDArray[np.uint8] | None) -> None:
+    """Refuse labels that are missing or fractions, and what looks like labels in the last column without a header."""
+    if missing := int(np.count_nonzero(names == "")):
+        raise DataError(f"{where}: expected a label in each line, got {missing} without")
+    if last is not None and (names == "0").all() and (last != last[0]).any():  # a corner, which is black
+        raise DataError(
+            f"{where}: expected the label in the first column, got 0 in all lines, and numbers in the last column; "
+            f"put the labels first, or add a header that calls their column {LABEL}"
+        )
+    if fraction := next((label for label in np.unique(names) if FRACTION.fullmatch(label)), None):
+        raise DataError(f"{where}: expected labels that are whole numbers or names, got {one_line(fraction, 60)}")
 
 
 def _rows(where: str, chunk: bytes, row: np.dtype, line: int) -> npt.NDArray[Any]:
@@ -203,11 +220,13 @@ def _rows(where: str, chunk: bytes, row: np.dtype, line: int) -> npt.NDArray[Any
         return np.loadtxt(text, dtype=row, delimiter=",", comments=None, quotechar='"', ndmin=1)
     except (ValueError, OverflowError) as error:
         why = one_line(str(error).partition(";")[0], 150)
+        why += "; scale pixels to whole numbers of 0 to 255" if re.search(r"'\d*\.\d+'", why) else ""
         raise DataError(
             f"{where}: expected lines of a label and {PIXELS} pixels of 0 to 255, got: {why}, counted from line {line}"
         ) from error
 
 
 def _trimmed(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-    """The same texts in no more memory than the longest needs."""
+    """The same texts without spaces around them, in no more memory than the longest needs."""
+    labels = np.char.strip(labels)
     return labels.astype(f"U{max(1, *map(len, labels.tolist()), 1)}")

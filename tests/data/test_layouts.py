@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from common.errors import UserError
 from data.dataset import Mnist
@@ -214,7 +215,9 @@ def test_emnist_without_test_files_is_split(tmp_path: Path) -> None:
 # Folders
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("training", "testing"), ("Train", "TEST"), ("train", "Test")])
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("training", "testing"), ("Train", "TEST"), ("training_set", "test_set")]
+)
 def test_parts_have_many_names(names: tuple[str, str], tmp_path: Path) -> None:
     for part, count in zip(names, (6, 2), strict=True):
         for name in ("cat", "dog"):
@@ -267,11 +270,21 @@ def test_pictures_in_parts_without_classes_are_no_classes(tmp_path: Path) -> Non
         ),
         (lambda p: [draw(p / "train" / "cat", 2), draw(p / "test" / "Cat", 2)], "the classes of train/, got Cat too"),
         (lambda p: [draw(p / "x" / "train" / "cat", 2)], "; name the folder x in it"),
+        (lambda p: [draw(p / "a" / "b" / c, 2) for c in ("cat", "dog")], "; name the folder a/b in it"),
         (lambda p: [draw(p / "cat", 2), draw(p / "dog" / "small", 2)], "got folders of pictures; move the pictures up"),
         (lambda p: (p / "set.zip").write_bytes(b"PK\3\4"), "got set.zip; unpack the archive"),
         (lambda p: [draw(p / f"{number:04d}", 1) for number in range(1001)], "at most 1,000 classes, got 1001"),
     ],
-    ids=["two parts", "no training part", "capitals", "one level down", "two levels", "archive", "1,001 classes"],
+    ids=[
+        "two parts",
+        "no training part",
+        "capitals",
+        "one level down",
+        "two levels down",
+        "two levels",
+        "archive",
+        "1,001 classes",
+    ],
 )
 def test_folders_that_are_not_certain_are_refused_with_what_to_do(make: object, words: str, tmp_path: Path) -> None:
     make(tmp_path)  # type: ignore[operator]
@@ -291,6 +304,17 @@ def test_what_lies_about_in_folders_does_not_matter(tmp_path: Path) -> None:
     assert len(data.train_labels) + len(data.test_labels) == 15
     assert [line for line in said if "Thumbs" in line or "DS_Store" in line] == []
     assert sum("gone.png: expected a picture, got: No such file or directory; left out" in line for line in said) == 2
+
+
+def test_opaque_pictures_with_an_alpha_channel_are_taken(tmp_path: Path) -> None:
+    for path in [*draw(tmp_path / "a", 5).iterdir(), *draw(tmp_path / "b", 5).iterdir()]:
+        Image.open(path).convert("RGBA").save(path)
+    picture = Image.open(tmp_path / "a" / "0.png")
+    picture.putalpha(127)
+    picture.save(tmp_path / "a" / "0.png")
+    data, said = loaded(tmp_path)
+    assert len(data.train_labels) + len(data.test_labels) == 9
+    assert "a/0.png: expected 8 bits a pixel without transparency, got mode RGBA; left out" in said[0]
 
 
 def test_one_name_in_two_spellings_is_one_class(tmp_path: Path) -> None:
@@ -455,6 +479,32 @@ def test_columns_beside_pixels_and_label_are_left_alone(tmp_path: Path) -> None:
     assert f"{tmp_path}: left alone: test.csv" in said
 
 
+def test_a_column_of_words_is_left_alone_and_spaces_make_no_classes(tmp_path: Path) -> None:
+    images, labels = digits()
+    words = [f'" {"cat" if label % 2 else "dog, big"}{" " * int(label)}"' for label in labels]
+    (tmp_path / "own.csv").write_text(header([*PIXELS, "label", "file"]) + lines(images, words, words))
+    data, said = loaded(tmp_path / "own.csv")
+    assert data.classes == ("cat", "dog, big")
+    assert f"{tmp_path / 'own.csv'}: columns left alone: file" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0," + "0," * 783 + "3\n0," + "0," * 783 + "5\n", "put the labels first, or add a header that calls their"),
+        (header(["label", *PIXELS]) + f"1{',7' * 784}\n{',7' * 784}\n", "expected a label in each line, got 1 without"),
+        (f"1{',0.25' * 784}\n0{',0.5' * 784}\n", "column 2.; scale pixels to whole numbers of 0 to 255"),
+        ("label;pixel0" + ";7" * 784, "found semicolons: save it with commas"),
+    ],
+    ids=["headerless, label last", "missing label", "fractions", "semicolons"],
+)
+def test_tables_that_would_be_read_wrong_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(text)
+    assert words in refused(tmp_path / "own.csv")
+    (tmp_path / "own.csv").write_bytes(text.encode("utf-16"))
+    assert "got text in UTF-16: save it in UTF-8" in refused(tmp_path / "own.csv")
+
+
 # Archives of NumPy
 
 
@@ -470,14 +520,22 @@ def test_medmnists_arrays(tmp_path: Path) -> None:
     assert data.validation == 20
 
 
+@pytest.mark.parametrize("names", [("x", "y"), ("Images", "Labels"), ("data", "target")])
+def test_arrays_without_parts(names: tuple[str, str], tmp_path: Path) -> None:
+    images, labels = digits()
+    np.savez(tmp_path / "own.npz", **dict(zip(names, (images, labels), strict=True)))  # type: ignore[arg-type]
+    data = load(tmp_path / "own.npz")
+    assert len(data.train_labels) + len(data.test_labels) == 20
+
+
 def test_pixels_from_0_to_1_are_refused_with_what_to_do(tmp_path: Path) -> None:
     images, labels = digits()
     np.savez(tmp_path / "own.npz", x_train=(images / 255).astype(np.float32), y_train=labels)
-    assert "got float32; of pixels from 0 to 1, store (255 * x).round().astype('uint8')" in refused(
-        tmp_path / "own.npz"
-    )
+    assert "got float32; store pixels from 0 to 1 as (255 * x).round().astype('uint8')" in refused(tmp_path / "own.npz")
     np.savez(tmp_path / "own.npz", x_train=images, y_train=np.eye(10, dtype=int)[labels])
     assert "got int64 values of shape 20×10" in refused(tmp_path / "own.npz")
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels.astype(float))
+    assert "got float64; store labels as whole numbers or str" in refused(tmp_path / "own.npz")
 
 
 # Parquet
