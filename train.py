@@ -30,7 +30,7 @@ from common.command_line import parse, run
 from common.console import ScriptConsole, outlive_readers
 from common.errors import one_line
 from common.guard import Guard
-from common.processes import rank_and_size
+from common.processes import bind_to_share, rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
 from training.config import repeated
@@ -129,8 +129,9 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         restore_arithmetic(folder)
     elif rank == 0:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
+    processors = bind_to_share(size)
     if not settings.threads and "CONV_POOL_THREADS" not in os.environ:
-        use_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", size))))
+        use_threads(processors)
     with stop.importing():
         from model.kernels.build import load_fused
         from model.team import Team

@@ -62,6 +62,20 @@ def state_and_parent(process: int) -> tuple[str, int]:
     return state, int(parent)
 
 
+def bind_to_share(size: int) -> int:
+    """Bind this process to its share of the processors of a machine; return their number, which is at least 1.
+
+    Paddle's launcher says which of a machine's processes this is. Others bind processes themselves, or leave them free.
+    """
+    free = sorted(os.sched_getaffinity(0))
+    local, place = (os.environ.get(f"PADDLE_LOCAL_{name}", "") for name in ("SIZE", "RANK"))
+    if not (local.isdecimal() and place.isdecimal() and int(place) < int(local) <= len(free)):
+        return max(1, len(free) // size)
+    own = free[len(free) * int(place) // int(local) : len(free) * (int(place) + 1) // int(local)]
+    os.sched_setaffinity(0, own)
+    return len(own)
+
+
 def is_running(process: int) -> bool:
     """False if a process of this machine has ended or is stopped."""
     return state_and_parent(process)[0] not in "TZXt"
