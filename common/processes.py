@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 from pathlib import Path
 
 from common.errors import UsageError, one_line
@@ -14,6 +16,7 @@ VARIABLES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
+_PR_SET_PDEATHSIG = 1
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -74,6 +77,11 @@ def bind_to_share(size: int) -> int:
     own = free[len(free) * int(place) // int(local) : len(free) * (int(place) + 1) // int(local)]
     os.sched_setaffinity(0, own)
     return len(own)
+
+
+def end_with_parent() -> None:
+    """Make the system kill this process, an endless loop too, as soon as the one that started it has ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def is_running(process: int) -> bool:

@@ -6,7 +6,7 @@ python -m model.predictor FOLDER   # a trial: load the program, answer for one b
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from model.trial import end_with_parent
+    from common.processes import end_with_parent
 
     end_with_parent()  # before Paddle is imported
 

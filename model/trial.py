@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from common.errors import UserError, one_line
 
-_PR_SET_PDEATHSIG = 1
 TRIAL_SECONDS = 120.0  # importing Paddle takes 2 to 8, an answer a few hundredths
 
 
@@ -46,8 +44,3 @@ def survive_trial(folder: Path) -> None:
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or ["no reason given"]
         raise TrialError(f"{folder}: its program fails: {one_line(lines[-1].removeprefix('error: '), 300)}")
-
-
-def end_with_parent() -> None:
-    """Make the system kill this process, an endless loop too, as soon as the one that started it has ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The curves of a run, drawn by a second process while it goes on.
 
 The process, `python -m results.figures.logs`, takes only time that training leaves. It writes into a nameless file,
-which training reads: what is drawn by a process that outlives a killed training reaches no folder.
+which training reads, and ends with it: what it drew for a killed training reaches no folder.
 """
 
 from __future__ import annotations

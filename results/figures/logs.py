@@ -5,6 +5,11 @@ python -m results.figures.logs RUN_DIR   # draws them, and writes them to standa
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from common.processes import end_with_parent
+
+    end_with_parent()  # before Matplotlib is imported
+
 import sys
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +20,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from common.processes import is_running
 from model.calibration import Confidences
 from results.figures.curves import comparison_curves, training_curves
 from results.figures.network import feature_maps
@@ -24,6 +29,7 @@ from results.figures.rejection import rejection
 from results.figures.terminal import _at_least, _round_loss
 from results.records import Row, Step
 from results.significance import wilson_interval
+from tests.conftest import ROOT
 from training.callbacks.callback import Started
 from training.callbacks.live import TerminalCurves
 
@@ -142,3 +148,26 @@ def test_no_speed_is_shown_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -
         speeds.append(display._bar.tasks[0].fields["speed"])
     display.on_end()
     assert speeds[:49] == [0.0] * 49 and speeds[49] == pytest.approx(50 * 128, rel=0.01)
+
+
+def test_a_killed_training_leaves_nobody_who_draws(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    never_ends = f"import os, time\nopen({str(begun)!r}, 'w').write(str(os.getpid()))\ntime.sleep(100)"
+    (tmp_path / "matplotlib.py").write_text(never_ends)
+    program = f"""
+import os, signal, time
+from pathlib import Path
+from results.figures.drawing import Drawing
+from results.run_folder import RunFolder
+os.environ["PYTHONPATH"] = {str(tmp_path)!r}
+Drawing(RunFolder(Path({str(tmp_path)!r})))
+while not Path({str(begun)!r}).exists():
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=100, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    drawing, deadline = int(begun.read_text()), time.monotonic() + 30
+    while is_running(drawing) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(drawing)
