@@ -37,8 +37,8 @@ class Mnist:
         source: the file or folder it was read from.
         classes: names of the classes, 2 to 1,000, in the order of the labels.
         format: the format that it was read as, in words.
-        split: of a set whose files have no test part: `share`, `seed`, and `sha256` of the list of test files; else
-            empty.
+        split: of a set whose files have no test part: `share`, `seed`, `sha256` of the list of test files, and
+            `content`, that of the first files; else empty.
         prepare: the way in which a model of the set prepares the pictures that it reads.
         prepared: the way in which the set's own pictures became its images; None if it holds images.
         validation: number of the last training images that the set itself keeps apart for validation; 0 if it does not.

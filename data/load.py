@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import one_line
+from common.files import read_file
 from data import sources
 from data.dataset import DIGITS, Mnist
 from data.formats import idx
@@ -19,7 +21,7 @@ from data.formats.detect import read_any
 from data.formats.idx import Bytes, DataError
 from data.formats.known import named
 from data.formats.labelled import NAMES_FILE, SIDE, Labelled, Part, number_classes
-from data.formats.pictures import AsTheyAre, Pictures, Places, Prepare, Way, prepare_all
+from data.formats.pictures import LARGEST_FILE, AsTheyAre, Pictures, Places, Prepare, Way, prepare_all
 from data.mixing import is_mixed, mixed_order, reorder
 
 TEST_SHARE = 0.2  # of each class, if there is no test part
@@ -82,13 +84,13 @@ class LabelledSet:
     notes: tuple[str, ...] = ()
 
     def was_trained_on(self, card: Mapping[str, Any]) -> bool:
-        """True if the model of a card was trained on this set, by the list of test images that the card records.
+        """True if the model of a card was trained on this set: the card records the same split or test images.
 
-        Older cards record none; theirs are the same test labels in the same order.
+        Older cards record no split, and were trained on images, not on pictures.
         """
-        if "data_split" in card:
-            return bool(card["data_split"] == self.split)
-        return bool(card.get("data_sha256", {}).get(sources.TEST_LABELS) == idx.checksum(self.test.labels))
+        if "data_split" in card or isinstance(self.test.images, Pictures):
+            return bool(card.get("data_split") == self.split)
+        return bool(card.get("data_sha256", {}).get(sources.TEST_IMAGES) == idx.checksum(self.test.images))
 
 
 def find(path: Path, reading: Reading | None = None) -> LabelledSet:
@@ -227,7 +229,8 @@ def _split(part: Part, found: Labelled, classes: int) -> tuple[Part, Part, Split
     """Take a fifth of each class out for testing; a class of one image stays in training, as do validation images.
 
     Returns:
-        Training part; test part; share, seed, and SHA-256 of the list of test files (of their places without names).
+        Training part; test part; share, seed, and SHA-256 of the list of test files (of their places without names) and
+        of the contents of the first.
     """
     chosen = np.zeros(len(part.labels), bool)
     for number in range(classes):
@@ -237,13 +240,26 @@ def _split(part: Part, found: Labelled, classes: int) -> tuple[Part, Part, Split
         chosen[order.permutation(places)[:size]] = True
     tested = np.flatnonzero(chosen)
     names = "".join(f"{found.files[place] if found.files else place}\n" for place in tested.tolist())
+    test = Part(part.images[tested], part.labels[tested])
     record: Split = {
         "share": TEST_SHARE,
         "seed": SPLIT_SEED,
         "sha256": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest(),
+        "content": _content(test.images),
     }
-    test = Part(part.images[tested], part.labels[tested])
     return Part(_without(part.images, chosen), part.labels[~chosen]), test, record
+
+
+def _content(images: Bytes | Pictures) -> str:
+    """SHA-256 of the first images or pictures: other sets have files of the same names, such as 0.png."""
+    digest = hashlib.sha256()
+    for each in images[:64]:
+        if isinstance(each, str):
+            with suppress(OSError):  # reported when it is decoded
+                digest.update(read_file(Path(each), LARGEST_FILE))
+        else:
+            digest.update(each if isinstance(each, bytes) else each.tobytes())
+    return digest.hexdigest()
 
 
 def _without(images: Bytes | Pictures, chosen: npt.NDArray[np.bool_]) -> Bytes | Pictures:

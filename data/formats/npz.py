@@ -33,7 +33,8 @@ def read_npz(path: Path) -> Labelled:
     if path.is_dir():
         found = {part: [each for each in files_in(path, ".npz") if each.stem.endswith(part)] for part in PARTS}
         if any(len(files) != 1 for files in found.values()):
-            raise DataError(f"{where}: expected one file *{'.npz, one *'.join(PARTS)}.npz; name the one file otherwise")
+            names = one_line(", ".join(each.name for each in files_in(path, ".npz")), 100)
+            raise DataError(f"{where}: expected one file *{'.npz, one *'.join(PARTS)}.npz, got {names}; name one file")
         arrays = {name: _arrays(found[part][0], ("arr_0",))["arr_0"] for name, part in zip(KERAS, PARTS, strict=False)}
         file = found[PARTS[0]][0]
     else:

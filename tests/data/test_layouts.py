@@ -335,6 +335,30 @@ def test_every_stretch_of_a_folders_images_is_a_fair_sample(tmp_path: Path) -> N
     assert files == [*read_class_folders(tmp_path).files]
 
 
+@pytest.mark.parametrize("form", ["NPZ", "CSV", "Parquet"])
+def test_images_that_come_class_by_class_are_mixed(form: str, tmp_path: Path) -> None:
+    images, labels = pattern(np.arange(100) // 10)
+    if form == "NPZ":
+        np.savez(tmp_path / "own.npz", x_train=images, y_train=labels)
+    elif form == "CSV":
+        write_csv(tmp_path / "csv", (images, labels, images[:10], labels[:10]))
+    else:
+        pictures = [{"bytes": png(image), "path": None} for image in images]
+        pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "label": labels}), tmp_path / "train.parquet")
+    data, said = loaded(tmp_path / "csv" if form == "CSV" else tmp_path)
+    last = data.train_labels[-20:]
+    assert np.bincount(last, minlength=10).tolist() == [2] * 10
+    by_image = {bytes(image): label for image, label in zip(images, labels.tolist(), strict=True)}
+    assert [by_image[bytes(image)] for image in data.train_images] == data.train_labels.tolist()
+    assert any("class by class: the training images are mixed by seed 0" in line for line in said)
+
+
+def test_idx_files_keep_their_order(tmp_path: Path) -> None:
+    """Runs of older releases, which knew no other data, go on."""
+    folder = write(tmp_path / "set", labels=sorted([*range(10)] * 5))
+    np.testing.assert_array_equal(load(folder).train_images, pattern(sorted([*range(10)] * 5) * 2)[0])
+
+
 # Classes
 
 

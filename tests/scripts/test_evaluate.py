@@ -214,7 +214,7 @@ def test_a_set_without_parts_is_scored_whole_unless_a_model_was_trained_on_it(
         for number in np.flatnonzero(mnist.test_labels == int(name))[:10]:
             Image.fromarray(mnist.test_images[number]).save(tmp_path / "set" / name / f"{number}.png")
     trained = load_model(MODEL)
-    card = {**trained.card, "data_sha256": load_data(tmp_path / "set").sums}
+    card = {**trained.card, "data_split": load_data(tmp_path / "set").split}
     save_model(tmp_path / "trained", replace(trained, card=card))
     options = "--data", tmp_path / "set", "--format", "json"
     said: dict[Path, tuple[int, str]] = {}
@@ -231,6 +231,10 @@ def test_a_set_without_parts_is_scored_whole_unless_a_model_was_trained_on_it(
             "set aside; --part all scores all",
         ),
     }
+    for path in (tmp_path / "set").rglob("*.png"):  # other pictures under the names of those that were trained on
+        Image.open(path).rotate(3).save(path)
+    assert run_main(evaluate, monkeypatch, tmp_path / "trained", *options) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 20
     shutil.rmtree(tmp_path / "set" / "3")
     assert run_main(evaluate, monkeypatch, MODEL, *options) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 10
