@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,17 @@ from common import project
 from common.cells import is_formula
 from common.checksummed import dump_checksummed, load_checksummed, parse_object
 from common.errors import UsageError, UserError, one_line
-from common.files import is_leftover, make_folder, open_own, read_file, real_path, remove_leftovers, sync, write_file
+from common.files import (
+    is_leftover,
+    make_folder,
+    open_own,
+    read_file,
+    real_path,
+    remove_leftovers,
+    sync,
+    write_file,
+)
+from common.folders import missing_parents, remove_empty
 
 LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a line for each time that a run went on
 LOCK = "lock"
@@ -42,6 +52,7 @@ class RunFolder:
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path, self.made = path, False  # made: by this process
+        self._new_parents: Sequence[Path] = ()
         self.name = name or _name(real_path(path).name) or "run"
         self.record = path / "run.json"
         self.results = path / "results.csv"
@@ -84,6 +95,7 @@ class RunFolder:
     def make(self) -> None:
         """Make the folder, if it is not there."""
         if not self.path.is_dir():
+            self._new_parents = missing_parents(self.path)
             make_folder(self.path.parent)
             with suppress(FileExistsError):
                 self.path.mkdir()
@@ -91,10 +103,11 @@ class RunFolder:
                 sync(self.path.parent)
 
     def remove_if_unused(self) -> None:
-        """Remove the folder if this process made it and nothing was kept in it."""
+        """Remove the folder, and its parents, if this process made them and nothing was kept in them."""
         if self.made and {path.name for path in self.path.iterdir()} <= {LOCK}:
             (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
+        remove_empty(self._new_parents)
 
     def expect_no_run(self) -> None:
         """Make sure that a new run may begin here; what was killed before its first checkpoint is none.

@@ -11,6 +11,7 @@ import paddle
 
 from common.errors import UsageError, UserError
 from common.files import expect_replaceable, make_folder, real_path, remove_leftovers
+from common.folders import missing_parents, remove_empty
 from common.project import __version__, model_folder
 from data.dataset import Subset
 from model.networks import NETWORKS, with_classes
@@ -76,11 +77,14 @@ def expect_publishable(save_dir: Path, run: Path) -> None:
     target, run = real_path(save_dir), real_path(run)
     if target.is_relative_to(run) or run.is_relative_to(target):
         raise UsageError(f"--save-dir {save_dir}: it and the run's folder {run} lie in each other; name another")
+    missing = missing_parents(target)
     try:
         make_folder(target.parent)
         expect_replaceable(target)
     except OSError as error:
         raise UserError(f"--save-dir {save_dir}: {error.filename}: {error.strerror}; name another folder") from error
+    finally:
+        remove_empty(missing)  # a run that fails to start leaves nothing; publishing makes them again
 
 
 def save_best_model(setup: Setup, state: State, row: Row) -> None:

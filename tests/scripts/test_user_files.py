@@ -421,12 +421,44 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sys.argv", ["train.py", "--data-dir", "nowhere"])
     with pytest.raises(UserError, match="nowhere"):
         train_script.main(StopRequest())
-    assert not list(Path("runs").iterdir())
+    assert not Path("runs").exists()
     folder = new_run_folder(None, "lenet5", 1)
     with folder.locked():
         pass
     folder.remove_if_unused()
-    assert not list(Path("runs").iterdir())
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("--init-from nowhere", "nowhere"),
+        ("--config nowhere.json", "nowhere.json"),
+        ("--config file", "expected a run.json"),
+        ("--save-dir file/model", "file: expected|--save-dir file/model"),
+        ("--save-dir full", "holds other things"),
+        ("--run-dir full", "holds other things"),
+        ("--run-dir new/run --save-dir new/inner/model --init-from nowhere", "nowhere"),
+        ("--run-dir new/run --save-dir other/model --network lenet5_1998 --engine numpy", "--engine numpy"),
+        ("--run-dir new/run --log-to tensorboard --figures all --init-from nowhere", "nowhere"),
+        ("--run-dir new/run --data nowhere", "nowhere"),
+        ("--run-dir file/run", "File exists"),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing(
+    arguments: str, problem: str, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run, no model, no folder above one; and what was there is as it was."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("full").mkdir()
+    Path("full/file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    given = ["--data", str(small_data), "--save-dir", "models/mine", *arguments.split()]
+    monkeypatch.setattr("sys.argv", ["train.py", *given, "--validation-size", "560"])
+    with pytest.raises((UserError, OSError), match=problem):
+        train_script.main(StopRequest())
+    assert sorted(tmp_path.rglob("*")) == before and Path("file").read_text() == "mine"
 
 
 def test_a_folder_that_was_there_before_stays(tmp_path: Path) -> None:
