@@ -31,12 +31,12 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from common.command_line import parse, run
+from common.command_line import parse, run, to_stderr
 from common.errors import UsageError, UserError, one_line
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 from results.groups import group_runs
-from results.runs import Entry, Run, find_runs, load_runs, runs_below, sort_passes, sortable_columns
+from results.runs import Entry, Run, find_runs, load_runs, ranking, runs_below, sort_passes, sortable_columns
 from results.significance import judge
 from results.table import group_record, pass_record, print_groups, print_passes, print_records, verdict_record
 
@@ -126,9 +126,9 @@ def main(stop: StopRequest) -> int:
     complain(problems)
     for each in runs:
         if not each.rows:
-            print(f"note: {each.name}: no pass has ended yet", file=sys.stderr)
+            to_stderr(f"note: {each.name}: no pass has ended yet")
         elif each.unfinished:
-            print(f"note: {each.name}: its last row has no line end, and is left out", file=sys.stderr)
+            to_stderr(f"note: {each.name}: its last row has no line end, and is left out")
     runs = [each for each in runs if each.rows and wanted(each, options)]
     if not runs:
         raise UserError("no passes to compare")
@@ -183,7 +183,7 @@ def show_passes(runs: Sequence[Run], options: Options) -> list[str]:
     entries = chosen_passes(runs, options)
     verdicts, problems = judge(entries) if options.verdict else ([], [])
     if options.format == "table":
-        print_passes(entries, verdicts)
+        print_passes(entries, verdicts, ranking(runs, options.sort)[0])
     else:
         judged = [verdict_record(verdict) for verdict in verdicts] or [{}] * len(entries)
         records = [pass_record(entry) | verdict for entry, verdict in zip(entries, judged, strict=True)]
@@ -203,7 +203,7 @@ def show_groups(runs: Sequence[Run], options: Options) -> None:
 def complain(problems: Sequence[str]) -> None:
     """One line on stderr for each."""
     for line in problems:
-        print(f"error: {line}", file=sys.stderr)
+        to_stderr(f"error: {line}")
 
 
 if __name__ == "__main__":

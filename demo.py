@@ -95,6 +95,7 @@ def main(stop: StopRequest) -> int:
         limits = Limits(max_bytes=settings.max_bytes, max_seconds=settings.max_seconds)
         workers = Workers(limits)  # before Paddle is imported, which takes longer than they take to get ready
 
+        from common.console import ScriptConsole, print_line
         from model.saved_model import model_in, read_card
         from page.app import serve
         from page.intake import bound_memory
@@ -110,7 +111,8 @@ def main(stop: StopRequest) -> int:
             bound_memory(limits.max_bytes)
             if not signal.sigpending() & set(STOPPING):
                 first = model_in(settings.model_dir)
-                print(f"open {address} (Ctrl-C ends it)\n{model_line(first, read_card(first))}", flush=True)
+                print(f"open {address} (Ctrl-C ends it)", flush=True)
+                print_line(model_line(first, read_card(first)), ScriptConsole())
             raise Stopped(signal.sigwait(STOPPING))
 
 

@@ -20,7 +20,6 @@ if __name__ == "__main__":
     expect_packages()
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from common.command_line import parse, run
+from common.command_line import parse, run, to_stderr
 from common.errors import UsageError, UserError, one_line
 from common.project import model_folder
 from common.ranges import Range, check_ranges
@@ -113,13 +112,12 @@ def _usual_part(data: LabelledSet, models: Mapping[Path, SavedModel]) -> Literal
     where = f"{one_line(data.source)}: no test part"
     for folder, model in models.items():
         if data.was_trained_on(model.card):
-            print(
+            to_stderr(
                 f"{where}, and {one_line(folder)} was trained on this set: scored are the {test:,} of {total} images "
-                "that its training set aside; --part all scores all",
-                file=sys.stderr,
+                "that its training set aside; --part all scores all"
             )
             return "test"
-    print(f"{where}, and no model was trained on this very set: scored are all {total} images", file=sys.stderr)
+    to_stderr(f"{where}, and no model was trained on this very set: scored are all {total} images")
     return "all"
 
 
@@ -186,16 +184,14 @@ def _score(
             raise UserError(f"expected images that can be used, got none of {total:,}")
         if not cut and (found is None or kind.differs(found)):
             has = f"trained on {kind.describe()}; the data has {found.describe() if found else 'nothing in the images'}"
-            print(f"warning: {one_line(each.model.folder)}: {has}: the score may be wrong", file=sys.stderr)
+            to_stderr(f"warning: {one_line(each.model.folder)}: {has}: the score may be wrong")
 
 
 def _complain(scores: Mapping[Path, Evaluation], fail_under: float) -> int:
     """Report each model below `fail_under` percent on stderr; returns the exit status."""
     low = {folder: 100 * score.accuracy for folder, score in scores.items() if 100 * score.accuracy < fail_under}
     for folder, percent in low.items():
-        print(
-            f"error: {one_line(folder)}: expected at least {fail_under:g} % right, got {percent:.2f} %", file=sys.stderr
-        )
+        to_stderr(f"error: {one_line(folder)}: expected at least {fail_under:g} % right, got {percent:.2f} %")
     return 1 if low else 0
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from common.command_line import parse, run
+from common.command_line import parse, run, to_stderr
 from common.errors import UsageError, UserError, one_line
 from common.guard import Guard
 from common.processes import rank_and_size
@@ -108,6 +108,7 @@ def main(stop: StopRequest) -> int:
         guard.start(rank_and_size()[0], then="type the same command to go on")
 
     with stop.importing():
+        from common.console import ScriptConsole
         from recognition.picture import Limits
         from recognition.workers import Workers
 
@@ -120,7 +121,7 @@ def main(stop: StopRequest) -> int:
         from model.device import choose_device
         from model.predictor import Predictor
         from model.saved_model import load_model
-        from recognition.output import ROW_FORMATS, formats, model_line
+        from recognition.output import formats, model_line, row_formats
         from recognition.reader import Answer, DigitReader, Failure, recognise
         from recognition.row_answers import PageAnswer, read_pages
         from recognition.row_reader import RowReader
@@ -134,7 +135,8 @@ def main(stop: StopRequest) -> int:
         predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
         rows = RowReader.beside(settings.model_dir, threads) if settings.lines else None
-        header, line = (ROW_FORMATS if settings.lines else formats(model.card["labels"]))[settings.format]
+        width = ScriptConsole().width if sys.stdout.isatty() else 0
+        header, line = (row_formats(width) if rows else formats(model.card["labels"], width))[settings.format]
 
         def read(paths: Iterable[str]) -> Iterator[Answer | PageAnswer | Failure]:
             return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
@@ -148,7 +150,7 @@ def main(stop: StopRequest) -> int:
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         for answer in read(_named(settings)):
             if unsaid and not isinstance(answer, Failure):
-                print(model_line(model.folder, model.card), file=sys.stderr)
+                to_stderr(model_line(model.folder, model.card))
                 unsaid = False
             if text := line(answer):
                 print(text)
@@ -156,7 +158,7 @@ def main(stop: StopRequest) -> int:
                 annotator.write(answer)
             if isinstance(answer, Failure):
                 failed = True
-                print(f"error: {one_line(answer.path)}: {answer.error}", file=sys.stderr)
+                to_stderr(f"error: {one_line(answer.path)}: {answer.error}")
         if answer is None:
             raise UserError(f"{one_line(' '.join(settings.pictures))}: expected pictures, found none")
     return 1 if failed else 0
@@ -203,9 +205,9 @@ def _write_job(
                 job.keep(part, filter(None, map(line, answers)))
                 bar.advance(task, len(paths))
         if not job.finish(header):
-            print("note: other processes have parts of the output still to write", file=sys.stderr)
+            to_stderr("note: other processes have parts of the output still to write")
     if failed:
-        print(f"error: {failed} pictures could not be read; the output has the reasons", file=sys.stderr)
+        to_stderr(f"error: {failed} pictures could not be read; the output has the reasons")
     return 1 if failed and job.size == 1 else 0  # a launcher would end the other processes
 
 

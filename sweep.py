@@ -32,7 +32,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from common.command_line import parse, run
+from common.command_line import parse, run, to_stderr
+from common.console import ScriptConsole, print_line
 from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, open_file, open_own
 from common.project import FOLDER
@@ -143,7 +144,7 @@ def main(stop: StopRequest) -> int:
                 process.wait()
     done = sum(member.finished for member in members)
     runs = shlex.quote(str(options.folder / "runs"))
-    print(f"{done} of {len(members)} runs are finished: python compare.py {runs}/* --best")
+    print_line(f"{done} of {len(members)} runs are finished: python compare.py {runs}/* --best", ScriptConsole())
     return 1 if failed else 0
 
 
@@ -172,7 +173,7 @@ def _begin(
         running[member.name] = member.start(logs / f"{member.name}.txt", threads)
     except OSError as error:
         failed[member.name] = 1
-        print(f"error: {one_line(error.filename)}: {error.strerror or one_line(error)}", file=sys.stderr)
+        to_stderr(f"error: {one_line(error.filename)}: {error.strerror or one_line(error)}")
 
 
 def _end(member: Member, running: dict[str, subprocess.Popen[bytes]], failed: dict[str, int], logs: Path) -> None:
@@ -182,13 +183,13 @@ def _end(member: Member, running: dict[str, subprocess.Popen[bytes]], failed: di
         return
     del running[member.name]
     if member.finished:
-        print(what_was_finished(member.folder, member.passes), flush=True)
+        print_line(what_was_finished(member.folder, member.passes), ScriptConsole())
     elif not member.held:
         failed[member.name] = status
         with open_file(logs / f"{member.name}.txt") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LONGEST_END))
             lines = log.read().decode(errors="replace").splitlines() or ["?"]
-        print(f"error: {member.name}: train.py ended with status {status}: {one_line(lines[-1], 200)}", file=sys.stderr)
+        to_stderr(f"error: {member.name}: train.py ended with status {status}: {one_line(lines[-1], 200)}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.command_line import parse, run
-from common.console import ScriptConsole, outlive_readers
+from common.console import ScriptConsole, outlive_readers, print_line
 from common.errors import one_line
 from common.guard import Guard
 from common.processes import bind_to_share, rank_and_size
@@ -77,7 +77,7 @@ def main(stop: StopRequest) -> int:
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
         if said := what_was_finished(folder, settings.passes):
-            print(said)
+            print_line(said, ScriptConsole())
             return 0
         restore_arithmetic(folder)
     else:
@@ -105,7 +105,7 @@ def _train(settings: Settings, folder: RunFolder, stop: StopRequest, team: Team 
     callbacks += [Tracking(kind, folder, data.test_images, settings.log_every) for kind in settings.log_to]
     outcome = train(settings, folder, callbacks, stop, data, team)
     if outcome:
-        print(f"the run is in {one_line(outcome.run_dir)}/")
+        print_line(f"the run is in {one_line(outcome.run_dir)}/", console)
     return 0
 
 
@@ -145,7 +145,7 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
     team = Team(world, stop)
     if finished := team.share(finished.encode()).decode():
         if rank == 0:
-            print(finished)
+            print_line(finished, ScriptConsole())
         return 0
     own = folder_of_process(team, folder, bool(settings.resume))
     try:

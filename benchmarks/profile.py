@@ -15,6 +15,7 @@ import paddle
 from rich.console import Console
 from rich.table import Table
 
+from common.console import print_line
 from common.errors import UsageError, UserError, one_line
 from common.prefetch import prefetch
 from data.dataset import split
@@ -46,12 +47,12 @@ def print_profile(settings: Settings, console: Console) -> None:
     training, _ = split(data, recipe.validation_size)
     device = choose_device(settings.device)
 
-    def tell(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def report(line: str) -> None:
+        print_line(line, console)
 
-    backend, reason = resolve_backend(settings.kernel, device.name, tell)
+    backend, reason = resolve_backend(settings.kernel, device.name, report)
     if reason:
-        tell(reason)
+        report(reason)
     config = NetworkConfig(settings.network, with_classes(settings.network_options(), len(data.classes)), backend)
     engine = PaddleEngine(config, recipe, device, settings.seed)
     image = NETWORKS[settings.network].image
@@ -80,7 +81,7 @@ def print_profile(settings: Settings, console: Console) -> None:
     rest = total - waiting - sum(operators.values())
     parts = {**operators, "waiting for images": waiting, "Python, feed and executor": max(rest, 0.0)}
     on = f" (threads: {threads()})" if backend == "fused" else ""
-    tell(
+    report(
         f"{settings.network}, {backend} kernel{on}, {device.name}: {1e3 * total / STEPS:.2f} ms a step of "
         f"{recipe.batch_size}, {recipe.batch_size * STEPS / total:,.0f} images/s with the profiler on, {STEPS} steps"
     )

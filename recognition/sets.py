@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from common.console import print_line
 from common.errors import one_line
 from common.files import user_path
 from data import sources
@@ -91,8 +92,7 @@ def line_printer(console: Console | None) -> Callable[[str], None]:
     """Prints a line on a console; nothing without one."""
 
     def report(line: str) -> None:
-        if console:
-            console.print(one_line(line, 1000), markup=False, highlight=False, soft_wrap=True)
+        print_line(one_line(line, 1000), console)
 
     return report
 

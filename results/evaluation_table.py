@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import print_line
 from common.errors import one_line
 from results.evaluation import Evaluation
 from results.significance import Outcome, Verdict, compare, p_text
@@ -72,13 +73,14 @@ def _print_tables(scores: Evaluations, records: Mapping[Path, Mapping[str, Any]]
     for folder, score in scores.items():
         record = records[folder]
         console.print(Text(one_line(folder, 1000), style="bold"))
-        console.print(
+        print_line(
             f"{score.correct:,} of {score.total:,} right = {100 * score.accuracy:.2f} % "
             f"(95 % interval {100 * record['accuracy_low']:.2f} to {100 * record['accuracy_high']:.2f} %), "
-            f"loss {score.loss:.4f}, calibration error {100 * record['calibration_error']:.2f} %"
+            f"loss {score.loss:.4f}, calibration error {100 * record['calibration_error']:.2f} %",
+            console,
         )
         if score.left_out:
-            console.print(f"{score.left_out:,} of {score.left_out + score.total:,} pictures left out")
+            print_line(f"{score.left_out:,} of {score.left_out + score.total:,} pictures left out", console)
         if record.get("p_value") is not None:
             interval = f"{100 * record['difference_low']:+.2f} to {100 * record['difference_high']:+.2f} %"
             line = (
@@ -87,7 +89,7 @@ def _print_tables(scores: Evaluations, records: Mapping[Path, Mapping[str, Any]]
             )
             everywhere = all(not each.left_out for each in scores.values())
             also = "" if everywhere else f", on the {record['compared']:,} images that all models could read"
-            console.print(Text(line + also))
+            print_line(line + also, console)
         _print_classes(console, score)
         if len(score.labels) <= MOST_CLASSES:
             _print_confusion(console, score)

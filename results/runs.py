@@ -140,22 +140,30 @@ def sortable_columns() -> list[str]:
     return [column for column in columns(Row) if column != "best"]
 
 
-def sort_passes(runs: Iterable[Run], column: str | None = None) -> list[Entry]:
-    """All passes of `runs`, best first; unknown and NaN values last; among equals the earlier pass first.
+def ranking(runs: Iterable[Run], column: str | None = None) -> Sequence[str]:
+    """Columns of the results log that rank passes of `runs`, each one among those equal by the one before it.
 
     Without a column, passes of one network are sorted by validation loss. Networks differ in the kind of loss, so
-    passes of several are sorted by their share of validation errors; equal ones by loss.
+    passes of several are sorted by their share of validation errors.
+    """
+    if column:
+        return (column,)
+    several = len({run.network for run in runs}) > 1
+    return ("validation_accuracy", "validation_loss") if several else ("validation_loss",)
+
+
+def sort_passes(runs: Sequence[Run], column: str | None = None) -> list[Entry]:
+    """All passes of `runs`, best first; unknown and NaN values last; among equals the earlier pass first.
 
     Args:
         runs: runs whose passes are sorted together.
-        column: one of `sortable_columns`; accuracies, counts and speeds are better when higher, the rest when lower;
-            run sorts by the runs' names, and each run's passes in their order.
+        column: one of `sortable_columns`, else as in `ranking`; accuracies, counts and speeds are better when higher,
+            the rest when lower; run sorts by the runs' names, and each run's passes in their order.
     """
     entries = [Entry(run, row) for run in runs for row in run.rows]
     if column == "run":
         return sorted(entries, key=lambda entry: (entry.run.name, entry.row.pass_number))
-    several = len({entry.run.network for entry in entries}) > 1
-    by = [column] if column else ["validation_accuracy", "validation_loss"] if several else ["validation_loss"]
+    by = ranking(runs, column)
 
     def key(entry: Entry) -> tuple[Any, ...]:
         return *(_rank(entry.row, each) for each in by), entry.row.pass_number, entry.run.name

@@ -19,10 +19,10 @@ from rich.text import Text
 
 from common.cells import csv_cell
 from common.console import ScriptConsole
+from common.width import shorten
 from results.groups import Group
-from results.names import shorten
 from results.records import Row, columns
-from results.runs import Entry
+from results.runs import Entry, ranking
 from results.significance import Verdict, p_text, test_interval
 
 Record = Mapping[str, Any]
@@ -73,8 +73,25 @@ GROUP_COLUMNS: Mapping[str, Callable[[Group], str]] = {
 NAMES = ("run", "network", "recipe")  # columns of names and
 WORDS = (*NAMES, "verdict")  # of words: on the left
 # Columns that a narrow terminal leaves out, the first one first; JSON and CSV hold everything.
-LEFT_OUT_FIRST = ("training\ns", "train\nloss", "validation\n%", "test\nloss", "test\n%", "95 % interval\n%")
-LEFT_OUT_ACROSS_NETWORKS = ("training\ns", "train\nloss", "validation\nloss", *LEFT_OUT_FIRST[3:])
+LEFT_OUT_FIRST = (
+    "training\ns",
+    "train\nloss",
+    "validation\n%",
+    "validation\nloss",
+    "test\nloss",
+    "test\n%",
+    "95 % interval\n%",
+)
+# By column of results.csv; the one that ranks the passes is not left out.
+RANKING_COLUMNS = {
+    "seconds": "training\ns",
+    "train_loss": "train\nloss",
+    "validation_accuracy": "validation\n%",
+    "validation_correct": "validation\n%",
+    "validation_loss": "validation\nloss",
+    "test_loss": "test\nloss",
+    "test_accuracy": "test\n%",
+}
 
 ENDLESS = 10_000  # characters: no limit without a terminal
 
@@ -131,14 +148,20 @@ def print_records(records: Sequence[Record], as_: Literal["json", "csv"]) -> Non
         writer.writerow({key: _cell(value) for key, value in record.items()})
 
 
-def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = ()) -> None:
+def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = (), ranked_by: str = "") -> None:
     """Print one line per pass, each run's best pass marked, each with its verdict if there are any.
 
     Without a terminal whole lines, however long. A narrow terminal gets fewer columns, the verdicts below the table,
     and long names shortened in the middle.
+
+    Args:
+        entries: the passes.
+        verdicts: one a pass, or none.
+        ranked_by: column of results.csv that ranks them; if none is named, the first of `ranking`.
     """
     console, shown = make_console(), {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
-    left_out = LEFT_OUT_ACROSS_NETWORKS if len({entry.run.network for entry in entries}) > 1 else LEFT_OUT_FIRST
+    kept = RANKING_COLUMNS.get(ranked_by or ranking(entry.run for entry in entries)[0])
+    left_out = [header for header in LEFT_OUT_FIRST if header != kept]
     beside = verdicts
     if verdicts and not _fits(_pass_table(entries, verdicts, _without(shown, left_out)), console):
         beside = ()  # each verdict stands in a line of its own, below

@@ -56,9 +56,9 @@ class Launcher:
         return self._server is None or _lasting(environment) == self._environment
 
     def run(
-        self, command: list[str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = 300
+        self, command: list[str], cwd: Path | None = None, stdin: bytes = b"", timeout: float = 300, terminal: str = ""
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a script, or `-m` and a module, with arguments.
+        """Run a script, or `-m` and a module, with arguments; with `terminal`, the name of one, it writes there.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended after `timeout` seconds.
@@ -73,7 +73,8 @@ class Launcher:
             files = {name: Path(folder) / name for name in STREAMS}
             for name, file in files.items():
                 file.write_bytes(stdin if name == "stdin" else b"")
-            request = {"command": command, "cwd": str(cwd or self._root), "streams": list(map(str, files.values()))}
+            streams = [str(files["stdin"]), *([terminal] * 2 if terminal else map(str, list(files.values())[1:]))]
+            request = {"command": command, "cwd": str(cwd or self._root), "streams": streams}
             print(json.dumps(request), file=self._server.stdin)
             process = int(self._server.stdout.readline())
             ended = select.select([self._server.stdout], [], [], timeout)[0]

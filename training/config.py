@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from common.checksummed import parse_object
-from common.command_line import parse
+from common.command_line import parse, to_stderr
 from common.errors import UsageError, UserError, one_line
 from common.files import read_file
 from common.project import __version__
@@ -50,7 +49,7 @@ def repeated(path: Path) -> list[str]:
     except UsageError as error:
         raise UsageError(f"--config {file}: {error}") from error
     if changed := _changed(record.get("recipe"), own):
-        print(f"note: --config {file}: made by release {release}, whose recipe had {changed}", file=sys.stderr)
+        to_stderr(f"note: --config {file}: made by release {release}, whose recipe had {changed}")
     return arguments
 
 

@@ -23,10 +23,11 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from common import command_line
+from common.console import ScriptConsole, print_line
 from common.errors import UsageError, one_line
 from common.signals import StopRequest
 from model.onnx import agreement_in, expect_packages, with_onnx
-from model.saved_model import ONNX, holds_only_a_model, load_model, read_model, save_model
+from model.saved_model import ONNX, RELEASED, holds_only_a_model, load_model, model_in, read_model, save_model
 from recognition.preparation import asked_way
 from recognition.sets import load_data
 from results.run_folder import RunFolder
@@ -52,11 +53,15 @@ def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:
     """
     runs = (RunFolder(path), RunFolder(path.parent))
     run = next((run for run in runs if run.record.exists() and path in (run.path, run.model)), None)
-    folder = run.model if run else path
+    folder = run.model if run else model_in(path)
+    if folder == path / RELEASED:
+        raise UsageError(
+            f"{path}: expected a model of its own, found the released one alone; it has {folder / ONNX} already"
+        )
+    if not holds_only_a_model(folder):
+        raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
     with run.locked() if run else nullcontext():
         saved = load_model(folder, trust)
-        if not holds_only_a_model(folder):
-            raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
         data = load_data(data_dir, way=asked_way(saved.card))
         save_model(folder, with_onnx(saved, data.test_images))
     return f"{one_line(folder / ONNX)}: {agreement_in(read_model(folder).card)}"
@@ -70,5 +75,5 @@ def main(stop: StopRequest) -> int:
     import paddle
 
     paddle.enable_static()
-    print(export(options.model, options.data_dir, options.trust))
+    print_line(export(options.model, options.data_dir, options.trust), ScriptConsole())
     return 0

@@ -20,6 +20,7 @@ import paddle
 from tyro.conf import Positional, arg
 
 from common.command_line import parse
+from common.console import ScriptConsole, print_line
 from common.errors import UserError, one_line
 from common.project import __version__
 from common.signals import StopRequest
@@ -146,5 +147,5 @@ def main(stop: StopRequest) -> int:
     for run_dir in options.run_dirs:
         folder = RunFolder(run_dir)
         draw_run(folder, options.which, data_dir=options.data_dir)
-        print(f"drawn: {one_line(folder.figures)}/")
+        print_line(f"drawn: {one_line(folder.figures)}/", ScriptConsole())
     return 0

@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from rich.cells import cell_len
 
 from common.errors import one_line
+from common.width import shorten
 from results.figures.style import (
     BLACK,
     BLUE,
@@ -32,7 +33,6 @@ from results.figures.style import (
     plain,
     text,
 )
-from results.names import shorten
 from results.records import Row, Step, best_row
 
 RUN_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW)

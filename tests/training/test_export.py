@@ -34,7 +34,7 @@ from model.saved_model import (
     save_model,
 )
 from results.run_folder import RunFolder
-from tests.conftest import ROOT, Script
+from tests.conftest import MODEL, ROOT, Script
 from tests.docs.pages import commands
 from tests.models import write_model
 from training import export, loop
@@ -98,6 +98,16 @@ def test_a_trained_model_gets_its_onnx_form(small_run: Path, script: Script, tmp
     assert (after.program, after.parameters, after.novelty) == (before.program, before.parameters, before.novelty)
     assert after.card["files"][ONNX]["sha256"] == sha256((folder / ONNX).read_bytes())
     assert after.card["scores"] == before.card["scores"]
+
+
+def test_the_released_model_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without a model of its own is refused before anything is loaded."""
+    shutil.copytree(MODEL, tmp_path / "released")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(export, "load_model", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match="expected a model of its own, found the released one alone"):
+        export.export(tmp_path, None)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_onnx_runtime_reads_digits(small_run: Path, mnist: Mnist, test_images: Subset) -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Column
 from rich.text import Text
 
+from common.console import print_line
 from common.errors import one_line
 from model.saved_model import RELEASED
 from results.printed import HEADER, NARROW_HEADER, headline_line, pass_line
@@ -139,7 +140,7 @@ class ProgressDisplay(Callback):
             self._bar = None
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(text, self._console)
         self._said = time.monotonic()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from common.console import print_line
 from common.errors import one_line
 from common.extras import extra
 from results.figures.curves import training_curves
@@ -45,9 +46,7 @@ def displays(console: Console, live: bool, figures: Path) -> list[Callback]:
         return [TerminalCurves(console)]
     if live:
         where = f"{one_line(figures / 'curves.png')}, drawn after each pass"
-        console.print(
-            f"--live: neither a terminal nor a notebook; see {where}", markup=False, highlight=False, soft_wrap=True
-        )
+        print_line(f"--live: neither a terminal nor a notebook; see {where}", console)
     return [ProgressDisplay(console)]
 
 
