@@ -176,7 +176,7 @@ def _fill(page: gr.Blocks, reader: Reader, runs_dir: Path, texts: Texts) -> None
             return message_view(texts.choose_model)
         try:
             found = Found.from_browser(read)
-            digits = reader.answer(found.images, list(dict.fromkeys(models)), found.votes)
+            digits = reader.answer(found, list(dict.fromkeys(models)))
             return reading_view(digits, texts, found.several)
         except UserError as error:
             return message_view(texts.reason(error), "problem")

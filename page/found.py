@@ -20,6 +20,7 @@ class Found:
 
     Attributes:
         images: [28, 28] uint8 each, as MNIST would have made it.
+        plain: if one digit was looked for, its plain cut, which answers together with the chosen one in `images`.
         size: width and height of the picture as it was read; (0, 0) if no boxes are known.
         boxes: left, top, right, bottom of each digit in pixels of that picture.
         several: one digit was looked for, and the picture plainly holds several.
@@ -31,13 +32,18 @@ class Found:
     boxes: Sequence[tuple[int, int, int, int]] = ()
     several: bool = False
     votes: Sequence[Vote] = ()
+    plain: Sequence[np.ndarray] = ()
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
-        images = base64.b64encode(np.asarray(self.images, np.uint8).tobytes()).decode()
-        boxes = [list(box) for box in self.boxes]
-        votes = [list(vote) for vote in self.votes]
-        return {"size": list(self.size), "boxes": boxes, "images": images, "several": self.several, "votes": votes}
+        return {
+            "size": list(self.size),
+            "boxes": [list(box) for box in self.boxes],
+            "images": _to_text(self.images),
+            "several": self.several,
+            "votes": [list(vote) for vote in self.votes],
+            "plain": _to_text(self.plain),
+        }
 
     @classmethod
     def from_browser(cls, sent: Any) -> Found:
@@ -47,8 +53,7 @@ class Found:
             UserError: `sent`, of unknown origin, holds no such images.
         """
         try:
-            pixels = np.frombuffer(base64.b64decode(sent["images"], validate=True), np.uint8)
-            images = pixels.reshape(-1, 28, 28)
+            images, plain = _from_text(sent["images"]), _from_text(sent.get("plain", ""))
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError("expected digits that were found on a picture") from error
@@ -56,4 +61,14 @@ class Found:
             raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
         if votes and (len(votes) != len(images) or not all(d in range(10) and 0 <= c <= 1 for d, c in votes)):
             raise UserError("expected one vote a digit, or none")
-        return cls(list(images), several=sent.get("several") is True, votes=votes)
+        if len(plain) not in (0, len(images)):
+            raise UserError("expected one plain cut a digit, or none")
+        return cls(list(images), several=sent.get("several") is True, votes=votes, plain=list(plain))
+
+
+def _to_text(images: Sequence[np.ndarray]) -> str:
+    return base64.b64encode(np.asarray(images, np.uint8).tobytes()).decode()
+
+
+def _from_text(text: Any) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, 28, 28)

@@ -21,7 +21,7 @@ from page.found import Found
 from recognition.cuts import Cuts
 from recognition.reader import DigitReader
 from recognition.row_reader import RowReader
-from recognition.rows import Vote, joined, read_rows
+from recognition.rows import joined, read_rows
 from recognition.strip import NOTHING, Rows
 from recognition.workers import Unread, Workers
 
@@ -152,7 +152,8 @@ class Reader:
             images, boxes = [digit.image for digit in digits], [digit.box for digit in digits]
             return Found(images, rows.size, boxes, votes=[digit.vote for digit in digits])
         cuts = self.cuts(data)
-        return Found(self.with_first(lambda digits: digits.choose([cuts])), several=cuts.several)
+        chosen = self.with_first(lambda digits: digits.choose([cuts]))
+        return Found(chosen, several=cuts.several, plain=[cuts.images[0]])
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -189,25 +190,25 @@ class Reader:
         self._row_reader = self._row_reader or RowReader.beside(self._first)
         return self._row_reader
 
-    def answer(
-        self, images: Sequence[np.ndarray], models: Sequence[str], votes: Sequence[Vote] = ()
-    ) -> list[ReadDigit]:
-        """The answer of each of `models` for each image; of a row, the mean of it and of the network of rows.
+    def answer(self, found: Found, models: Sequence[str]) -> list[ReadDigit]:
+        """The answer of each of `models` for each digit, as infer.py has it.
+
+        For one digit it is the mean of the plain and the chosen cut's; in a row, of it and of the network of rows.
 
         Args:
-            images: from `find`.
+            found: from `find`.
             models: names from `models`; the layers shown are those of the first.
-            votes: of a row, from `find`.
 
         Raises:
             UserError: a model is gone, or cannot be used; or too many are wanted.
         """
         if len(models) > MAX_MODELS:
             raise UserError(f"expected at most {MAX_MODELS} models at once, got {len(models)}")
-        return self._paddle.submit(self._answer, images, models, votes).result()
+        return self._paddle.submit(self._answer, found, models).result()
 
-    def _answer(self, images: Sequence[np.ndarray], models: Sequence[str], votes: Sequence[Vote]) -> list[ReadDigit]:
-        stack = np.asarray(images)
+    def _answer(self, found: Found, models: Sequence[str]) -> list[ReadDigit]:
+        stack = np.asarray(found.images)
+        plain = np.asarray(found.plain) if found.plain else stack
         loaded = {name: self._load(name) for name in models}
         first_way = self._load(self.models()[0]).digits.way
         for name, each in loaded.items():
@@ -216,12 +217,12 @@ class Reader:
                     f"{name}: it prepares pictures otherwise (--prepare {each.digits.way}) than {self.models()[0]}, "
                     "which reads first; name it by --model-dir when the page starts"
                 )
-        probabilities = {name: each.digits.probabilities(stack) for name, each in loaded.items()}
+        probabilities = {name: each.digits.of_cuts(plain, stack) for name, each in loaded.items()}
         telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
-        unlike = telling.no_digit(stack) if telling else np.zeros(len(stack), bool)
-        if votes:
+        unlike = telling.no_digit(plain) if telling else np.zeros(len(stack), bool)
+        if found.votes:
             for name, each in loaded.items():
-                probabilities[name] = joined(votes, probabilities[name], unlike, each.digits.labels)
+                probabilities[name] = joined(found.votes, probabilities[name], unlike, each.digits.labels)
         layers: dict[str, np.ndarray] = {}
         first = loaded[models[0]] if models else None
         if first and first.feature_maps:
@@ -233,7 +234,7 @@ class Reader:
                 [Answer(name, loaded[name].digits.labels, probabilities[name][number]) for name in models],
                 [Layer(name, output[number]) for name, output in layers.items() if number < SHOWN_INSIDE],
             )
-            for number, image in enumerate(images)
+            for number, image in enumerate(found.images)
         ]
 
     def _folders(self) -> dict[str, Path]:

@@ -83,6 +83,7 @@ def test_infer_ends_with_one_line_and_status_1(
 
 def test_the_page_says_it_of_a_run_and_reads_on_with_other_models(broken: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio")
+    from page.found import Found
     from page.reader import Reader
 
     shutil.copytree(broken, tmp_path / "runs" / "broken" / "inference_model")
@@ -93,5 +94,5 @@ def test_the_page_says_it_of_a_run_and_reads_on_with_other_models(broken: Path, 
         reader = Reader(SAMPLES / "run" / "inference_model", tmp_path / "runs", workers)
         sound, of_the_run = reader.models()
         with pytest.raises(ModelError, match="not finite"):
-            reader.answer([image], [sound, of_the_run])
-        assert np.isfinite(reader.answer([image], [sound])[0].answers[0].probabilities).all()
+            reader.answer(Found([image]), [sound, of_the_run])
+        assert np.isfinite(reader.answer(Found([image]), [sound])[0].answers[0].probabilities).all()

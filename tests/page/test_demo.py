@@ -25,13 +25,17 @@ from selenium.webdriver.support.wait import WebDriverWait
 import demo
 from common.errors import UserError
 from data.dataset import Mnist
+from model.predictor import Predictor
+from model.saved_model import load_model
 from page import texts
 from page.found import Found
 from page.reader import Answer, ReadDigit, Reader
 from page.views import reading_view
+from recognition.cuts import Cuts
 from recognition.picture import Limits
+from recognition.reader import DigitReader
 from recognition.workers import Workers
-from tests.conftest import ROOT, Script
+from tests.conftest import MODEL, ROOT, Script
 from tests.page.conftest import LARGEST_CALL, MAX_BYTES, PATIENCE, Server
 
 # Fractions of the sheet, from its upper left corner.
@@ -141,10 +145,32 @@ def test_what_is_no_digit_is_marked(small_run: Path, mnist: Mnist, tmp_path: Pat
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     with Workers(Limits()) as workers:
         reader = Reader(small_run / "model", tmp_path, workers)
-        digit, no_digit = reader.answer([mnist.test_images[0], noise], reader.models())
+        digit, no_digit = reader.answer(Found([mnist.test_images[0], noise]), reader.models())
     assert (digit.no_digit, no_digit.no_digit) == (False, True)
     assert texts.ENGLISH.no_digit in reading_view([no_digit], texts.ENGLISH)
     assert texts.ENGLISH.no_digit not in reading_view([digit], texts.ENGLISH)
+
+
+def test_the_page_says_the_probability_that_infer_py_says(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a picture whose plain cut leaves the network in doubt: it and the cut that is read answer together."""
+    seven, two = mnist.test_images[0], mnist.test_images[1]
+    doubtful = Cuts(np.stack([np.maximum(seven, two), seven]))
+    model = load_model(MODEL)
+    digits = DigitReader(model, Predictor(model), top_k=10)
+    (expected,) = digits.read([""], [doubtful])
+    assert np.array_equal(digits.choose([doubtful])[0], seven)
+    assert abs(expected.digits[0][1] - digits.probabilities(seven[None]).max()) > 0.05
+    with Workers(Limits()) as workers:
+        reader = Reader(MODEL, tmp_path, workers)
+        monkeypatch.setattr(reader, "cuts", lambda picture: doubtful)
+        found = Found.from_browser(reader.find("data:;base64,").for_browser())
+        (shown,) = reader.answer(found, reader.models())
+    (answer,) = shown.answers
+    assert answer.likeliest == int(expected.digits[0][0])
+    assert answer.probabilities.max() == pytest.approx(expected.digits[0][1], abs=1e-6)
+    assert shown.no_digit == expected.no_digit
 
 
 def test_a_picture_of_several_digits_names_the_row_mode(mnist: Mnist) -> None:

@@ -69,6 +69,7 @@ except MemoryError:
 
 def test_the_page_keeps_the_latest_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from page import reader as page_reader
+    from page.found import Found
 
     monkeypatch.setattr(page_reader, "KEPT_MODELS", 3)
     for name in "abcde":
@@ -78,5 +79,5 @@ def test_the_page_keeps_the_latest_models_only(tmp_path: Path, monkeypatch: pyte
         reader = page_reader.Reader(MODEL, tmp_path, workers)
         first, *others = reader.models()
         for name in others:
-            assert len(reader.answer([image], [first, name])[0].answers) == 2
+            assert len(reader.answer(Found([image]), [first, name])[0].answers) == 2
         assert sorted(reader._loaded) == sorted([first, *others[-2:]])
