@@ -144,13 +144,14 @@ def main(stop: StopRequest) -> int:
         if settings.output:
             return _write_job(settings, guard, [model.card["files"], rows and rows.files], read, header, line)
         annotator = _annotator(settings.annotate)
-        if header:
+        unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
+        if header and not unsaid:
             print(header)
         failed, answer = False, None
-        unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         for answer in read(_named(settings)):
             if unsaid and not isinstance(answer, Failure):
                 to_stderr(model_line(model.folder, model.card))
+                print(header)
                 unsaid = False
             if text := line(answer):
                 print(text)

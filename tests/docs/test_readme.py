@@ -67,10 +67,14 @@ def test_both_languages_have_the_same_commands() -> None:
     assert INSTALLING and SERVING and REST
 
 
-def test_python_example(project: Project) -> None:
-    (example,) = examples("README.md")
+@pytest.mark.parametrize("page", PAGES)
+def test_python_example(page: str, project: Project) -> None:
+    """A picture, an array and a list of both have one answer."""
+    (example,) = examples(page)
     result = project.run_example(example)
     assert result.returncode == 0, result.stderr
+    first, *others = result.stdout.splitlines()
+    assert re.fullmatch(r"\('7', 0\.9\d*\) False False", first) and others == [first] * 3
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -155,12 +155,13 @@ def test_the_page_says_the_probability_that_infer_py_says(
     mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a picture whose plain cut leaves the network in doubt: it and the cut that is read answer together."""
-    seven, two = mnist.test_images[0], mnist.test_images[1]
-    doubtful = Cuts(np.stack([np.maximum(seven, two), seven]))
+    seven, others = mnist.test_images[0], mnist.test_images[1:100]
+    mixed = [Cuts(np.stack([np.maximum(seven, other), seven])) for other in others]
     model = load_model(MODEL)
     digits = DigitReader(model, Predictor(model), top_k=10)
+    chosen = zip(mixed, digits.choose(mixed), strict=True)
+    doubtful = next(cuts for cuts, image in chosen if np.array_equal(image, seven))
     (expected,) = digits.read([""], [doubtful])
-    assert np.array_equal(digits.choose([doubtful])[0], seven)
     assert abs(expected.digits[0][1] - digits.probabilities(seven[None]).max()) > 0.05
     with Workers(Limits()) as workers:
         reader = Reader(MODEL, tmp_path, workers)
