@@ -23,7 +23,7 @@ from data.formats.parquet import parquet_files, read_parquet
 from data.formats.pictures import SUFFIXES
 from data.formats.table import is_table, read_csv
 
-MOST_FOLDERS = 1000  # that are looked into on each level
+MOST_FOLDERS = 500  # that are looked into on each level
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".rar", ".7z")
 
 
@@ -120,7 +120,7 @@ def _nothing(path: Path) -> DataError:
 def _sets_below(path: Path) -> list[str]:
     """Folders with data sets, up to three levels down; those of the first level that has any."""
     for level in ("*", "*/*", "*/*/*"):
-        found = [folder for folder in islice(sorted(path.glob(level)), MOST_FOLDERS) if folder.is_dir()]
+        found = sorted(filter(Path.is_dir, islice(path.glob(level), MOST_FOLDERS)))
         if sets := [str(folder.relative_to(path)) for folder in found if _readers(folder)]:
             return sets
     return []

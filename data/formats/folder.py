@@ -119,7 +119,9 @@ def _roots(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
                 f"{one_line(path)}: expected a folder per class, got pictures without classes in "
                 f"{one_line(', '.join(others), 100)}; put each class's pictures into a folder of its name in there"
             )
-        return {"train": path}, ()
+        beside = _parts(path.absolute().parent).get("test") if PARTS["train"].fullmatch(path.absolute().name) else None
+        note = f"left alone: {one_line(beside)}; name the folder of both to test on it" if beside else ""
+        return {"train": path}, (note,) if note else ()
     notes = (f"left alone: {one_line(', '.join(others), 100)}",) if others else ()
     if "train" in parts:
         return parts, notes

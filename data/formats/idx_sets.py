@@ -60,8 +60,8 @@ class IdxSet:
         if len(paths) > 2 or (len(paths) == 2 and not _is_compressed(*paths)):
             names = one_line(" and ".join(path.name for path in paths), 150)
             raise DataError(
-                f"{one_line(self.folder)}: expected one file of the {part} {what}, got {names}, which differ; "
-                "leave one in the folder"
+                f"{one_line(self.folder)}: expected one file of the {part} {what}, or the same one compressed beside "
+                f"it, got {names}; leave one in the folder"
             )
         return paths[0] if paths else None
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SIDE = 28  # pixels
 MOST_CLASSES = 1000
 NAMES_FILE = "classes.txt"
+NUMBERED = re.compile(r"(\d{1,9})(?:\s*[,;:=]\s*|\s+)(\S.*)")  # 5 cat, 5: cat
 
 Labels = npt.NDArray[Any]  # whole numbers, or names
 
@@ -198,9 +199,10 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 
 def read_names(folder: Path, title: str | None = None) -> dict[int, str]:
-    """Names of the classes from `classes.txt` in a folder, one a line, the first that of label 0; else from EMNIST's.
+    """Names of the classes from `classes.txt` in a folder; else from EMNIST's mapping.
 
-    EMNIST's mapping has a label and the codes of its characters in each line.
+    `classes.txt` has a name a line, the first that of label 0; or in each line a label and its name. EMNIST's mapping
+    has a label and the codes of its characters in each line.
 
     Args:
         folder: to look in.
@@ -212,7 +214,10 @@ def read_names(folder: Path, title: str | None = None) -> dict[int, str]:
     """
     path = folder / NAMES_FILE
     if path.exists():
-        return dict(enumerate(_lines(path)))
+        lines = _lines(path)
+        numbered = [NUMBERED.fullmatch(line) for line in lines]
+        names = {int(each[1]): each[2] for each in numbered if each}
+        return names if len(names) == len(lines) else dict(enumerate(lines))
     mappings = sorted(folder.glob(f"{glob.escape(title) if title else 'emnist-*'}-mapping.txt"))
     if len(mappings) > 1:
         raise DataError(f"{one_line(folder)}: expected one mapping of EMNIST, got {len(mappings)}; leave one")

@@ -188,8 +188,8 @@ def test_a_file_and_the_same_compressed_are_one(tmp_path: Path) -> None:
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(idx.encode(np.zeros((20, 28, 28), np.uint8))))
     assert (
-        "expected one file of the train images, got train-images-idx3-ubyte and train-images-idx3-ubyte.gz, which "
-        "differ; leave one in the folder" in refused(folder)
+        "expected one file of the train images, or the same one compressed beside it, got train-images-idx3-ubyte and "
+        "train-images-idx3-ubyte.gz; leave one in the folder" in refused(folder)
     )
 
 
@@ -225,6 +225,14 @@ def test_parts_have_many_names(names: tuple[str, str], tmp_path: Path) -> None:
     data, said = loaded(tmp_path)
     assert (data.classes, len(data.train_labels), len(data.test_labels)) == (("cat", "dog"), 12, 4)
     assert len(said) == 1
+
+
+def test_a_part_that_is_named_alone_states_the_other(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        draw(tmp_path / part / "cat", 5), draw(tmp_path / part / "dog", 5)
+    _, said = loaded(tmp_path / "train")
+    assert said[0].endswith(f"left alone: {tmp_path / 'test'}; name the folder of both to test on it")
+    assert len(loaded(tmp_path / "test")[1]) == 1
 
 
 def test_the_own_validation_part_is_held_out(tmp_path: Path) -> None:
@@ -419,6 +427,15 @@ def test_names_of_a_file_are_those_of_labels_from_0_or_1(
     assert said[:-1] == ([f"{tmp_path / 'own.npz'}: {note}"] if note else [])
 
 
+def test_names_of_a_file_may_stand_behind_their_labels(tmp_path: Path) -> None:
+    images, numbers = pattern([5, 900] * 5)
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=numbers)
+    (tmp_path / "classes.txt").write_text("900: big dog\n5 cat\n")
+    assert load(tmp_path / "own.npz").classes == ("cat", "big dog")
+    (tmp_path / "classes.txt").write_text("900: big dog\ncat\n")
+    assert "expected a name for each label, got none for [5, 900]" in refused(tmp_path / "own.npz")
+
+
 def test_classes_txt_names_numbered_folders_and_torchvisions(tmp_path: Path) -> None:
     draw(tmp_path / "set" / "0", 5), draw(tmp_path / "set" / "1", 5)
     (tmp_path / "set" / "classes.txt").write_text("cat\ndog\n")
@@ -586,6 +603,14 @@ def test_the_hubs_folders(form: str, tmp_path: Path) -> None:
     data = load(tmp_path)
     assert (len(data.train_labels), data.validation, len(data.test_labels)) == (30, 10, 10)
     assert data.classes == tuple(LETTERS)
+
+
+def test_test_files_with_secret_labels_are_left_alone(tmp_path: Path) -> None:
+    write_table(tmp_path / "train-0.parquet", 20, {"label": LETTERS})
+    write_table(tmp_path / "test-0.parquet", 10, {"label": LETTERS}, label=[-1] * 10)
+    data, said = loaded(tmp_path)
+    assert len(data.train_labels) + len(data.test_labels) == 20
+    assert f"{tmp_path}: left alone: the test files, whose labels are all -1" in said
 
 
 def test_two_of_the_hubs_configurations_are_named(tmp_path: Path) -> None:
