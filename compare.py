@@ -36,7 +36,17 @@ from common.errors import UsageError, UserError, one_line
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 from results.groups import group_runs
-from results.runs import Entry, Run, find_runs, load_runs, ranking, runs_below, sort_passes, sortable_columns
+from results.runs import (
+    Entry,
+    Run,
+    find_runs,
+    holds_log,
+    load_runs,
+    ranking,
+    runs_below,
+    sort_passes,
+    sortable_columns,
+)
 from results.significance import judge
 from results.table import group_record, pass_record, print_groups, print_passes, print_records, verdict_record
 
@@ -119,10 +129,11 @@ def main(stop: StopRequest) -> int:
             from results.html import check_html_path, write_report
 
         check_html_path(options.html)
-    paths = [run for path in options.run_dirs for run in runs_in(path)] or find_runs()
-    if not paths:
+    paths, problems = named_runs(options.run_dirs) if options.run_dirs else (find_runs(), [])
+    if not paths and not problems:
         raise UserError("runs/: expected folders with a results.csv, found none; run train.py first, or name a folder")
-    runs, problems = load_runs(paths)
+    runs, more = load_runs(paths)
+    problems += more
     complain(problems)
     for each in runs:
         if not each.rows:
@@ -149,9 +160,21 @@ def main(stop: StopRequest) -> int:
     return 1 if problems or more_problems else 0
 
 
+def named_runs(run_dirs: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The runs that are named, and one line for each folder that cannot be listed."""
+    paths: list[Path] = []
+    problems: list[str] = []
+    for path in run_dirs:
+        try:
+            paths += runs_in(path)
+        except OSError as error:
+            problems.append(f"{one_line(path)}: {error.strerror}")
+    return paths, problems
+
+
 def runs_in(path: Path) -> list[Path]:
     """The run that a path names, or the runs in that folder."""
-    if not os.path.isdir(path) or (path / "results.csv").exists():  # noqa: PTH112  (of a name too long, no error here)
+    if not os.path.isdir(path) or holds_log(path):  # noqa: PTH112  (of a name too long, no error here)
         return [path]
     return find_runs(path) or [path]
 

@@ -72,8 +72,23 @@ class Entry:
 
 
 def find_runs(root: Path = Path("runs")) -> list[Path]:
-    """The folders in `root` that hold a results log, by name."""
-    return sorted(log.parent for log in root.glob("*/results.csv"))
+    """The folders in `root` that hold a results log, by name; none if there is no such folder.
+
+    Raises:
+        OSError: `root` cannot be listed.
+    """
+    try:
+        return sorted(folder for folder in root.iterdir() if holds_log(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def holds_log(folder: Path) -> bool:
+    """True if a folder holds a results log, or cannot be looked into: whoever reads it then reports why."""
+    try:
+        return (folder / "results.csv").exists()
+    except OSError:
+        return True
 
 
 def load_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -192,9 +192,9 @@ def _read_all(entries: Sequence[Entry]) -> tuple[list[Predictions | None], list[
     for entry in entries:
         path = predictions_path(entry.run.folder, entry.row.pass_number)
         answers.append(None)
-        if not path.is_file():
-            continue
         try:
+            if not path.is_file():
+                continue
             read = read_predictions(path)
         except UserError as error:
             problems.append(one_line(error, 1000))

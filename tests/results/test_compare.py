@@ -31,6 +31,7 @@ from results.log import ResultsLog
 from results.records import Row, Step, columns
 from results.runs import Run, find_runs, load_runs, runs_below, sort_passes
 from results.significance import wilson_interval
+from tests.privileges import as_no_root
 
 COMPARE = Path(__file__).parents[2] / "compare.py"
 
@@ -308,6 +309,31 @@ def test_a_log_that_cannot_be_opened_is_said(place: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(results, "read_file", refuse)
     runs, problems = load_runs([place / "runs" / "a"])
     assert (runs, problems) == ([], [f"{place}/runs/a/results.csv: expected a log file, got: Permission denied"])
+
+
+@pytest.mark.parametrize("named", [(), ("runs",), ("runs/a", "runs/closed", "runs/b", "closed")])
+def test_a_folder_that_cannot_be_looked_into_is_said_and_the_others_are_compared(
+    place: Path, named: tuple[str, ...], compare_here: Compare
+) -> None:
+    """One run's folder, the answers of another, and a folder that may be entered, not listed."""
+    write_run(place / "runs" / "closed", [row("closed", 1, 0.01, 9990)], network="lenet5")
+    (place / "runs" / "a" / "answers").mkdir()
+    (place / "closed").mkdir()
+    modes = {"runs/closed": 0, "runs/a/answers": 0, "closed": 0o300}
+    for folder, mode in modes.items():
+        (place / folder).chmod(mode)
+    try:
+        with as_no_root():
+            done = compare_here(place, "--verdict", "--format", "json", *named)
+    finally:
+        for folder in modes:
+            (place / folder).chmod(0o700)
+    assert done.returncode == 1 and {json.loads(line)["run"] for line in done.stdout.splitlines()} == {"a", "b"}
+    expected = ["runs/closed/results.csv: expected a log file, got: Permission denied"]
+    expected += [f"runs/a/answers/pass-{number:04d}.safetensors: Permission denied" for number in (1, 2, 3)]
+    if "closed" in named:
+        expected += ["closed: Permission denied"]
+    assert sorted(done.stderr.splitlines()) == sorted(f"error: {line}" for line in expected)
 
 
 @given(st.integers(1, 10**6).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
