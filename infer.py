@@ -167,12 +167,11 @@ def main(stop: StopRequest) -> int:
 
 def _named(settings: Settings) -> Iterator[str]:
     """Every picture that the arguments and the list name."""
-    from recognition.reader import find_pictures
+    from recognition.reader import find_pictures, listed
 
     yield from find_pictures(settings.pictures)
     if settings.list:
-        with settings.list.open(encoding="utf-8", errors="surrogateescape") as lines:
-            yield from find_pictures(line.rstrip("\n") for line in lines if line.strip())
+        yield from find_pictures(listed(settings.list))
 
 
 def _write_job(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError, one_line
 from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
@@ -25,6 +26,7 @@ from recognition.workers import Unread, Workers
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
 STANDARD_INPUT = "-"
+LONGEST_NAME = 4096  # characters of a listed name; Linux opens no longer path
 
 DOUBT = 0.6  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
@@ -63,6 +65,25 @@ class Failure:
     path: str
     error: str
     no_digit: bool = False
+
+
+def listed(file: Path) -> Iterator[str]:
+    """Names of pictures and folders in a file or pipe, one a line; empty lines are skipped.
+
+    Raises:
+        OSError: the file cannot be read.
+        UserError: a line is longer than any name, as in a file that is no list.
+    """
+    with file.open(encoding="utf-8", errors="surrogateescape") as text:
+        for number, line in enumerate(iter(lambda: text.readline(LONGEST_NAME + 2), ""), start=1):
+            name = line.rstrip("\n")
+            if len(name) > LONGEST_NAME:
+                raise UserError(
+                    f"{one_line(file)} line {number}: expected a name of at most {LONGEST_NAME} characters, got a "
+                    "longer line; is this a list of pictures?"
+                )
+            if name.strip():
+                yield name
 
 
 def find_pictures(arguments: Iterable[str]) -> Iterator[str]:

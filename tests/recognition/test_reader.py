@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import recognition
+from common.errors import UserError
 from data.dataset import Mnist
 from recognition import Answer, DigitReader
 from recognition.picture import PictureError
+from recognition.reader import listed
 from tests.conftest import MODEL, ROOT
 
 SEVEN = ROOT / "docs" / "samples" / "seven_on_squared_paper.png"
@@ -38,6 +42,20 @@ def test_mnists_images_are_read_as_they_are(reader: DigitReader, mnist: Mnist) -
 def test_other_arrays_are_refused_in_one_line(reader: DigitReader, pixels: np.ndarray) -> None:
     with pytest.raises(PictureError, match="expected pixels uint8"):
         reader.answer(pixels)
+
+
+def test_a_listed_name_is_no_longer_than_any_path(tmp_path: Path) -> None:
+    """A line is not read to its end, which may be far away; the names before it are given."""
+    names = tmp_path / "names.txt"
+    names.write_bytes(b"a.png\r\n\n  \n" + b"x" * 4096 + b"\n\xff.png\n" + b"y" * 4097 + b"\nb.png\n")
+    found = listed(names)
+    assert [next(found) for _ in range(3)] == ["a.png", "x" * 4096, "\udcff.png"]
+    with pytest.raises(UserError, match=rf"^{names} line 6: expected a name of at most 4096 characters, got a longer"):
+        next(found)
+    with names.open("wb") as file:
+        file.truncate(1 << 40)  # without an end of line
+    with pytest.raises(UserError, match=f"^{names} line 1: "):
+        next(listed(names))
 
 
 def test_the_package_has_no_other_names() -> None:
