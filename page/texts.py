@@ -46,6 +46,7 @@ class Texts:
     feature_maps: str
     maps: str  # with {maps}, {height}, {width}
     units: str  # with {units}
+    not_finite: str  # behind one of these, with {values}
 
     compare_tab: str
     refresh: str
@@ -92,6 +93,7 @@ ENGLISH = Texts(
     feature_maps="Inside the network",
     maps="{maps} maps of {height}×{width}",
     units="{units} units",
+    not_finite=", {values} values not finite",
     compare_tab="Compare runs",
     refresh="Refresh",
     no_runs="No run has ended a pass yet in {folder}. Train one with train.py.",
@@ -129,6 +131,7 @@ CHINESE = Texts(
     feature_maps="网络内部",
     maps="{maps} 张 {height}×{width} 特征图",
     units="{units} 个单元",
+    not_finite="，其中 {values} 个值不是有限数",
     compare_tab="比较训练",
     refresh="刷新",
     no_runs="{folder} 中还没有完成的轮次。请先用 train.py 训练。",

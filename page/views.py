@@ -67,20 +67,24 @@ def png(grey: np.ndarray) -> str:
 
 
 def _layer_view(layer: Layer, texts: Texts) -> dict[str, object]:
-    """One picture per map, or one of all units; the layer's lowest value black, its highest white."""
-    low, high = float(layer.output.min()), float(layer.output.max())
-    levels = np.rint((layer.output - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    """One picture per map, or one of all units; the layer's lowest finite value black, its highest white."""
+    output = layer.output.astype(np.float64)  # the difference of two float32 may be beyond float32
+    finite = output[np.isfinite(output)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    shares = (np.nan_to_num(output, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
+    levels = np.rint(255 * shares).astype(np.uint8)
+    more = texts.not_finite.format(values=output.size - finite.size) if finite.size < output.size else ""
     if levels.ndim == 3:
         maps, height, width = levels.shape
         return {
             "name": layer.name,
-            "size": texts.maps.format(maps=maps, height=height, width=width),
+            "size": texts.maps.format(maps=maps, height=height, width=width) + more,
             "pictures": [png(level) for level in levels],
             "columns": 10 if maps <= 20 else 25,
         }
     return {
         "name": layer.name,
-        "size": texts.units.format(units=levels.size),
+        "size": texts.units.format(units=levels.size) + more,
         "pictures": [png(np.ascontiguousarray(levels.reshape(1, -1)))],
         "columns": 1,
     }

@@ -66,7 +66,7 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray], names: Seq
         bare(axes)
         axes.set_anchor("W")
         axes.imshow(sheet, cmap="cividis", aspect="equal" if len(sheet) > STRIPS else "auto", interpolation="nearest")
-        axes.set_title(f"{words}, {sheet.min():.3g} (dark) to {sheet.max():.3g} (bright)", loc="left", fontsize=10)
+        axes.set_title(words + _drawn(sheet.compressed(), sheets[words][0].size), loc="left", fontsize=10)
         if sheet.shape == (1, len(names)) and len(names) <= MOST_NAMES:
             ticks = [text(name) for name in names]
             aslant = 45 if max(map(len, ticks)) > 2 else 0
@@ -76,9 +76,15 @@ def feature_maps(image: np.ndarray, layers: Mapping[str, np.ndarray], names: Seq
     return figure
 
 
+def _drawn(finite: np.ndarray, count: int) -> str:
+    """Range of a sheet's values that are finite, and how many of the `count` are not: they are left white."""
+    drawn = f", {finite.min():.3g} (dark) to {finite.max():.3g} (bright)" if len(finite) else ""
+    return drawn + (f", {count - len(finite)} values not finite" if len(finite) < count else "")
+
+
 def _silent(maps: np.ndarray) -> str:
     """Names the maps [maps, H, W] that are the same everywhere: they hold nothing of this picture."""
-    found = [str(number) for number, each in enumerate(maps) if np.ptp(each) == 0]
+    found = [str(number) for number, each in enumerate(maps) if each.min() == each.max()]
     named = ", ".join(found[:12]) + (", ..." if len(found) > 12 else "")
     return f" ({len(found)} silent: {named})" if found else ""
 

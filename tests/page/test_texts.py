@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -65,6 +66,22 @@ def test_in_a_row_the_models_answers_stand_above_the_feature_maps() -> None:
     assert view.count(ENGLISH.every_model) == 1 + 2  # of the row, and of each digit
     assert view.index(ENGLISH.every_model) < view.index(ENGLISH.digits_in_row) < view.index(ENGLISH.feature_maps)
     assert re.findall(r"<th scope=\"row\">(\w+)</th><td><b>(\d+)</b>", view)[:2] == [("first", "77"), ("second", "77")]
+
+
+def test_values_that_are_not_finite_are_black_or_white_and_counted() -> None:
+    """The others keep their levels, also where their difference is beyond float32."""
+    output = np.array([np.nan, -np.inf, np.inf, -3e38, 0, 3e38], np.float32)
+    layers = [Layer("some", output), Layer("none", np.full((1, 2, 2), np.nan)), Layer("all", np.arange(3))]
+    digit = ReadDigit(np.zeros((28, 28), np.uint8), False, [Answer("first", "0123456789", np.eye(10)[7])], layers)
+    view = html.unescape(reading_view([digit], CHINESE))
+    assert re.findall(r"<small>(.*?)</small>", view)[-3:] == [
+        "6 个单元，其中 3 个值不是有限数",
+        "1 张 2×2 特征图，其中 4 个值不是有限数",
+        "3 个单元",
+    ]
+    drawn = re.findall(r'src="data:image/png;base64,(.*?)"', view)[-3]
+    with Image.open(io.BytesIO(base64.b64decode(drawn))) as levels:
+        assert np.asarray(levels).tolist() == [[0, 0, 255, 0, 128, 255]]
 
 
 def test_of_many_classes_the_most_likely_are_shown_by_name() -> None:

@@ -117,6 +117,16 @@ def test_maps_that_show_nothing_are_named() -> None:
     assert "silent" not in titles[0] + titles[2]
 
 
+def test_values_that_are_not_finite_are_left_white_and_counted() -> None:
+    maps = np.linspace(-3e38, 3e38, 80, dtype=np.float32).reshape(5, 4, 4)
+    maps[1], maps[2, 0, 0] = np.inf, np.nan
+    figure = laid_out(feature_maps(np.ones((28, 28)), {"conv": maps, "output": np.full(10, np.nan, np.float32)}))
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles[1] == ("conv: 5 maps of 4x4 (1 silent: 1), -3e+38 (dark) to 3e+38 (bright), 17 values not finite")
+    assert titles[2] == "output: 10 units, 10 values not finite"
+    assert "finite" not in titles[0]
+
+
 def test_live_ticks_are_round() -> None:
     assert [_at_least(value) for value in (0.0021, 0.13, 1.0, 7.0, 41)] == pytest.approx([0.0025, 0.15, 1, 8, 50])
     lines = [_round_loss(low / 10, (low + 3) / 10) for low in range(-30, 3, 3)]  # log10, 0.001 to 2
