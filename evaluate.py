@@ -22,6 +22,7 @@ if __name__ == "__main__":
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -189,8 +190,10 @@ def _score(
 
 def _complain(scores: Mapping[Path, Evaluation], fail_under: float) -> int:
     """Report each model below `fail_under` percent on stderr; returns the exit status."""
-    low = {folder: 100 * score.accuracy for folder, score in scores.items() if 100 * score.accuracy < fail_under}
-    for folder, percent in low.items():
+    wanted = Fraction(str(fail_under)) / 100  # exact, so that 9951/10000 is not below 99.51 %
+    low = {folder: score for folder, score in scores.items() if Fraction(score.correct, score.total) < wanted}
+    for folder, score in low.items():
+        percent = 100 * score.accuracy
         to_stderr(f"error: {one_line(folder)}: expected at least {fail_under:g} % right, got {percent:.2f} %")
     return 1 if low else 0
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,15 @@ def test_table_plots_and_exit_status(
     assert f"worse than {MODEL}: difference -" in said.out
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "wrong.svg").read_bytes()
+
+
+def test_an_accuracy_as_asked_for_is_not_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of fractions in binary, 1,264 of these 10,000 would be."""
+    for correct in range(9_000, 10_000):
+        found: Any = SimpleNamespace(correct=correct, total=10_000, accuracy=correct / 10_000)
+        assert evaluate._complain({Path("model"): found}, float(f"{correct / 100:.2f}")) == 0
+        assert evaluate._complain({Path("model"): found}, float(f"{correct / 100 + 0.01:.2f}")) == 1
+    assert capsys.readouterr().err.count("error: model: expected at least 9") == 999
 
 
 def test_two_figures_do_not_take_one_file() -> None:
