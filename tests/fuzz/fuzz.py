@@ -29,7 +29,10 @@ import model  # noqa: E402  before Paddle
 
 if atheris and "--here" in sys.argv:
     with atheris.instrument_imports(
-        include=["common", "mnist", "training", "model.saved_model", "PIL", "pickle", "json"]
+        include=[
+            *("common", "data", "recognition", "results", "training", "model.saved_model", "model.program_check"),
+            *("PIL", "pickle", "json"),
+        ]
     ):
         from tests.fuzz import targets
 else:
