@@ -17,7 +17,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* What happens: 0 nothing, the calls are counted; the errno with which calls fail; or minus a signal's number. */
+/* What happens: 0 nothing, the calls are counted; the errno with which calls fail; or minus a signal's number.
+ * Minus SIGSTOP stops the process at each call from that one on, as SIGKILL would end it: amid the data of a write. */
 
 static char below[PATH_MAX];
 static size_t below_length;
@@ -75,7 +76,7 @@ static int fails(int concerned, int removes, int fd, const void *data, size_t si
     errno = how;
     return 1;
   }
-  if (how != -SIGKILL) {
+  if (how != -SIGKILL && how != -SIGSTOP) {
     if (calls == last) raise(-how);
     return 0;
   }
@@ -83,8 +84,14 @@ static int fails(int concerned, int removes, int fd, const void *data, size_t si
     ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     if (real(fd, data, size / 2) < 0) perror("faults");
   }
-  kill(getpid(), SIGKILL);
+  kill(getpid(), -how);
+  if (how == -SIGSTOP) return 0;
   for (;;) pause();
+}
+
+/* Bytes of a write that `fails` has written already. */
+static size_t begun(int concerned, size_t size) {
+  return concerned && how == -SIGSTOP && last && calls >= last ? size / 2 : 0;
 }
 
 static int concerns_fd(int fd) { return concerns(fd, NULL); }
@@ -107,8 +114,11 @@ OPEN(open)
 OPEN(open64)
 
 ssize_t write(int fd, const void *data, size_t size) {
-  if (fails(concerns_fd(fd), 0, fd, data, size)) return -1;
-  return done(REAL(write, fd, data, size), "write", fd, NULL, "");
+  int concerned = concerns_fd(fd);
+  if (fails(concerned, 0, fd, data, size)) return -1;
+  size_t first = begun(concerned, size);
+  ssize_t rest = REAL(write, fd, (const char *)data + first, size - first);
+  return done(rest < 0 ? rest : (ssize_t)first + rest, "write", fd, NULL, "");
 }
 int fsync(int fd) {
   if (fails(concerns_fd(fd), 0, -1, NULL, 0)) return -1;

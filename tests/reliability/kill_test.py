@@ -1,6 +1,6 @@
 """Disturb training processes in every way and at every point, and show that nothing is lost.
 
-    python tests/reliability/kill_test.py [--random 150] [--every 1] [--damages 3000] [--seed 1]
+    python tests/reliability/kill_test.py [--random 150] [--every 1] [--each] [--damages 3000] [--seed 1]
 
 1. Each kind of saved file: a bit flipped or the end cut off. Whoever reads it must refuse.
 2. SIGKILL at each call that changes a file, before it or amid a write, of a whole run with a checkpoint after each
@@ -53,6 +53,7 @@ from tests.reliability.processes import (  # noqa: E402
     passes_said,
     steps_logged,
     steps_saved,
+    tree_sum,
 )
 from training.resume import what_was_finished  # noqa: E402
 
@@ -110,6 +111,27 @@ class KillTest:
         killed = self.trainer.run(self.arguments(folder), folder, Fault(call, -signal.SIGKILL, no_exchange))
         self._check_killed(folder, killed, where)
         self._check_end(folder, [killed, self._go_on(folder)], where)
+
+    def go_on_from_each(self, every: int = 1) -> None:
+        """Go on from the folder as SIGKILL leaves it at each call, copied from one run that stops there.
+
+        A call that changes nothing, such as a sync, leaves the folder of the one before, which is gone on from once.
+        """
+        folder, copies = self.fresh("killed"), self.work / "copies"
+        self.trainer.start(self.arguments(folder), folder, Fault(1, -signal.SIGSTOP))
+        outputs: dict[str, tuple[int, str]] = {}
+        for call, output in enumerate(self.trainer.stops(), start=1):
+            self.counts["stops"] += 1
+            if (copy := tree_sum(folder)) not in outputs and call % every == 0:
+                outputs[copy] = call, output
+                shutil.copytree(folder, copies / copy)
+        assert self.trainer.wait().status == 0
+        for copy, (call, output) in outputs.items():
+            shutil.rmtree(folder)
+            (copies / copy).rename(folder)
+            self.counts["folders"] += 1
+            self._check_whole(folder, where := f"stopped at call {call}")
+            self._check_end(folder, [Ended(-signal.SIGKILL, output, "", call), self._go_on(folder)], where)
 
     def kill_resuming_at(self, call: int) -> None:
         """SIGKILL amid a run, then at a call of the process that resumes it; then it goes on to its end."""
@@ -245,6 +267,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--random", type=int, default=150, help="kills after random times")
     parser.add_argument("--every", type=int, default=1, help="kill at each n-th call that changes a file")
+    parser.add_argument("--each", action="store_true", help="go on from copies of the folder at each call, too")
     parser.add_argument("--damages", type=int, default=3000, help="files damaged")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -272,6 +295,9 @@ def main() -> int:
         for call in range(1, calls + 1, every):
             test.kill_at(call)
         report(f"SIGKILL at {'each' if every == 1 else f'every {every}th'} of {calls} calls")
+        if options.each:
+            test.go_on_from_each()
+            report("folders as SIGKILL at each call leaves them")
         for call in range(1, 60, 4 * every):
             test.kill_resuming_at(call)
         report("SIGKILL while resuming")
@@ -286,7 +312,8 @@ def main() -> int:
         report("signals")
     counts = test.counts
     print(
-        f"{counts['kills']} kills, {counts['denials']} denials, {counts['full disks']} full disks, "
+        f"{counts['kills']} kills, {counts['folders']} folders of {counts['stops']} stops, "
+        f"{counts['denials']} denials, {counts['full disks']} full disks, "
         f"{counts['signals']} other signals, {counts['resumes']} resumes, "
         f"{counts['runs compared']} runs compared with the undisturbed one, "
         f"{counts['damages refused']} damages refused; lost passes: {counts['lost passes']}; "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,8 @@ class Fault:
 
     Attributes:
         call: from 1; 0 for none.
-        how: minus the number of a signal (SIGKILL amid a write), or the errno with which it and all later ones fail.
+        how: minus the number of a signal (SIGKILL amid a write), or the errno with which it and all later ones fail;
+            minus SIGSTOP stops the process at each call from that one on, as SIGKILL would end it.
         no_exchange: the file system cannot exchange two names.
         log: file to which each call that changes a file is appended, a line each.
     """
@@ -58,6 +60,7 @@ class Trainer:
         if compiler is None:
             raise FileNotFoundError("a C compiler is needed to place faults")
         self._work = work
+        self._ended: dict[str, int] = {}  # the server's answer at a process's end
         library = work / "faults.so"
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "faults.c", "-ldl"], check=True)
         self._server = subprocess.Popen(
@@ -99,13 +102,24 @@ class Trainer:
             "output": str(self._work / "output"),
             "errors": str(self._work / "errors"),
         }
+        self._ended = {}
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
 
+    def stops(self) -> Iterator[str]:
+        """What the process that was started last has said, each time that it stops; it goes on when asked for more."""
+        while not self._ended and (answer := json.loads(self._server.stdout.readline()))["status"] is None:
+            yield (self._work / "output").read_text()
+            self._server.stdin.write("\n")
+            self._server.stdin.flush()
+        self._ended = self._ended or answer
+
     def wait(self) -> Ended:
         """Wait for the process that was started last."""
-        answer = json.loads(self._server.stdout.readline())
+        for _ in self.stops():
+            pass
+        answer = self._ended
         status = answer["status"]
         return Ended(
             -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
@@ -173,6 +187,15 @@ def differences(folder: Path, reference: Path) -> list[str]:
     """In what a finished run differs from another, beside times of day and speeds; bit for bit."""
     ours, theirs = (_contents(each) for each in (folder, reference))
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+def tree_sum(folder: Path) -> str:
+    """SHA-256 of the names and bytes of all that is in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"/")
+    return digest.hexdigest()
 
 
 def _contents(folder: Path) -> dict[str, object]:

@@ -56,11 +56,24 @@ def kill_test(shared_kill_test: KillTest) -> KillTest:
     return shared_kill_test
 
 
+def killed_at(kill_test: KillTest, call: int) -> Path:
+    """A run of the reference's settings that was killed at a call; killed once, and copied for each further test."""
+    folder, kept = kill_test.work / f"killed at {call}", kill_test.work / f"kept from {call}"
+    if kept.exists():
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        return folder
+    kill_test.fresh(folder.name)
+    ended = kill_test.trainer.run(kill_test.arguments(folder), folder, Fault(call, -signal.SIGKILL))
+    assert ended.status == -signal.SIGKILL
+    shutil.copytree(folder, kept)
+    return folder
+
+
 @pytest.fixture
 def killed(kill_test: KillTest) -> Path:
-    """A run of the reference's settings that was killed in the middle, with two checkpoints."""
-    folder = kill_test.fresh("killed in the middle")
-    kill_test.trainer.run(kill_test.arguments(folder), folder, Fault(200, -signal.SIGKILL))
+    """A run that was killed in the middle, with two checkpoints."""
+    folder = killed_at(kill_test, 200)
     assert len(list((folder / "run" / "checkpoints").glob("[0-9]*"))) == 2
     return folder
 
@@ -72,9 +85,9 @@ def calls(shared_kill_test: KillTest) -> int:
 
 
 @pytest.fixture
-def at_the_end(calls: int) -> Fault:
-    """Kills a run when its last checkpoint is written, 3 calls before its model is published."""
-    return Fault(calls - 47, -signal.SIGKILL)
+def killed_at_the_end(kill_test: KillTest, calls: int) -> Path:
+    """A run that was killed when its last checkpoint was written, 3 calls before its model is published."""
+    return killed_at(kill_test, calls - 47)
 
 
 FAST = [(11, signal.SIGKILL), (3, signal.SIGTERM)]
@@ -173,10 +186,9 @@ def test_an_altered_results_log_is_restored(kill_test: KillTest, killed: Path) -
     assert not differences(killed, kill_test.reference)
 
 
-def test_a_swapped_model_is_not_published(kill_test: KillTest, at_the_end: Fault) -> None:
+def test_a_swapped_model_is_not_published(kill_test: KillTest, killed_at_the_end: Path) -> None:
     """The checkpoint, not the folder, says which model is the best."""
-    folder = kill_test.fresh("killed at the end")
-    kill_test.trainer.run(kill_test.arguments(folder), folder, at_the_end)
+    folder = killed_at_the_end
     shutil.rmtree(folder / "run" / "inference_model")
     shutil.copytree(kill_test.old_model, folder / "run" / "inference_model")
     ended = kill_test.trainer.run(["--resume", folder / "run"])
@@ -211,10 +223,9 @@ def test_a_new_run_never_begins_in_a_folder_with_one(kill_test: KillTest) -> Non
 
 @pytest.mark.parametrize(("option", "value", "said"), [("--seed", 5, "--seed: the run"), ("--passes", 1, "has done 2")])
 def test_what_may_not_change_is_refused_and_nothing_is_changed(
-    kill_test: KillTest, at_the_end: Fault, option: str, value: int, said: str
+    kill_test: KillTest, killed_at_the_end: Path, option: str, value: int, said: str
 ) -> None:
-    killed = kill_test.fresh("killed at the end")
-    kill_test.trainer.run(kill_test.arguments(killed), killed, at_the_end)
+    killed = killed_at_the_end
     record = (killed / "run" / "run.json").read_bytes()
     ended = kill_test.trainer.run(["--resume", killed / "run", option, value])
     assert ended.status == 2 and said in ended.errors and len(ended.errors.splitlines()) == 1
