@@ -69,6 +69,15 @@ def test_shards_of_one_image_more_or_less_weigh_what_they_should(mnist: Mnist) -
     np.testing.assert_allclose(parts.recent(STEPS), whole.recent(STEPS), rtol=1e-5)
 
 
+def test_an_empty_shard_has_no_right_answer(mnist: Mnist) -> None:
+    """Five images in eight shards, each answered right; an empty shard computes one of them again."""
+    parts = engine("lenet5_numpy", "published-sgd", "stock", 8)
+    images = network_input(mnist.train_images[:5], NETWORKS["lenet5_numpy"].image)
+    answers = parts.log_probabilities(images).argmax(axis=1)
+    parts.train_step(images, answers, 0.0)
+    assert parts.recent(1)[0][1] == 5
+
+
 def test_running_statistics_are_the_mean_of_the_shards(mnist: Mnist) -> None:
     """Each shard moves the old statistics towards its own; the mean of equal shards is that of the whole batch."""
     whole, parts = (engine("conv_pool_bn", "published", "stock", shards) for shards in (0, 4))

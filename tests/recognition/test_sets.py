@@ -128,6 +128,21 @@ def test_a_set_is_prepared_once(drawn: Path, own_cache: Path, monkeypatch: pytes
     assert asked[-3:] == [5, 5, 2]
 
 
+def test_what_another_release_prepared_is_not_taken(
+    drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(drawn, "resize")
+    monkeypatch.setattr(set_cache, "_code", lambda: "another release")
+    images(drawn, "resize")
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_a_piece_in_memory_has_few_bytes() -> None:
+    large, small = bytes(formats.LARGEST_PIECE // 2 + 1), b""
+    assert [len(piece) for piece in formats.pieces([large] * 5)] == [2, 2, 1]
+    assert [len(piece) for piece in formats.pieces([small] * (formats.PIECE + 1))] == [formats.PIECE, 1]
+
+
 def test_a_piece_that_was_cut_off_or_lost_is_not_kept(
     drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

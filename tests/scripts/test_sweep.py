@@ -101,12 +101,16 @@ def test_what_is_finished_is_skipped_and_a_failure_stops_no_other(tmp_path: Path
     again = machine(tmp_path / "sweep", notes)
     assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
     assert counted(notes, "begin") == sorted([*ALL, ALL[1]])
+    assert "as was asked for" in (tmp_path / "sweep" / "logs" / f"{ALL[1]}.txt").read_text()  # of the first time
 
 
 def test_a_signal_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path, notes: Path) -> None:
     stopped = machine(tmp_path / "sweep", notes, STUB_SECONDS="60")
     while not counted(notes, "begin"):
         time.sleep(0.05)
+    (begun,) = counted(notes, "begin")
+    training = int((tmp_path / "sweep" / "runs" / begun / LOCK).read_text())
+    assert os.getsid(training) == training, "Ctrl-C would reach it too, and a second signal leaves without saving"
     stopped.send_signal(signal.SIGTERM)
     stopped.communicate(timeout=30)
     assert stopped.returncode == 143 and counted(notes, "end") == []

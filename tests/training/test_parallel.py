@@ -32,7 +32,7 @@ from model.world import ALONE, World
 from results.run_folder import RunFolder, environment
 from tests.conftest import ROOT
 from training import parallel
-from training.parallel import expect_shards, facts
+from training.parallel import expect_shards, facts, folder_of_process
 from training.settings import Settings
 from training.setup import Setup, prepare
 from training.state import State
@@ -182,6 +182,21 @@ class Quiet(World):
 
 def test_a_process_without_a_batch_of_its_own_takes_part_in_the_evaluation(setup: Setup) -> None:
     assert evaluate(setup.engine, setup.image, setup.test, world=Quiet(1, 2)).log_probabilities.shape == (60, 10)
+
+
+def test_all_files_that_a_run_continues_from_reach_the_others(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    files = ["run.json", "results.csv", "steps.csv", "checkpoints/0001-000000/a", "checkpoints/0001-000000/b"]
+    for name in files:
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).write_text(name)
+    sent: list[bytes] = []
+    first: Any = SimpleNamespace(world=World(0, 2), share=lambda data: sent.append(data) or data)  # type: ignore[func-returns-value]
+    second: Any = SimpleNamespace(world=World(1, 2), share=lambda data: sent.pop(0))
+    assert folder_of_process(first, folder, resumed=True) is folder
+    other = folder_of_process(second, None, resumed=True)
+    assert {name: (other.path / name).read_text() for name in files} == {name: name for name in files}
+    assert sent == [] and other.name == folder.name
 
 
 def test_all_stop_together_and_only_where_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
