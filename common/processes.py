@@ -68,7 +68,7 @@ def state_and_parent(process: int) -> tuple[str, int]:
 def bind_to_share(size: int) -> int:
     """Bind this process to its share of the processors of a machine; return their number, which is at least 1.
 
-    Paddle's launcher says which of a machine's processes this is. Others bind processes themselves, or leave them free.
+    Paddle's launcher numbers the processes of a machine. Others bind processes themselves, or leave them free.
     """
     free = sorted(os.sched_getaffinity(0))
     local, place = (os.environ.get(f"PADDLE_LOCAL_{name}", "") for name in ("SIZE", "RANK"))
