@@ -50,6 +50,9 @@ DENSE_TENSOR, INT, FLOAT, STRING, INTS, BOOLEAN = 7, 0, 1, 2, 3, 6  # numbers of
 
 def exported() -> list[SavedModel]:
     """A model of each network, untrained."""
+    import paddle
+
+    paddle.enable_static()
     models = []
     for name, network in NETWORKS.items():
         config, spec = NetworkConfig(name, {}, "stock"), network.image
