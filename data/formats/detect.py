@@ -45,10 +45,10 @@ def read_any(path: Path, report: Callable[[str], None]) -> Labelled:
         return _read_file(path)
     readers = _readers(path, report)
     if len(readers) > 1:
-        what = "set" if all(name.startswith("IDX") for name in readers) else "format"
-        raise DataError(
-            f"{one_line(path)}: expected one {what}, got {' and '.join(readers)}; name one file, or move one"
-        )
+        alike = all(name.startswith("IDX") for name in readers)
+        what = "file of each kind" if alike else "format"
+        hint = "leave one set in the folder, or name one of its files" if alike else "name one file, or move one"
+        raise DataError(f"{one_line(path)}: expected one {what}, got {' and '.join(readers)}; {hint}")
     if not readers:
         raise _nothing(path)
     return next(iter(readers.values()))()

@@ -17,11 +17,12 @@ from data.formats.labelled import Labelled, Labels, Part, checked, read_names
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, train_images.bin, emnist-letters-test-labels-idx1-ubyte,
 # qmnist-test-labels-idx2-int
 NAME = re.compile(
-    r"((?P<title>.+?)[-_. ])?(?P<part>train|t10k|test)[-_. ]?(?P<what>images|labels)"
+    r"((?P<title>.+?)[-_. ])?(?P<part>train|t10k|test|val|valid|validation)[-_. ]?(?P<what>images|labels)"
     r"([-_. ]?idx[123])?([-_. ]?(ubyte|int))?(\.bin|\.idx)?(\.gz)?",
     re.IGNORECASE,
 )
 # torchvision keeps the files in ROOT/FashionMNIST/raw, EMNIST's archive in gzip.
+PARTS = {"train": "train", "t10k": "test", "test": "test"}
 PLACES = ("*", "raw/*", "*/raw/*", "gzip/*")
 
 
@@ -75,7 +76,7 @@ def idx_sets_in(path: Path) -> list[IdxSet]:
             if match and not file.is_dir() and not file.name.startswith("."):
                 title = (match["title"] or "").lower()
                 each = found.setdefault((file.parent, title), IdxSet(file.parent, title))
-                part = "train" if match["part"].lower() == "train" else "test"
+                part = PARTS.get(match["part"].lower(), "validation")
                 each.files.setdefault((part, match["what"].lower()), []).append(file)
     return [each for each in found.values() if path.is_dir() or any(path in files for files in each.files.values())]
 
@@ -101,10 +102,15 @@ def read_idx_set(found: IdxSet, root: Path) -> Labelled:
                 f"{one_line(found.folder)}: expected images and labels of the {part} part, got "
                 f"{one_line((images or labels or found.first).name, 100)} alone; add the other file"
             )
+    if not parts:
+        raise DataError(
+            f"{one_line(found.first)}: expected files of train or test images beside it, got none; rename it"
+        )
     train, test = parts.get("train"), parts.get("test")
-    notes: tuple[str, ...] = ()
+    held = sorted(path.name for (part, _), paths in found.files.items() if part == "validation" for path in paths)
+    notes = (f"left alone: {one_line(', '.join(held), 100)}",) if held else ()
     if train is None:
-        train, test, notes = parts["test"], None, ("no training part: the test files are all images",)
+        train, test, notes = parts["test"], None, (*notes, "no training part: the test files are all images")
     place = "" if found.folder == root else f" in {one_line(found.folder, 100)}"
     turned = ", images turned" if found.name == "EMNIST" else ""
     names = read_names(found.folder, found.title) or read_names(root, found.title)

@@ -244,5 +244,16 @@ def texts(values: Labels) -> Labels:
     """Labels that may have been read as text: int64 if each is a whole number, else names."""
     try:
         return values.astype(np.int64)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return values
+    except ValueError:  # names, or 7.0 as pandas writes labels of which some are missing
+        return _whole(values)
+
+
+def _whole(values: Labels) -> Labels:
+    try:
+        numbers = values.astype(np.float64)
+    except ValueError:
+        return values
+    whole = bool((np.abs(numbers) < 1 << 53).all()) and bool((numbers == np.round(numbers)).all())
+    return numbers.astype(np.int64) if whole else values

@@ -73,7 +73,11 @@ def _arrays(path: Path, *choices: tuple[str, ...]) -> dict[str, npt.NDArray[Any]
             wanted = next((names for names in choices if all(name in members for name in names[:2])), ())
             if not wanted:
                 got = one_line(", ".join(archive.namelist()), 100)
-                hint = "; infer.py reads pictures without labels" if members else "; unpack an archive of other files"
+                hint = (
+                    "; name them so, or use infer.py for pictures without labels"
+                    if members
+                    else "; unpack an archive of other files"
+                )
                 raise DataError(f"{where}: expected arrays {', '.join(choices[0])}, got {got or 'none'}{hint}")
             arrays = {}
             for name, member_name in zip(choices[0], wanted, strict=False):

@@ -193,7 +193,9 @@ def decode_as_it_is(data: bytes) -> Bytes:
                     raise DataError(f"expected a picture of {SIDE}×{SIDE} pixels, got {got}; resize it")
                 opaque = picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema() == (255, 255)
                 if not opaque and (picture.mode not in MODES or "transparency" in picture.info):
-                    raise DataError(f"expected 8 bits a pixel without transparency, got mode {picture.mode}")
+                    raise DataError(
+                        f"expected 8 bits a pixel without transparency, got mode {picture.mode}; save it as grey"
+                    )
                 plain = picture.convert("RGB") if picture.mode in ("P", "RGBA") else picture
                 levels = plain if plain.mode == "L" else plain.convert("L")
                 return np.frombuffer(levels.tobytes(), np.uint8).reshape(SIDE, SIDE)

@@ -207,7 +207,8 @@ def _expect_labels(where: str, names: npt.NDArray[np.str_], last: npt.NDArray[np
             f"{where}: expected the label in the first column, got 0 in all lines, and numbers in the last column; "
             f"put the labels first, or add a header that calls their column {LABEL}"
         )
-    if fraction := next((label for label in np.unique(names) if FRACTION.fullmatch(label)), None):
+    fractions = (label for label in np.unique(names) if FRACTION.fullmatch(label) and not float(label).is_integer())
+    if fraction := next(fractions, None):
         raise DataError(f"{where}: expected labels that are whole numbers or names, got {one_line(fraction, 60)}")
 
 

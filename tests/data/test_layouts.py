@@ -161,8 +161,11 @@ def test_of_several_idx_sets_one_is_named_by_a_file(tmp_path: Path) -> None:
     write(tmp_path / "set", "emnist-letters-", labels=range(1, 27))
     write(tmp_path / "set", "emnist-digits-", ".gz")
     said = refused(tmp_path / "set")
-    assert "expected one set, got IDX (emnist-digits-test-images-idx3-ubyte.gz …) and IDX (emnist-letters-test" in said
-    assert "; name one file" in said
+    assert (
+        "expected one file of each kind, got IDX (emnist-digits-test-images-idx3-ubyte.gz …) and IDX (emnist-letters"
+        in said
+    )
+    assert "; leave one set in the folder, or name one of its files" in said
     assert len(load(tmp_path / "set" / "emnist-letters-train-images-idx3-ubyte").classes) == 26
     assert len(load(tmp_path / "set" / "emnist-digits-test-labels-idx1-ubyte.gz").classes) == 10
 
@@ -205,6 +208,15 @@ def test_idx_files_without_a_part(tmp_path: Path) -> None:
     assert f"{folder}: no training part: the test files are all images" in loaded(folder)[1]
     (folder / "t10k-images-idx3-ubyte").unlink()
     assert "expected images and labels of the test part, got t10k-labels-idx1-ubyte alone" in refused(folder)
+
+
+def test_idx_files_of_a_validation_part_are_stated(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set")
+    (folder / "val-images-idx3-ubyte").write_bytes((folder / "t10k-images-idx3-ubyte").read_bytes())
+    assert f"{folder}: left alone: val-images-idx3-ubyte" in loaded(folder)[1]
+    for path in [*folder.glob("t*")]:
+        path.unlink()
+    assert "val-images-idx3-ubyte: expected files of train or test images beside it, got none" in refused(folder)
 
 
 def test_emnist_without_test_files_is_split(tmp_path: Path) -> None:
@@ -322,7 +334,7 @@ def test_opaque_pictures_with_an_alpha_channel_are_taken(tmp_path: Path) -> None
     picture.save(tmp_path / "a" / "0.png")
     data, said = loaded(tmp_path)
     assert len(data.train_labels) + len(data.test_labels) == 9
-    assert "a/0.png: expected 8 bits a pixel without transparency, got mode RGBA; left out" in said[0]
+    assert "a/0.png: expected 8 bits a pixel without transparency, got mode RGBA; save it as grey; left out" in said[0]
 
 
 def test_one_name_in_two_spellings_is_one_class(tmp_path: Path) -> None:
@@ -507,6 +519,14 @@ def test_a_tables_columns_are_found_by_their_names(
     expected = images if order is None else images.reshape(20, 784)[:, order].reshape(20, 28, 28)
     assert sorted(map(bytes, found)) == sorted(map(bytes, expected))
     assert len(part.classes) == 10
+
+
+def test_labels_that_pandas_wrote_as_fractions_are_whole(tmp_path: Path) -> None:
+    images, labels = digits()
+    (tmp_path / "own.csv").write_text(lines(images, labels.astype(float)).replace("\r", ""))
+    table = [line.rsplit(",", 1) for line in (tmp_path / "own.csv").read_text().splitlines()]
+    (tmp_path / "own.csv").write_text("".join(f"{label},{pixels}\n" for pixels, label in table))
+    assert load(tmp_path / "own.csv").classes == tuple("0123456789")
 
 
 def test_columns_beside_pixels_and_label_are_left_alone(tmp_path: Path) -> None:
