@@ -152,6 +152,10 @@ def load(path: Path, reading: Reading | None = None) -> Mnist:
             f"{one_line(path)}: expected a class of at least two images, to keep one for testing, got none; add images"
         )
     validation = int(np.count_nonzero(places >= len(found.train.labels) - found.validation))
+    if validation:
+        reading.report(
+            f"{one_line(path)}: {validation:,} of the {len(labels):,} training images are the set's own validation part"
+        )
     counts = np.bincount(np.concatenate([labels, test_labels]), minlength=len(found.classes))
     if without := ", ".join(name for name, count in zip(found.classes, counts, strict=True) if not count):
         reading.report(f"{one_line(path)}: no images of class {one_line(without, 100)} that can be used")

@@ -201,20 +201,11 @@ def _warnings(data: Mnist, training: Subset, validation: Subset, kind: PictureKi
 
 
 def size_notes(settings: Settings, recipe: Recipe, data: Mnist, training: int) -> Iterator[str]:
-    """One line for each size that does not fit a small data set, with what helps.
-
-    Args:
-        settings: as the user gave them.
-        recipe: as it is used.
-        data: all images.
-        training: number of images to train on; the others of the training part are held out.
-    """
-    validation = len(data.train_labels) - training
-    if data.validation and settings.validation_size is None:
-        yield f"validation images: {validation}, the set's own validation part"
-    elif recipe.validation_size != settings.resolved_recipe().validation_size and settings.validation_size is None:
+    """One line for each size that does not fit a small data set, with what helps; `training` images are trained on."""
+    validation, chosen = len(data.train_labels) - training, settings.validation_size is not None or data.validation
+    if recipe.validation_size != settings.resolved_recipe().validation_size and not chosen:
         yield f"validation images: {validation} of {training + validation}, a fifth, as the set is small"
-    elif settings.validation_size is None and validation > training:
+    elif validation > training and not chosen:
         yield f"validation images: {validation}, more than the {training} to train on; try --validation-size 0.2"
     if recipe.batch_size > training:
         yield (

@@ -251,8 +251,9 @@ def test_the_own_validation_part_is_held_out(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("val", 3), ("test", 2)):
         for name in ("cat", "dog"):
             draw(tmp_path / part / name, count, {"train": 0, "val": 100, "test": 200}[part])
-    data, _ = loaded(tmp_path)
+    data, said = loaded(tmp_path)
     assert (len(data.train_labels), data.validation, len(data.test_labels)) == (26, 6, 4)
+    assert f"{tmp_path}: 6 of the 26 training images are the set's own validation part" in said
     held = {bytes(image) for image in data.train_images[-6:]}
     own = load(tmp_path / "val")
     assert held == {bytes(image) for image in (*own.train_images, *own.test_images)}
