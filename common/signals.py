@@ -137,6 +137,14 @@ def catch_signals() -> Iterator[StopRequest]:
     _caught.append(request)
     try:
         yield request
+    except Exception as error:
+        # Paddle, amid whose code a signal came, makes an error of its own out of it.
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, Stopped):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
     finally:
         _caught.pop()
         for number, handler in before.items():

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from common.signals import Stopped, catch_signals
 from tests.conftest import ROOT
 
 # Python imports this before a script's first line. When the script begins to import a module, a signal comes; the
@@ -95,3 +96,15 @@ with catch_signals() as stop:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{128 + number}\n", "")
+
+
+def test_an_error_that_a_library_makes_of_a_signal_is_the_signal() -> None:
+    """As Paddle does while a program is built, which no `deferred` protects; other errors stay what they are."""
+    with pytest.raises(Stopped) as stopped, catch_signals() as request:
+        try:
+            request._on_signal(signal.SIGTERM, None)
+        except Stopped as error:
+            raise SystemError("returned a result with an exception set") from error
+    assert stopped.value.status == 143
+    with pytest.raises(SystemError, match="of its own"), catch_signals():
+        raise SystemError("of its own")
