@@ -128,17 +128,19 @@ def _evaluate(
     """Score the models; pictures are decoded piece by piece, once for all models that prepare them alike."""
     from rich.progress import Progress
 
-    from data.load import announce
+    from data.load import announce, prepared_way
     from model.device import choose_device
     from model.predictor import Predictor
     from recognition.preparation import asked_way
     from recognition.sets import reading
     from results.evaluation import Evaluator
 
-    ways = {folder: asked_way(model.card) for folder, model in models.items()}
-    readings = {way: reading(console, way, options.strict, scored=True) for way in dict.fromkeys(ways.values())}
-    for read in readings.values():
-        announce(data, read, len(data.train.labels), len(data.test.labels))
+    asked = {folder: asked_way(model.card) for folder, model in models.items()}
+    read = {way: reading(console, way, options.strict, scored=True) for way in dict.fromkeys(asked.values())}
+    ways = {folder: prepared_way(data, read[way]) for folder, way in asked.items()}
+    readings = {ways[folder]: read[way] for folder, way in asked.items()}
+    for each in readings.values():
+        announce(data, each, len(data.train.labels), len(data.test.labels))
     part = options.part or _usual_part(data, models)
     parts = {"train": [data.train], "test": [data.test], "all": [data.train, data.test]}[part]
     device, threads = choose_device(options.device).name, len(os.sched_getaffinity(0))
@@ -149,10 +151,10 @@ def _evaluate(
         for folder, model in models.items()
     }
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        for way, read in readings.items():
+        for way, each in readings.items():
             task = bar.add_task("images", total=sum(len(part.labels) for part in parts))
-            alike = [each for folder, each in evaluators.items() if ways[folder] == way]
-            _score(alike, data, parts, read, partial(bar.advance, task))
+            alike = [evaluator for folder, evaluator in evaluators.items() if ways[folder] == way]
+            _score(alike, data, parts, each, partial(bar.advance, task))
     return {folder: evaluator.evaluation for folder, evaluator in evaluators.items()}
 
 

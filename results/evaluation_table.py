@@ -17,7 +17,7 @@ from common.console import print_line
 from common.errors import one_line
 from results.evaluation import Evaluation
 from results.significance import Outcome, Verdict, compare, p_text
-from results.table import make_console, percent, print_records, verdict_record
+from results.table import fits, make_console, percent, print_records, verdict_record
 
 MOST_CLASSES = 26  # in a confusion matrix on the screen; --plot draws larger ones
 
@@ -110,7 +110,10 @@ def _print_confusion(console: Console, score: Evaluation) -> None:
         table.add_column(Text(label), justify="right", no_wrap=True)
     for label, row in zip(score.labels, score.confusion, strict=True):
         table.add_row(Text(label), *(str(count) if count else "." for count in row))
-    console.print(table)
+    if fits(table, console):
+        console.print(table)
+    else:  # a number that is cut off would be another
+        console.print("confusion matrix: wider than the terminal; --plot draws it, --format json holds it")
 
 
 def _table(first: str) -> Table:

@@ -163,15 +163,15 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = (), ran
     kept = RANKING_COLUMNS.get(ranked_by or ranking(entry.run for entry in entries)[0])
     left_out = [header for header in LEFT_OUT_FIRST if header != kept]
     beside = verdicts
-    if verdicts and not _fits(_pass_table(entries, verdicts, _without(shown, left_out)), console):
+    if verdicts and not fits(_pass_table(entries, verdicts, _without(shown, left_out)), console):
         beside = ()  # each verdict stands in a line of its own, below
     table = _pass_table(entries, beside, shown)
     for header in left_out:
-        if _fits(table, console):
+        if fits(table, console):
             break
         del shown[header]
         table = _pass_table(entries, beside, shown)
-    if not _fits(table, console):
+    if not fits(table, console):
         over = _width(table) - console.width
         longest = max(cell_len(entry.run.name) for entry in entries)
         shown["run"] = lambda entry: shorten(entry.run.name, max(12, longest - over))
@@ -191,7 +191,7 @@ def print_groups(groups: Sequence[Group]) -> None:
     console, table = make_console(), _table(GROUP_COLUMNS)
     for group in groups:
         table.add_row(*(Text(text(group)) for text in GROUP_COLUMNS.values()))
-    if _fits(table, console):
+    if fits(table, console):
         console.print(table)
         return
     for group in groups:
@@ -217,7 +217,8 @@ def _verdict_line(verdict: Verdict) -> str:
     return f"{difference} % ({interval}), p {p}: {words}"
 
 
-def _fits(table: Table, console: Console) -> bool:
+def fits(table: Table, console: Console) -> bool:
+    """True if the table fits into the console's width with nothing wrapped."""
     return _width(table) <= console.width
 
 

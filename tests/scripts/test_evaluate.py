@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,14 @@ import pytest
 from PIL import Image
 
 import evaluate
+from common.console import ScriptConsole
 from common.errors import UsageError, UserError
 from data import sources
 from data.dataset import DIGITS, Mnist
 from data.formats import pictures
 from model.saved_model import load_model, save_model
 from recognition.sets import load_data
-from results import evaluation
+from results import evaluation, evaluation_table
 from results.evaluation import Evaluation, Evaluator
 from results.evaluation_table import print_evaluations
 from tests.conftest import MODEL, ROOT, write_idx
@@ -301,3 +303,30 @@ def test_one_class_alone_is_scored(
         Image.fromarray(mnist.test_images[number]).save(tmp_path / "7" / f"{number}.png")
     assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["images"] == 4
+
+
+def test_models_that_prepare_a_set_alike_share_its_images(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One model takes pictures as they are, the other as the set's own sizes decide, which comes to the same."""
+    for number in range(6):
+        path = tmp_path / "data" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mnist.test_images[number]).save(path)
+    path.write_bytes(b"\x89PNG")
+    good = load_model(MODEL)
+    save_model(tmp_path / "plain", replace(good, card={**good.card, "prepare": "none"}))
+    assert run_main(evaluate, monkeypatch, MODEL, tmp_path / "plain", "--data", tmp_path / "data") == 0
+    said = capsys.readouterr().err
+    assert said.count("folder per class, pictures as they are") == said.count("5.png: expected a picture") == 1
+
+
+def test_no_number_of_a_confusion_matrix_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for width, shown in ((40, False), (80, True)):
+        monkeypatch.setattr(evaluation_table, "make_console", partial(ScriptConsole, width=width))
+        print_evaluations({Path("a"): scored([3] * 200, [3] * 150 + [5] * 50)}, "table")
+        said = capsys.readouterr().out
+        assert ("true \\ read" in said and "150" in said) == shown
+        assert ("wider than the" in said) != shown
