@@ -29,8 +29,6 @@ class Annotator:
         self._target = target
         self._one_file = names_a_file(target)
         self._written: set[str] = set()
-        if not self._one_file:
-            make_folder(target)
 
     def write(self, page: PageAnswer) -> Path:
         """Draw a page; returns where: NAME.png, or NAME-2.png where an earlier picture had that name.
@@ -43,6 +41,7 @@ class Annotator:
         if self._one_file and self._written:
             raise UserError(f"--annotate {one_line(path)}: expected one picture, got more: name a folder")
         if not self._one_file:
+            make_folder(path)  # here, so that none is left behind if no picture can be read
             stem = Path(page.path).stem[:50] if page.path != "-" else "stdin"
             name, number = stem, 1
             while name in self._written:

@@ -95,7 +95,7 @@ def learning_rate_curve(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
         label="last batch of a pass",
     )
     axes.set_ylim(bottom=0)
-    axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if rows:
         axes.legend(frameon=False, loc="best")  # named: of its default, matplotlib warns if it takes over a second
     return figure

@@ -14,7 +14,7 @@ from PIL import Image
 from data.dataset import Mnist
 from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
-from recognition.annotate import DOUBTFUL, READ, annotated
+from recognition.annotate import DOUBTFUL, READ, Annotator, annotated
 from recognition.output import rows_as_csv, rows_as_table
 from recognition.picture import ORIENTATION, Limits
 from recognition.reader import Answer, DigitReader, Failure
@@ -103,6 +103,11 @@ def test_tables_of_lines(page: Path, mnist: Mnist, script: Script, tmp_path: Pat
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["one.png", "page.png"]
     table = script("infer.py", *pictures).stdout.splitlines()
     assert [line.split()[0] for line in table] == ["number", "721", "04", "7"]
+
+
+def test_a_folder_for_drawings_comes_with_the_first(tmp_path: Path) -> None:
+    Annotator(tmp_path / "drawn")
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_of_one_name_are_drawn_apart(page: Path, script: Script, tmp_path: Path) -> None:
