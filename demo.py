@@ -56,7 +56,7 @@ class Settings:
     max_bytes: int = 16 << 20
     """Largest picture that is taken, bytes."""
     max_seconds: float = 30.0
-    """Most processor time that reading one picture may take, seconds: a guard against hostile files."""
+    """Most processor time for one picture, seconds, a guard against hostile files; a slow machine gets more."""
     share: Literal["no", "yes"] = "no"
     """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
 

@@ -85,7 +85,7 @@ class Settings:
     max_pixels: int = 50_000_000
     """Largest picture that is decoded, pixels."""
     max_seconds: float = 60.0
-    """Most processor time that reading one picture may take, seconds: a guard against hostile files."""
+    """Most processor time for one picture, seconds, a guard against hostile files; a slow machine gets more."""
 
     def __post_init__(self) -> None:
         if not all(self.pictures):

@@ -24,6 +24,7 @@ class Found:
         size: width and height of the picture as it was read; (0, 0) if no boxes are known.
         boxes: left, top, right, bottom of each digit in pixels of that picture.
         several: one digit was looked for, and the picture plainly holds several.
+        trust: of one digit's ink, see `recognition.shape.trust`.
         votes: of a row, the answers of the network of rows, one a digit.
     """
 
@@ -33,6 +34,7 @@ class Found:
     several: bool = False
     votes: Sequence[Vote] = ()
     plain: Sequence[np.ndarray] = ()
+    trust: float = 1.0
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
@@ -43,6 +45,7 @@ class Found:
             "several": self.several,
             "votes": [list(vote) for vote in self.votes],
             "plain": _to_text(self.plain),
+            "trust": self.trust,
         }
 
     @classmethod
@@ -54,6 +57,7 @@ class Found:
         """
         try:
             images, plain = _from_text(sent["images"]), _from_text(sent.get("plain", ""))
+            trust = float(sent.get("trust", 1))
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError("expected digits that were found on a picture") from error
@@ -63,7 +67,10 @@ class Found:
             raise UserError("expected one vote a digit, or none")
         if len(plain) not in (0, len(images)):
             raise UserError("expected one plain cut a digit, or none")
-        return cls(list(images), several=sent.get("several") is True, votes=votes, plain=list(plain))
+        if not 0 <= trust <= 1:
+            raise UserError(f"expected a trust of 0 to 1, got {trust:g}")
+        several = sent.get("several") is True
+        return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust)
 
 
 def _to_text(images: Sequence[np.ndarray]) -> str:

@@ -19,7 +19,7 @@ from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from page.found import Found
 from recognition.cuts import Cuts
-from recognition.reader import DigitReader
+from recognition.reader import DigitReader, doubted
 from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
 from recognition.strip import NOTHING, Rows
@@ -151,9 +151,10 @@ class Reader:
                 raise UserError(NOTHING)
             images, boxes = [digit.image for digit in digits], [digit.box for digit in digits]
             return Found(images, rows.size, boxes, votes=[digit.vote for digit in digits])
-        cuts = self.cuts(data)
+        with_form = self.cuts(data)
+        (cuts,) = self.with_first(lambda digits: digits.without_forms([with_form]))
         chosen = self.with_first(lambda digits: digits.choose([cuts]))
-        return Found(chosen, several=cuts.several, plain=[cuts.images[0]])
+        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=cuts.trust)
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -217,9 +218,10 @@ class Reader:
                     f"{name}: it prepares pictures otherwise (--prepare {each.digits.way}) than {self.models()[0]}, "
                     "which reads first; name it by --model-dir when the page starts"
                 )
-        probabilities = {name: each.digits.of_cuts(plain, stack) for name, each in loaded.items()}
+        trust = np.full(len(stack), found.trust)
+        probabilities = {name: doubted(each.digits.of_cuts(plain, stack), trust) for name, each in loaded.items()}
         telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
-        unlike = telling.no_digit(plain) if telling else np.zeros(len(stack), bool)
+        unlike = (telling.no_digit(plain) if telling else np.zeros(len(stack), bool)) | (trust == 0)
         if found.votes:
             for name, each in loaded.items():
                 probabilities[name] = joined(found.votes, probabilities[name], unlike, each.digits.labels)

@@ -15,8 +15,9 @@ import scipy
 
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.picture import PictureError
-from recognition.ruling import without_lines
+from recognition.ruling import without_form, without_lines
 from recognition.segmentation import TINY, Ink, Mask, Pieces, block_means, box_of, cut_out, one_digit
+from recognition.shape import trust
 
 FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
 FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
@@ -42,11 +43,15 @@ class Cuts:
         images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone.
         several: the picture plainly holds several digits.
         inks: the digit with a margin around it, from which `others` are cut.
+        trust: see `recognition.shape.trust`.
+        form: the picture, [H, W] uint8, without a form's lines along its rim; None if it has none.
     """
 
     images: np.ndarray
     several: bool = False
     inks: Sequence[Ink] = ()
+    trust: float = 1.0
+    form: np.ndarray | None = None
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""
@@ -57,9 +62,20 @@ class Cuts:
                 images.append(image)
         return np.stack(images)[1:]
 
+    def without_form(self) -> Cuts | None:
+        """The same picture's digit, cut out after the form's lines were taken away; None if there is none."""
+        try:
+            return None if self.form is None else cut_digit(self.form, may_have_form=False)
+        except PictureError:
+            return None
 
-def cut_digit(grey: np.ndarray) -> Cuts:
+
+def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     """Cut one digit out of a picture [height, width] uint8.
+
+    Args:
+        grey: the picture.
+        may_have_form: a form's lines are looked for.
 
     Raises:
         PictureError: there is nothing to read.
@@ -69,7 +85,9 @@ def cut_digit(grey: np.ndarray) -> Cuts:
     page, inks = digit_ink(grey)
     ink = inks[0]
     several = _several(ink) or (page is not ink and _several(page))
-    return Cuts(centred(cut_out(ink))[None], several, [_compact(_reduced(_around(each), LONGEST)) for each in inks])
+    form = without_form(grey) if may_have_form else None
+    around = [_compact(_reduced(_around(each), LONGEST)) for each in inks]
+    return Cuts(centred(cut_out(ink))[None], several, around, trust(page, ink), form)
 
 
 def _around(ink: Ink) -> Ink:
@@ -136,9 +154,9 @@ def _several(ink: Ink) -> bool:
     counts = np.bincount(pieces.labels.ravel(), minlength=pieces.count + 1)[1:]
     size, weight = max(height, width), ink.depth[ink.own].sum()
     alike = pieces.weights / counts > AS_DARK * ink.depth[ink.own].mean()
-    alike &= (pieces.extents > AS_HIGH * size) & (pieces.extents < size / AS_HIGH)
-    alike &= pieces.weights > AS_HEAVY * weight
-    if (others & alike).any():
+    alike &= others & (pieces.extents > AS_HIGH * size) & (pieces.weights > AS_HEAVY * weight)
+    long = pieces.extents >= size / AS_HIGH
+    if (alike & ~long).any() or any(_holds_digit(pieces, each, size) for each in np.flatnonzero(alike & long).tolist()):
         return True
     if width <= PAIR * height:
         return False
@@ -147,7 +165,22 @@ def _several(ink: Ink) -> bool:
         first.start < second.start and first.stop - second.start < APART * min(_length(first), _length(second))
         for first, second in itertools.permutations(high, 2)
     )
-    return any(apart) or (width > WIDE * height and without_lines(ink.own, TILT) is None)
+    if any(apart):
+        return True
+    rest = without_lines(ink.own, TILT) if width > WIDE * height else None
+    if rest is not None:
+        height, width = map(_length, box_of(rest))
+    return width > WIDE * height
+
+
+def _holds_digit(pieces: Pieces, long: int, size: float) -> bool:
+    """True if a piece of ink much longer than the digit, as a box, has something like a digit joined to its lines."""
+    rest = without_lines(pieces.labels[pieces.boxes[long]] == long + 1, TILT)
+    if rest is None:
+        return False
+    labels, _ = scipy.ndimage.label(rest, np.ones((3, 3)))
+    extents = [max(map(_length, box)) for box in scipy.ndimage.find_objects(labels)]
+    return any(AS_HIGH * size < extent < size / AS_HIGH for extent in extents)
 
 
 def _length(side: slice) -> int:

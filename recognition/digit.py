@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from recognition.picture import BlankError
-from recognition.segmentation import Ink, box_of, cut_out, find_inks, one_digit
+from recognition.segmentation import Ink, box_of, cut_out, find_inks, one_digit, stroke_width
 
 SIDE, BOX, MIDDLE = 28, 20, 14
 
@@ -69,10 +69,8 @@ def digit_ink(grey: np.ndarray) -> tuple[Ink, list[Ink]]:
 
 
 def _is_speck(own: np.ndarray) -> bool:
-    rows, columns = box_of(own)
-    distances = scipy.ndimage.distance_transform_edt(np.pad(own[rows, columns], 1))
-    stroke = 4 * distances[distances > 0].mean()  # in a strip of width w the distance to its edge is w/4 on average
-    return bool(max(rows.stop - rows.start, columns.stop - columns.start) < SPECK * stroke)
+    part = own[box_of(own)]
+    return max(part.shape) < SPECK * stroke_width(part)
 
 
 def _is_of_mnists_kind(image: np.ndarray) -> bool:
@@ -108,9 +106,7 @@ def centred(digit: np.ndarray) -> np.ndarray:
 def _thickened(digit: np.ndarray) -> np.ndarray:
     """Widen strokes that would be thinner than `STROKE` at MNIST's size."""
     scale = BOX / max(digit.shape)
-    inside = np.pad(digit > 0.5, 1)
-    # In a strip of width w the distance to its edge is w/4 on average.
-    stroke = 4 * scipy.ndimage.distance_transform_edt(inside)[inside].mean() * scale
+    stroke = stroke_width(digit > 0.5) * scale
     grow = (STROKE - stroke) / 2 / scale
     if grow < 0.5:
         return digit

@@ -50,7 +50,8 @@ class Limits:
         max_pixels: width × height, up to Pillow's own limit of 179 million; 50 million is the largest common phone
             camera.
         max_seconds: of processor time for reading one, in a process that can be stopped (`recognition.workers`). A
-            guard against hostile files: a full page took 1 s (2 cores, AMD EPYC), and machines are four times slower.
+            guard against hostile files: a full page took 1.5 s (2 cores, AMD EPYC). A slower machine, measured when the
+            process starts (`recognition.slowness`), gets as much more.
         max_memory: for reading one there, bytes beyond what the process has at its start.
     """
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from common.errors import UserError, one_line
 from common.project import model_folder
@@ -28,9 +29,10 @@ CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 STANDARD_INPUT = "-"
 LONGEST_NAME = 4096  # characters of a listed name; Linux opens no longer path
 
-DOUBT = 0.6  # plausibility of the plain cut under which the others are looked at
+DOUBT = 0.55  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
-UNLIKE = 0.6  # a cut that is unlike every digit counts as so much less probable
+SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines
+UNLIKE = 10.0  # novelty beyond the threshold that divides the odds of being a digit by e
 
 
 @dataclass(frozen=True)
@@ -228,13 +230,28 @@ class DigitReader:
         """
         if not cuts:
             return []
+        cuts = self.without_forms(cuts)
         plain = np.stack([each.images[0] for each in cuts])
-        probabilities = self.of_cuts(plain, np.stack(self.choose(cuts)))
-        marks = zip(self.no_digit(plain), [each.several for each in cuts], strict=True)
+        trust = np.array([each.trust for each in cuts])
+        probabilities = doubted(self.of_cuts(plain, np.stack(self.choose(cuts))), trust)
+        marks = zip(self.no_digit(plain) | (trust == 0), [each.several for each in cuts], strict=True)
         return [
             replace(self._answer(path, row, bool(no_digit)), several=several)
             for path, row, (no_digit, several) in zip(paths, probabilities, marks, strict=True)
         ]
+
+    def without_forms(self, cuts: Sequence[Cuts]) -> list[Cuts]:
+        """The same cuts; of a picture without a form's lines, if a digit is more plausible there."""
+        read = list(cuts)
+        formed = [number for number, each in enumerate(cuts) if each.form is not None]
+        if not formed:
+            return read
+        likely = self._plausible(np.stack([cuts[number].images[0] for number in formed]))
+        for number, value in zip(formed, likely.tolist(), strict=True):
+            other = cuts[number].without_form() if value < SURE else None
+            if other and float(self._plausible(other.images)[0]) > value:
+                read[number] = replace(other, trust=min(other.trust, cuts[number].trust or 1.0))
+        return read
 
     def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
         """Of each picture the cut to read, [28, 28] uint8: the plain one, unless it is in doubt and another is not."""
@@ -253,7 +270,11 @@ class DigitReader:
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:
         """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""
-        return self.probabilities(images).max(axis=1) * np.where(self.no_digit(images), UNLIKE, 1)
+        probabilities = self.probabilities(images).max(axis=1)
+        if not self._novelty:
+            return probabilities
+        beyond = self._novelty.scores(self._kind.apply(images)) - self._novelty.threshold
+        return probabilities * scipy.special.expit(-beyond / UNLIKE)
 
     def answers(self, paths: Sequence[str], images: Sequence[np.ndarray]) -> list[Answer]:
         """The answer for each image [28, 28] uint8."""
@@ -274,6 +295,12 @@ class DigitReader:
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         digits = [(self.labels[digit], float(probabilities[digit])) for digit in order]
         return Answer(path, digits, digits[0][1] < self._reject_below, no_digit)
+
+
+def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N]; see `recognition.shape`."""
+    share = np.where(trust > 0, trust, 1)[:, None]
+    return probabilities * share + (1 - share) / probabilities.shape[1]
 
 
 def _sources(paths: Iterable[str], workers: Workers) -> list[str | bytes]:

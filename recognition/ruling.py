@@ -7,6 +7,7 @@ stays.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import scipy
 
 from recognition.segmentation import Mask
@@ -20,6 +21,12 @@ MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
 LONG_LINE, TALL_LINE = 2.2, 1.8  # heights of a page's writing: straight runs of this length are lines
 SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
 THICKEST_LINE = 0.16  # of the writing's height
+
+# Of the sides of a picture of one field of a form: how far from the rim its lines are, how long they are, and how long
+# those at the very rim, as a comb's teeth; how thick. Of its contrast: how dark.
+FORM_MARGIN, FORM_LINE, RIM_MARGIN, RIM_LINE, FORM_THICKNESS, FORM_DEPTH = 0.25, 0.9, 0.08, 0.25, 0.09, 0.25
+SMALLEST_FORM, LARGEST_FORM = 20, 400  # pixels of its sides
+FORM_CONTRAST = 15  # grey levels
 
 
 def without_lines(own: Mask, tilt: int) -> Mask | None:
@@ -107,3 +114,54 @@ def straight(ink: Mask, long: float, thick: float, tilt: int = 1) -> Mask:
     """Pixels of a page's horizontal lines of a length, no thicker than `thick` pixels; see `without_lines`."""
     wider = scipy.ndimage.maximum_filter1d(ink.astype(np.uint8), 2 * tilt + 1, axis=0)
     return _evenly_thin(_opened(wider, long) & ink, ink, max(thick, 3))
+
+
+def without_form(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """A picture of a field of a form, [H, W], without the straight lines along its rim; None if it has none.
+
+    The paper on both sides of a line takes its place, and so does the ink of a stroke that crosses it.
+    """
+    if min(grey.shape) < SMALLEST_FORM or max(grey.shape) > LARGEST_FORM:
+        return None
+    low, paper, high = np.percentile(grey, [2, 60, 98])
+    depth = (paper - grey if paper - low > high - paper else grey - paper).astype(np.float32)
+    contrast = float(np.percentile(depth, 99))
+    if contrast < FORM_CONTRAST:
+        return None
+    depth, before = np.maximum(depth, 0), depth
+    for part in (depth, depth.T):
+        _fill(part, _rim_lines(part > FORM_DEPTH * contrast))
+    if not (depth < np.maximum(before, 0)).any():
+        return None
+    kept = np.where(before > 0, depth, before)
+    return np.clip(np.rint(paper - kept if paper - low > high - paper else paper + kept), 0, 255).astype(np.uint8)
+
+
+def _rim_lines(dark: Mask) -> Mask:
+    """Horizontal lines along the upper and the lower rim."""
+    height, width = dark.shape
+    wider = scipy.ndimage.maximum_filter1d(dark.astype(np.uint8), 3, axis=0)
+    lines = np.zeros(dark.shape, bool)
+    for margin, long in ((FORM_MARGIN, FORM_LINE), (RIM_MARGIN, RIM_LINE)):
+        deep = max(2, round(margin * height))
+        runs = _opened(np.pad(wider, ((0, 0), (1, 1)), mode="edge"), long * width)[:, 1:-1] & dark
+        lines[:deep] |= runs[:deep]
+        lines[-deep:] |= runs[-deep:]
+    labels, _ = scipy.ndimage.label(lines, np.ones((3, 3)))
+    for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        thick = (labels[box] == number).sum(axis=0)
+        if np.median(thick[thick > 0]) > max(3, FORM_THICKNESS * height):
+            lines[box] &= labels[box] != number
+    return lines
+
+
+def _fill(depth: np.ndarray, lines: Mask) -> None:
+    """Give what lines cover the depth between that above and that below them, in place; none at the rim."""
+    wider = scipy.ndimage.binary_dilation(lines, np.array([[0, 1, 0]] * 3, bool))
+    height = len(depth)
+    for column in np.flatnonzero(lines.any(axis=0)):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], wider[:, column], [False]])))
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            inside = start > 0 and end < height
+            above, below = (depth[start - 1, column], depth[end, column]) if inside else (0.0, 0.0)
+            depth[start:end, column] = np.linspace(above, below, end - start + 2)[1:-1]

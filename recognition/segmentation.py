@@ -212,6 +212,16 @@ def box_of(mask: Mask) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
+def stroke_width(part: Mask) -> float:
+    """Usual width of the strokes of a mask, pixels."""
+    from scipy import ndimage
+
+    distances = ndimage.distance_transform_edt(np.pad(part, 1))
+    return float(
+        4 * distances[distances > 0].mean()
+    )  # in a strip of width w the distance to its edge is w/4 on average
+
+
 class Pieces:
     """The connected pieces of what may be ink, measured; arrays have one value a piece.
 

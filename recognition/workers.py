@@ -29,6 +29,7 @@ from data.formats.pictures import Way
 from recognition.cuts import Cuts
 from recognition.fork_server import NAME, context, prepare_server
 from recognition.picture import BlankError, Limits
+from recognition.slowness import slowness
 from recognition.strip import Rows
 from recognition.upright import Certainty
 
@@ -164,13 +165,13 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, limits), name=NAME, daemon=True)
         self._process.start()
         theirs.close()
-        self._ready = False
+        self._slowness = 0.0  # not known yet
 
     def ask(self, task: Task, sources: Sequence[Source], certainty: Certainty | None, seconds: float) -> list[Any]:
         """Answers of `_serve`; for rows it asks for the `certainty` of images meanwhile."""
-        if not self._ready:
-            self._receive(START_SECONDS)
-            self._ready = True
+        if not self._slowness:
+            self._slowness = self._receive(START_SECONDS)
+        seconds *= self._slowness
         self._pipe.send((task, sources))
         begun, worked = time.monotonic(), self._worked()
         longest = min(LONGEST_WAIT * seconds, seconds + LONGEST_DELAY)
@@ -219,7 +220,7 @@ def _serve(pipe: Connection, limits: Limits) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + limits.max_memory,) * 2)
-    pipe.send("ready")
+    pipe.send(slowness())
     while True:
         try:
             task, sources = pipe.recv()

@@ -228,11 +228,12 @@ class _Plan:
                 part[:] = random.uniform(20, 70)
         grey = np.clip(grey, 0, 255).astype(np.uint8)
         if "jpeg" in used:
-            grey = _through_jpeg(grey, int(random.integers(25, 70)))
+            grey = through_jpeg(grey, int(random.integers(25, 70)))
         return grey
 
 
-def _through_jpeg(grey: Grey, quality: int) -> Grey:
+def through_jpeg(grey: Grey, quality: int) -> Grey:
+    """The picture as JPEG of that quality gives it back."""
     import io
 
     file = io.BytesIO()

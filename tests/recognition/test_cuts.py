@@ -85,6 +85,22 @@ def test_a_comb_beside_the_digit(mnist: Mnist, reader: DigitReader) -> None:
     assert right >= 13
 
 
+def test_the_border_of_a_cell_is_taken_away(mnist: Mnist, reader: DigitReader) -> None:
+    def cell(number: int) -> np.ndarray:
+        part = digit(mnist, number, 40)
+        sheet = put(np.zeros((58, 40), np.float32), part, 10, (40 - part.shape[1]) // 2)
+        sheet[-3:] = sheet[:, :4] = 1
+        return picture(ndimage.gaussian_filter(0.6 * sheet, 0.6))
+
+    right, doubted = marked(cell, mnist, reader)
+    assert right >= 17 and doubted <= 3
+
+
+def test_a_stroke_along_the_rim_is_no_line_of_a_form(mnist: Mnist, reader: DigitReader) -> None:
+    right, doubted = marked(lambda number: picture(digit(mnist, number, 50)), mnist, reader)
+    assert right >= 18 and doubted <= 2
+
+
 def test_lines_are_taken_away_and_strokes_stay(mnist: Mnist) -> None:
     for number in NUMBERS:
         own = put(np.zeros((140, 130), np.float32), digit(mnist, number, 100), 20, 20) > 0.5

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from recognition.picture import Limits
-from recognition.workers import Unread, Workers
+from recognition.slowness import SLOWEST, slowness
+from recognition.workers import Unread, Workers, _Worker
 from tests.conftest import ROOT
 
 
@@ -23,6 +25,22 @@ def test_a_reading_process_has_a_limit_of_memory() -> None:
     with Workers(Limits(max_seconds=60, max_memory=16 << 20), most=1) as workers:
         (said,) = workers.read([picture.getvalue()])
     assert said == Unread("expected a picture that is read in 16777216 bytes of memory, got one that needs more")
+
+
+def test_a_slow_machine_has_more_time() -> None:
+    picture = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200), np.uint8)
+    Image.fromarray(noise).save(picture, "PNG")
+    with Workers(Limits(max_seconds=0.001), most=1) as workers:
+        (said,) = workers.read([picture.getvalue()])
+        assert isinstance(said, Unread) and "--max-seconds" in said.why
+        worker = workers._idle.get()
+        assert isinstance(worker, _Worker)
+        worker._slowness = 1e5 * worker._receive(60)
+        workers._idle.put(worker)
+        (said,) = workers.read([picture.getvalue()])
+        assert isinstance(said, np.ndarray) or "nothing to read" in said.why
+    assert 1 <= slowness() <= SLOWEST
 
 
 def test_a_killed_script_leaves_no_reading_process() -> None:

@@ -1,0 +1,33 @@
+"""No sure answer without a mark for papers without a digit, or with several."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.dataset import Mnist
+from recognition.cuts import cut_digit
+from recognition.reader import DigitReader
+from tests.conftest import MODEL
+from tests.recognition.papers import blank, several, surely_answered
+
+
+@pytest.fixture(scope="module")
+def reader() -> DigitReader:
+    return DigitReader.load(MODEL)
+
+
+def test_papers_without_a_digit(reader: DigitReader) -> None:
+    assert not surely_answered(blank, reader, [*range(13), 20, 33, 46, 50, 92, 102, 120, 126, 140, 179])
+
+
+def test_papers_with_several_digits(reader: DigitReader, mnist: Mnist) -> None:
+    assert not surely_answered(lambda seed: several(seed, mnist.test_images), reader, [*range(8), 163, 180])
+
+
+def test_a_line_through_the_picture_is_no_digit_and_a_stroke_is_one(reader: DigitReader) -> None:
+    line, stroke = np.full((2, 200, 160), 230, np.uint8)
+    line[:, 60:64] = stroke[40:160, 60:70] = 60
+    answers = [reader.answer(each) for each in (line, stroke)]
+    assert [answer.no_digit for answer in answers] == [True, False]
+    assert cut_digit(stroke).trust == 1
