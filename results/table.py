@@ -48,6 +48,7 @@ PASS_COLUMNS: Columns = {
     "95 % interval\n%": lambda entry: _interval(test_interval(entry.row)),
     "training\ns": lambda entry: f"{entry.row.seconds:.1f}",
 }
+PASS_TABLE: Columns = {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
 VERDICT_COLUMNS: Mapping[str, Callable[[Verdict], str]] = {
     "difference\n%": lambda verdict: "" if verdict.difference is None else f"{100 * verdict.difference:+.2f}",
     "its interval\n%": lambda verdict: (
@@ -159,23 +160,27 @@ def print_passes(entries: Sequence[Entry], verdicts: Sequence[Verdict] = (), ran
         verdicts: one a pass, or none.
         ranked_by: column of results.csv that ranks them; if none is named, the first of `ranking`.
     """
-    console, shown = make_console(), {"run": RUN_COLUMNS["run"], **PASS_COLUMNS}
+    console = make_console()
     kept = RANKING_COLUMNS.get(ranked_by or ranking(entry.run for entry in entries)[0])
     left_out = [header for header in LEFT_OUT_FIRST if header != kept]
     beside = verdicts
-    if verdicts and not fits(_pass_table(entries, verdicts, _without(shown, left_out)), console):
+    if verdicts and not fits(_pass_table(entries, verdicts, _without(PASS_TABLE, left_out)), console):
         beside = ()  # each verdict stands in a line of its own, below
-    table = _pass_table(entries, beside, shown)
-    for header in left_out:
-        if fits(table, console):
-            break
-        del shown[header]
-        table = _pass_table(entries, beside, shown)
+
+    def table_without(headers: Sequence[str]) -> Table:
+        return _pass_table(entries, beside, _without(PASS_TABLE, headers))
+
+    enough = (number for number in range(len(left_out)) if fits(table_without(left_out[:number]), console))
+    left_out = left_out[: next(enough, len(left_out))]
+    for header in reversed(left_out):  # a narrow column may have room that a wide one has left
+        fewer = [other for other in left_out if other != header]
+        left_out = fewer if fits(table_without(fewer), console) else left_out
+    table = table_without(left_out)
     if not fits(table, console):
         over = _width(table) - console.width
         longest = max(cell_len(entry.run.name) for entry in entries)
-        shown["run"] = lambda entry: shorten(entry.run.name, max(12, longest - over))
-        table = _pass_table(entries, beside, shown)
+        short = {"run": lambda entry: shorten(entry.run.name, max(12, longest - over))}
+        table = _pass_table(entries, beside, _without({**PASS_TABLE, **short}, left_out))
     console.print(table)
     for entry, verdict in zip(entries, verdicts if beside != verdicts else (), strict=False):
         pass_name = f" pass {entry.row.pass_number}"
