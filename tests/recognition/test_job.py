@@ -20,11 +20,14 @@ from recognition.job import Job
 from tests.conftest import MODEL
 from tests.scripts.test_old_folders import run_main
 
+GUARDED: list[int] = []
+
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "PART", 4)
-    monkeypatch.setattr(Guard, "start", lambda *_, **__: None)  # it would guard this process, to its end
+    # It would guard this process, to its end.
+    monkeypatch.setattr(Guard, "start", lambda _, rank, **__: GUARDED.append(rank))
     for names in VARIABLES:
         for name in names:
             monkeypatch.delenv(name, raising=False)
@@ -163,6 +166,7 @@ def test_the_file_is_what_infer_prints(
         monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
         monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
         assert run_main(infer, monkeypatch, *arguments, "--output", tmp_path / "two") == 0
+    assert GUARDED[-2:] == [0, 1], "none hangs for ever"
     assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
     one = (tmp_path / "one").read_text()
     if format_ == "json":  # the last digit of a probability may differ, since a job has one thread
