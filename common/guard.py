@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from common.processes import children, rank_of, state_and_parent
@@ -40,14 +40,22 @@ class Guard:
         """Begin to guard this process, number `rank` of its job; `then` is for the user if it is ended."""
         self.timeout = timeout
         self.alive()
-        process, launcher, group = os.getpid(), os.getppid(), os.getpgrp()
+        process, launcher, leads = os.getpid(), os.getppid(), os.getpgrp() == os.getpid()
         if os.fork() == 0:
             try:
                 os.setsid()  # a launcher sends signals to the process's group
                 os.closerange(3, 1 << 20)  # pipes whose readers wait for an end
-                _watch(self._shared, rank, then, process, launcher, timeout)
-                if group == process:
-                    os.killpg(group, signal.SIGKILL)  # helpers that the process left behind
+                stopped: dict[int, float] = {}
+                while os.getppid() == process:
+                    time.sleep(POLL_SECONDS)
+                    _look_at(process, rank, launcher, self._shared, then)
+                    _look_for_stopped({process: rank, **_others(launcher)}, stopped, timeout, then)
+                if leads:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process, signal.SIGKILL)  # helpers that the process left behind
+                while others := _others(launcher):  # of which one may be stopped before it has a guard
+                    time.sleep(POLL_SECONDS)
+                    _look_for_stopped(others, stopped, timeout, then)
             finally:
                 os._exit(0)
 
@@ -77,26 +85,32 @@ def name_of(rank: int, process: int, host: str = "") -> str:
     return f"process {rank} ({process} on {host or socket.gethostname()[:60]})"
 
 
-def _watch(shared: memoryview[float], rank: int, then: str, process: int, launcher: int, timeout: float) -> None:
-    """Main loop of a guard, until its process has ended."""
-    stopped: dict[int, float] = {}  # since when
-    while os.getppid() == process:
-        time.sleep(POLL_SECONDS)
-        now, ending = time.monotonic(), {}
-        if now > shared[0]:
-            what = "waited for the others for" if shared[2] else "showed no life for"
-            ending[process] = f"{what} {shared[1]:g} s"
-        if state_and_parent(process)[1] not in (launcher, 0):
-            ending[process] = "lost its launcher"
-        for each in {process, *children(launcher)}:
-            if state_and_parent(each)[0] not in "Tt":
-                stopped.pop(each, None)
-            elif now - stopped.setdefault(each, now) > timeout:
-                ending[each] = f"was stopped for {timeout:g} s"
-        for each, why in ending.items():
-            number = rank if each == process else rank_of(each)
-            if number is not None:  # else it is none of the job's
-                with suppress(OSError):
-                    os.write(2, f"error: {name_of(number, each)} {why} and is ended; {then}\n".encode())
-                with suppress(OSError):
-                    os.kill(each, signal.SIGKILL)
+def _others(launcher: int) -> dict[int, int]:
+    """The processes of a launcher, without this guard, and their numbers in the job."""
+    ranks = {process: rank_of(process) for process in children(launcher) if process != os.getpid()}
+    return {process: rank for process, rank in ranks.items() if rank is not None}
+
+
+def _look_at(process: int, rank: int, launcher: int, shared: memoryview[float], then: str) -> None:
+    """End the guarded process if it hangs, or has no launcher any more."""
+    if state_and_parent(process)[1] not in (launcher, 0):
+        _end(process, rank, "lost its launcher", then)
+    elif time.monotonic() > shared[0]:
+        what = "waited for the others for" if shared[2] else "showed no life for"
+        _end(process, rank, f"{what} {shared[1]:g} s", then)
+
+
+def _look_for_stopped(ranks: Mapping[int, int], stopped: dict[int, float], timeout: float, then: str) -> None:
+    """End the processes that are stopped too long; `stopped` has the times since when they are."""
+    for process, rank in ranks.items():
+        if state_and_parent(process)[0] not in "Tt":
+            stopped.pop(process, None)
+        elif time.monotonic() - stopped.setdefault(process, time.monotonic()) > timeout:
+            _end(process, rank, f"was stopped for {timeout:g} s", then)
+
+
+def _end(process: int, rank: int, why: str, then: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"error: {name_of(rank, process)} {why} and is ended; {then}\n".encode())
+    with suppress(OSError):
+        os.kill(process, signal.SIGKILL)

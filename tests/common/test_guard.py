@@ -92,6 +92,14 @@ def test_a_stopped_process_is_ended_and_named_with_a_guard_or_before_it_has_one(
     assert f"error: process 1 ({found[1]} on " in err and f"was stopped for {TIMEOUT} s" in err
 
 
+def test_a_guard_stays_for_the_others_of_the_job_when_its_own_process_has_ended() -> None:
+    launcher, found = launched(GUARDED, "import time\n" + SLEEP)
+    os.kill(found[1], signal.SIGSTOP)
+    statuses, err = ended(launcher, found)
+    assert statuses == [0, -signal.SIGKILL]
+    assert f"error: process 1 ({found[1]} on " in err
+
+
 def test_without_its_launcher_a_process_ends_and_takes_its_helpers_along() -> None:
     helper = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     launcher, (process,) = launched("import os\nos.setsid()\n" + GUARDED + helper + LIVE)
