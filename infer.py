@@ -103,10 +103,8 @@ class Settings:
 
 def main(stop: StopRequest) -> int:
     """Parse, read, print."""
-    settings, guard = parse(Settings), Guard()
-    if settings.output and rank_and_size()[1] > 1:
-        guard.start(rank_and_size()[0], then="type the same command to go on")
-
+    settings = parse(Settings)
+    guard = _guard(settings)
     with stop.importing():
         from common.console import ScriptConsole
         from recognition.picture import Limits
@@ -163,6 +161,14 @@ def main(stop: StopRequest) -> int:
         if answer is None:
             raise UserError(f"{one_line(' '.join(settings.pictures))}: expected pictures, found none")
     return 1 if failed else 0
+
+
+def _guard(settings: Settings) -> Guard:
+    """The guard of this process, at work if it is one of several in a job."""
+    guard, (rank, size) = Guard(), rank_and_size()
+    if settings.output and size > 1:
+        guard.start(rank, then="type the same command to go on")
+    return guard
 
 
 def _named(settings: Settings) -> Iterator[str]:

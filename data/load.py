@@ -17,9 +17,9 @@ from common.files import read_file
 from data import sources
 from data.dataset import DIGITS, Mnist
 from data.formats import idx
+from data.formats.class_names import named
 from data.formats.detect import read_any
 from data.formats.idx import Bytes, DataError
-from data.formats.known import named
 from data.formats.labelled import NAMES_FILE, SIDE, Labelled, Part, number_classes
 from data.formats.pictures import LARGEST_FILE, AsTheyAre, Pictures, Places, Prepare, Way, prepare_all
 from data.mixing import is_mixed, mixed_order, reorder

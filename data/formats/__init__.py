@@ -1,1 +1,1 @@
-"""Readers of data formats, one a file, with shared checks; `data/load.py` recognises a format and calls its reader."""
+"""Readers of data formats, one a file, with shared checks; `detect.py` recognises a format and calls its reader."""
