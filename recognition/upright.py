@@ -31,10 +31,11 @@ STEEPEST = 15.0  # degrees of slope
 RIM = 0.1  # of a side of the picture: what covers more of it is no writing
 SLAB = 8  # heights of writing: so wide parts of a page are looked at together for its slope
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
+ALIKE = 0.6  # of the usual writing's height: smaller pieces say nothing about the upper side, nor do larger ones
 SAMPLE = 24  # pieces by which the upper side is decided
-# Mean logarithm of certainty by which another side must win: of many pieces, and more of a single one, which may be
-# several digits that touch.
-UPRIGHT, UPRIGHT_ALONE = 0.12, 1.2
+# Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
+# digits too, and more for a single piece, which may be several digits that touch.
+QUARTER, HALF, ALONE = 0.06, 0.12, 0.8
 
 Certainty = Callable[[np.ndarray], np.ndarray]
 
@@ -106,7 +107,8 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
         size = round(grey.shape[1] / scale), round(grey.shape[0] / scale)
         picture = Image.fromarray(grey).resize(size, Image.Resampling.BOX, reducing_gap=2)
     digits.sort(key=lambda piece: abs(max(piece.high, piece.wide) - height))
-    turns = _side_up(depth, labels, digits[:SAMPLE], certainty)
+    usual = [piece for piece in digits if ALIKE * height < max(piece.high, piece.wide) < height / ALIKE]
+    turns = _side_up(depth, labels, (usual or digits)[:SAMPLE], certainty)
     height = _usual([piece.wide if turns % 2 else piece.high for piece in compact or digits])
     degrees = 90.0 * turns
     degrees += _slope(np.rot90(_without_rim(ink), round(degrees / 90)), height)
@@ -184,7 +186,7 @@ def _side_up(
         images.append(centred(cut_out(Ink(depth[part], own, OWN_LEVEL, 1))))
     turned = np.stack([np.rot90(image, turns) for turns in range(4) for image in images])
     sure = np.log(certainty(turned) + 1e-3).reshape(4, -1).mean(axis=1)
-    sure[1:] -= UPRIGHT + UPRIGHT_ALONE / len(images)
+    sure[1:] -= np.array([QUARTER, HALF, QUARTER]) + ALONE / len(images)
     return int(sure.argmax())
 
 
