@@ -87,6 +87,14 @@ def test_a_pass_has_every_row_once_and_can_begin_anywhere(mnist: Mnist) -> None:
         assert same([images for images, _ in rest], [images for images, _ in whole[first:]])
 
 
+def test_batches_take_turns_anew_in_each_pass(mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same rows, so that only the order can differ."""
+    made = maker(mnist).rows(range(64))
+    monkeypatch.setattr(RowMaker, "rows", lambda self, indices: made)
+    orders = [[images for images, _ in row_batches(maker(mnist, pass_number=number), 64, 4)] for number in (1, 1, 2)]
+    assert same(orders[0], orders[1]) and not same(orders[0], orders[2])
+
+
 def test_rows_of_a_batch_are_of_like_width(mnist: Mnist) -> None:
     """Then little paper is added: in batches of rows as they come, it is half of the pixels."""
     added = total = 0
