@@ -109,6 +109,7 @@ def test_an_answer_has_paddlexs_form(server: Server) -> None:
         ("/image-classification", b"[" * 1_900, 4, ""),
         ("/image-classification", b'{"image": "AAAA", "topk": 0}', 422, "body.topk: Input should be greater than 0"),
         ("/image-classification", b'{"image": "http://127.0.0.1:9/x.png"}', 422, "expected a picture in base64"),
+        ("/image-classification", b'{"image": "AA:AA"}', 422, "expected a picture in base64"),
         ("/ocr", '{"file": "数字"}'.encode(), 422, "expected a picture in base64"),
         ("/image-classification", b'{"image": "AAAA"}', 422, "expected a picture, got one that cannot be decoded"),
         ("/ocr", b'{"file": "AAAA", "fileType": 0}', 422, "body.fileType: Input should be 1"),
