@@ -31,7 +31,7 @@ STEEPEST = 15.0  # degrees of slope
 RIM = 0.1  # of a side of the picture: what covers more of it is no writing
 SLAB = 8  # heights of writing: so wide parts of a page are looked at together for its slope
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
-ALIKE = 0.6  # of the usual writing's height: smaller pieces say nothing about the upper side, nor do larger ones
+ALIKE = 0.6  # of the usual writing's height: only such pieces decide about the upper side
 SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
 # digits too, and more for a single piece, which may be several digits that touch.
