@@ -6,13 +6,14 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, one_line
 from common.files import real_path, sha256
+from model.recipes import Recipe
 from results.log import is_unfinished, read_results
 from results.records import Row, best_row, columns
 from results.run_folder import RunFolder
@@ -137,7 +138,8 @@ def _settings(folder: Path) -> dict[str, Any]:
 def _setup(record: Mapping[str, Any]) -> dict[str, str]:
     """Recipe, options and data, on which a run's results depend beside seed and machine; values as JSON."""
     settings, recipe, data = (_object(record.get(name)) for name in ("settings", "recipe", "data"))
-    values = {**{name: settings.get(name) for name in DECIDING}, **recipe}
+    # A release that lacks a setting of a later one trained at its default.
+    values = {**{name: settings.get(name) for name in DECIDING}, **(asdict(Recipe()) if recipe else {}), **recipe}
     if values["shards"] == 1:  # as in runs of releases that had none
         del values["shards"]
     sums = _object(data.get("sha256"))

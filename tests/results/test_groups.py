@@ -11,6 +11,7 @@ import pytest
 
 from results.groups import Group, group_runs
 from results.runs import load_runs
+from tests.conftest import ROOT
 from tests.scripts.test_old_folders import SAMPLES
 
 
@@ -67,3 +68,13 @@ def test_values_that_differ_late_are_not_pooled(tmp_path: Path) -> None:
     runs, _ = load_runs(sorted((tmp_path / "runs").iterdir()))
     assert [group.runs for group in group_runs(runs)] == [1, 1, 1]
     assert all(len(group.differs) < 80 for group in group_runs(runs))
+
+
+def test_runs_older_than_a_setting_of_the_recipe_pool_with_later_ones() -> None:
+    """Seed 1 records final_rate 0.0; seeds 2 and 3 are of a release that had no such setting."""
+    paths = [ROOT / "docs" / "experiments" / "published" / f"conv_pool_bn-published-seed{seed}" for seed in (1, 2, 3)]
+    assert [b'"final_rate"' in (path / "run.json").read_bytes() for path in paths] == [True, False, False]
+    (found,) = group_runs(load_runs(paths)[0])
+    assert (found.runs, found.recipe_in_words) == (3, "published")
+    mean, deviation = found.test_accuracy_mean, found.test_accuracy_sd
+    assert mean and deviation and f"{100 * mean:.2f} ± {100 * deviation:.2f} %" == "98.93 ± 0.08 %"
