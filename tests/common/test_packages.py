@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,41 @@ def test_a_python_without_the_packages_says_which_to_take(name: str) -> None:
     """`-S`: without the environment's packages."""
     done = subprocess.run([sys.executable, "-S", name], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
-    assert done.stderr.startswith(
-        f"error: {sys.executable} has no package tyro: run .venv/bin/python {name} (make venv "
-    )
+    own = f".venv/bin/python {name} (make venv " if (ROOT / ".venv/bin/python").is_file() else ""
+    assert done.stderr.startswith(f"error: {sys.executable} has no package tyro: run {own}")
     assert "pip install -r requirements-cpu.txt" in done.stderr
+
+
+def test_an_installed_paddle_is_kept(tmp_path: Path) -> None:
+    """As on AI Studio after a restart: either Paddle over the other would ruin both."""
+    info = tmp_path / "paddlepaddle_gpu-2.6.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: paddlepaddle-gpu\nVersion: 2.6.2\n")
+    done = subprocess.run(
+        [sys.executable, "-S", "train.py"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("pip install -r requirements-base.txt\n") and "requirements-cpu" not in done.stderr
+
+
+def test_the_packages_that_ai_studio_kept_come_first_and_no_venv_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "KEPT", tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for remedy in (f"run export PYTHONPATH={tmp_path} and this again, or pip", "run pip"):
+        with pytest.raises(SystemExit):
+            packages.leave_without("tyro")
+        message = capsys.readouterr().err
+        assert remedy in message and message.count("\n") == 1
+        assert ".venv" not in message.replace(sys.executable, "")
+        sys.path.append(str(tmp_path))
 
 
 def test_an_old_python_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
