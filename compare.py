@@ -42,6 +42,7 @@ from results.runs import (
     find_runs,
     holds_log,
     load_runs,
+    losses_compare,
     ranking,
     runs_below,
     sort_passes,
@@ -73,7 +74,8 @@ class Options:
     test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value, differs (what other
     groups of that network and recipe have otherwise)."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """Also draw the loss and error curves of the runs into this file, .png, .svg or .pdf."""
+    """Also draw the loss and error curves of the runs, across networks the error alone, into this file, .png, .svg or
+    .pdf; with --passes or --limit, of the runs that the table shows."""
     html: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also write a report into this one .html file, readable without a network: runs, passes and groups with verdicts,
     and the curves."""
@@ -148,7 +150,8 @@ def main(stop: StopRequest) -> int:
     if options.group:
         show_groups(runs, options)
     if options.plot:
-        save(comparison_curves({each.name: each.rows for each in runs}), options.plot)
+        drawn = drawn_runs(runs, options)
+        save(comparison_curves({each.name: each.rows for each in drawn}, losses_compare(drawn)), options.plot)
     if options.html:
         entries, texts = chosen_passes(runs, options), TEXTS[options.language]
         command = shlex.join(["compare.py", *sys.argv[1:]])
@@ -199,6 +202,13 @@ def chosen_passes(runs: Sequence[Run], options: Options) -> list[Entry]:
     if not entries:
         raise UserError("no passes to compare: no run has one that was asked for")
     return entries[: options.limit]
+
+
+def drawn_runs(runs: Sequence[Run], options: Options) -> list[Run]:
+    """The runs of --plot: all, or those that the table of passes shows if --passes or --limit shortens it."""
+    if options.group or not (options.passes or options.limit):
+        return list(runs)
+    return list({entry.run.name: entry.run for entry in chosen_passes(runs, options)}.values())
 
 
 def show_passes(runs: Sequence[Run], options: Options) -> list[str]:

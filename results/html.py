@@ -19,7 +19,7 @@ from results.comparison_texts import ENGLISH, TEXTS, ComparisonTexts
 from results.figures.curves import comparison_curves
 from results.figures.style import drawn
 from results.groups import Group
-from results.runs import Entry, Run, sort_passes
+from results.runs import Entry, Run, losses_compare, sort_passes
 from results.significance import Verdict, judge
 from results.table import GROUP_COLUMNS, PASS_COLUMNS, RUN_COLUMNS, VERDICT_COLUMNS, WORDS
 
@@ -120,7 +120,7 @@ def _values(
 ) -> dict[str, object]:
     best = [entry for entry in sort_passes(runs) if entry.is_best]
     verdicts, more = judge(best) if best else ([], [])
-    picture = drawn(comparison_curves({run.name: run.rows for run in runs}), ".svg")
+    picture = drawn(comparison_curves({run.name: run.rows for run in runs}, losses_compare(runs)), ".svg")
     return {
         "texts": texts,
         "problems": list(dict.fromkeys([*problems, *more])),

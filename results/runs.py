@@ -160,13 +160,17 @@ def sortable_columns() -> list[str]:
 def ranking(runs: Iterable[Run], column: str | None = None) -> Sequence[str]:
     """Columns of the results log that rank passes of `runs`, each one among those equal by the one before it.
 
-    Without a column, passes of one network are sorted by validation loss. Networks differ in the kind of loss, so
-    passes of several are sorted by their share of validation errors.
+    Without a column, passes of one network are sorted by validation loss, those of several, whose losses differ in
+    kind, by their share of validation errors.
     """
     if column:
         return (column,)
-    several = len({run.network for run in runs}) > 1
-    return ("validation_accuracy", "validation_loss") if several else ("validation_loss",)
+    return ("validation_loss",) if losses_compare(runs) else ("validation_accuracy", "validation_loss")
+
+
+def losses_compare(runs: Iterable[Run]) -> bool:
+    """True for runs of one network; networks differ in the kind of loss."""
+    return len({run.network for run in runs}) < 2
 
 
 def sort_passes(runs: Sequence[Run], column: str | None = None) -> list[Entry]:

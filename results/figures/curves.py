@@ -6,7 +6,7 @@ Line styles repeat the colours: train dotted, validation dashed, test solid.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,6 +42,8 @@ SPLIT_COLOURS = {"train": BLUE, "validation": VERMILION, "test": GREEN}
 
 LEGEND_ROWS = 18
 
+_Panels = dict[Axes, Callable[[Row, str], float]]  # what each draws of a row and a split
+
 
 def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: int | None = None) -> Figure:
     """One run: loss and error of each pass and of each logged batch, the best pass marked.
@@ -51,13 +53,14 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: 
         steps: its logged batches.
         steps_per_pass: batches in a pass; None where a whole pass is logged, the last batch of it or one near it.
     """
-    figure, loss, error = _new_figure(WIDTH)
+    figure, panels = _new_figure(WIDTH)
+    loss, error = panels
     thin: dict[str, Any] = {"color": SKY_BLUE, "linewidth": 0.6, "alpha": 0.5}
     positions = _step_positions(steps, steps_per_pass)
     loss.plot(positions, [_finite(step.loss) for step in steps], **thin)
     error.plot(positions, [100 * (1 - step.accuracy) for step in steps], **thin)
-    _draw_run(loss, error, rows, SPLIT_COLOURS, marker="o")
-    _fit_to_passes(loss, error, rows)
+    _draw_run(panels, rows, SPLIT_COLOURS, marker="o")
+    _fit_to_passes(panels, rows)
     handles: list[Artist] = [
         Line2D([], [], color=SPLIT_COLOURS[split], linestyle=style, marker="o", markersize=3, label=split)
         for split, style in SPLIT_STYLES.items()
@@ -67,7 +70,7 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: 
         handles.append(Line2D([], [], label="train, per batch", **thin))
     best = best_row(list(rows))
     if best is not None:
-        for axes in (loss, error):
+        for axes in panels:
             axes.axvline(best.pass_number, color="0.6", linewidth=0.8)
         handles.append(_star("0.3", f"best pass: {best.pass_number}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -101,18 +104,22 @@ def learning_rate_curve(rows: Sequence[Row], steps: Sequence[Step]) -> Figure:
     return figure
 
 
-def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
-    """The passes of many runs, by name, in one pair of axes: loss and error, each run's best pass marked."""
+def comparison_curves(runs: Mapping[str, Sequence[Row]], with_loss: bool = True) -> Figure:
+    """The passes of many runs, by name, in the same axes: loss and error, each run's best pass marked.
+
+    Without `with_loss`, for runs whose losses are of several kinds, the error alone.
+    """
     labels = [_label(name) for name in runs]
     legend_columns = math.ceil((len(runs) + len(SPLIT_STYLES) + 1) / LEGEND_ROWS)
-    figure, loss, error = _new_figure(width=10 + legend_columns * (0.8 + 0.08 * max(map(cell_len, labels), default=0)))
+    legend_width = legend_columns * (0.8 + 0.08 * max(map(cell_len, labels), default=0))
+    figure, panels = _new_figure((WIDTH if with_loss else 6.5) + legend_width, with_loss)
     handles: list[Artist] = []
     for index, (label, rows) in enumerate(zip(labels, runs.values(), strict=True)):
         colour = RUN_COLOURS[index % len(RUN_COLOURS)]
         marker = RUN_MARKERS[index // len(RUN_COLOURS) % len(RUN_MARKERS)]
-        _draw_run(loss, error, rows, dict.fromkeys(SPLIT_STYLES, colour), marker)
+        _draw_run(panels, rows, dict.fromkeys(SPLIT_STYLES, colour), marker)
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=4, label=label))
-    _fit_to_passes(loss, error, list(chain.from_iterable(runs.values())))
+    _fit_to_passes(panels, list(chain.from_iterable(runs.values())))
     handles += [
         Line2D([], [], color="0.3", linestyle=style, label=split)
         for split, style in SPLIT_STYLES.items()
@@ -123,14 +130,15 @@ def comparison_curves(runs: Mapping[str, Sequence[Row]]) -> Figure:
     return figure
 
 
-def _new_figure(width: float) -> tuple[Figure, Axes, Axes]:
+def _new_figure(width: float, with_loss: bool = True) -> tuple[Figure, _Panels]:
     figure = new_figure(4.4, width)
-    loss, error = figure.subplots(1, 2)
-    loss.set_ylabel("loss (nats per image)")
-    error.set_ylabel("error (%)")
-    for axes in (loss, error):
+    shown = {"loss (nats per image)": _loss, "error (%)": _error} if with_loss else {"error (%)": _error}
+    panels: _Panels = {}
+    for axes, (label, value_of) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        axes.set_ylabel(label)
         _axis_of_passes(axes)
-    return figure, loss, error
+        panels[axes] = value_of
+    return figure, panels
 
 
 def _axis_of_passes(axes: Axes) -> None:
@@ -139,11 +147,11 @@ def _axis_of_passes(axes: Axes) -> None:
     plain(axes)
 
 
-def _draw_run(loss: Axes, error: Axes, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
+def _draw_run(panels: _Panels, rows: Sequence[Row], colours: Mapping[str, str], marker: str) -> None:
     passes = [row.pass_number for row in rows]
     best = best_row(list(rows))
     chosen_on = next((split for split in ("validation", "test") if _has(rows, split)), "train")
-    for axes, value_of in ((loss, _loss), (error, _error)):
+    for axes, value_of in panels.items():
         for split, style in SPLIT_STYLES.items():
             values = [value_of(row, split) for row in rows]
             axes.plot(passes, values, color=colours[split], linestyle=style, marker=marker, markersize=3)
@@ -151,9 +159,9 @@ def _draw_run(loss: Axes, error: Axes, rows: Sequence[Row], colours: Mapping[str
             axes.plot(best.pass_number, value_of(best, chosen_on), **_STAR, color=colours[chosen_on])
 
 
-def _fit_to_passes(loss: Axes, error: Axes, rows: Sequence[Row]) -> None:
+def _fit_to_passes(panels: _Panels, rows: Sequence[Row]) -> None:
     """Show the passes large; single batches scatter far more, and may leave the picture where they are very good."""
-    for axes, value_of in ((loss, _loss), (error, _error)):
+    for axes, value_of in panels.items():
         values = [value for row in rows for split in SPLIT_STYLES if (value := value_of(row, split)) > 0]
         if values:
             axes.set_yscale("log", nonpositive="mask")

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pty
+import re
 import runpy
 import subprocess
 import sys
@@ -347,7 +348,7 @@ def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str)
     assert compare(place, "--plot", name).returncode == 0
     picture_bytes = (place / name).read_bytes()
     runs, _ = load_runs(find_runs(place / "runs"))
-    save(comparison_curves({run.name: run.rows for run in runs}), place / name)
+    save(comparison_curves({run.name: run.rows for run in runs}, with_loss=False), place / name)  # of two networks
     assert (place / name).read_bytes() == picture_bytes
     if name.endswith("png"):
         with Image.open(place / name) as picture:
@@ -357,6 +358,24 @@ def test_plot_draws_a_picture_and_the_same_one_each_time(place: Path, name: str)
     else:
         assert (b"<svg" if name.endswith("svg") else b"%PDF") in picture_bytes
     assert [path.name for path in place.iterdir() if ".tmp-" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "panels"),
+    [
+        ((), ["a", "b"], ["error (%)"]),
+        (("--limit", "1"), ["a"], ["loss (nats per image)", "error (%)"]),
+        (("--passes", "2", "3"), ["a"], ["loss (nats per image)", "error (%)"]),
+        (("--group", "--limit", "1"), ["a", "b"], ["error (%)"]),
+    ],
+)
+def test_plot_draws_the_runs_of_the_table_and_no_losses_across_networks(
+    arguments: tuple[str, ...], names: list[str], panels: list[str], place: Path, compare_here: Compare
+) -> None:
+    assert compare_here(place, *arguments, "--plot", "curves.svg").returncode == 0
+    words = re.findall(r"<!-- +(.+?) -->", (place / "curves.svg").read_text())
+    assert [word for word in words if word in ("a", "b")] == names
+    assert [word for word in words if word.startswith(("loss", "error"))] == panels
 
 
 def test_any_number_of_runs_of_any_name_and_value_can_be_drawn(tmp_path: Path) -> None:
