@@ -162,9 +162,14 @@ def load_model(folder: Path, trust: bool = False, rows: bool = False) -> SavedMo
         rows: it is to read rows of digits, not pictures of one.
 
     Raises:
-        ModelError: as `read_model`; or the program is none of ours, or failed on trial.
+        ModelError: as `read_model`; or a run has no model; or the program is none of ours, or failed on trial.
     """
     folder = model_in(folder, rows)
+    if _holds(folder, "run.json", "results.csv") and not _holds(folder, CARD, PROGRAM, "inference_model"):
+        raise ModelError(
+            f"{folder}: expected a model, got a run without one: none was kept, or no pass has ended; name another "
+            "with --model-dir"
+        )
     model = read_model(folder)
     if model.image.is_row != rows:
         reads = ("pictures of one digit", "rows of digits")
@@ -179,6 +184,10 @@ def load_model(folder: Path, trust: bool = False, rows: bool = False) -> SavedMo
             f"{folder}: expected a program as train.py exports it: {error}; if you trust its maker, take --trust"
         ) from error
     return model
+
+
+def _holds(folder: Path, *names: str) -> bool:
+    return any((folder / name).exists() for name in names)
 
 
 def read_model(folder: Path) -> SavedModel:

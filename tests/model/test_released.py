@@ -15,6 +15,7 @@ from model.saved_model import (
     README,
     RELEASED,
     ROWS,
+    ModelError,
     holds_only_a_model,
     load_model,
     model_in,
@@ -70,6 +71,16 @@ def test_a_run_and_a_model_by_itself_are_found_first(folder: Path, tmp_path: Pat
     shutil.copytree(MODEL, folder / "inference_model")
     assert model_in(folder) == folder / "inference_model"
     assert model_in(tmp_path / "nothing") == tmp_path / "nothing"
+
+
+@pytest.mark.parametrize("name", ["run.json", "results.csv"])
+def test_a_run_without_a_model_is_named_as_such(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ModelError, match="got a run without one: none was kept, or no pass has ended; name another"):
+        load_model(tmp_path)
+    (tmp_path / "inference.pdmodel").touch()  # the remains of a model, whose card is missed
+    with pytest.raises(ModelError, match=r"card\.json: expected a file of the model, got: No such file"):
+        load_model(tmp_path)
 
 
 def test_the_page_names_both_with_their_scores(folder: Path, tmp_path: Path) -> None:
