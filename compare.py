@@ -53,6 +53,13 @@ from results.table import group_record, pass_record, print_groups, print_passes,
 
 SORTED_BY = "(default: validation_loss; across networks validation_accuracy)"
 
+# Title of each group of options in --help, by the group's first option.
+GROUPS = {
+    "format": "output",
+    "sort": "choice and order of passes",
+    "verdict": "tests and thresholds",
+}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -118,7 +125,7 @@ class Options:
 
 def main(stop: StopRequest) -> int:
     """Print the comparison; the exit status is 1 if anything could not be read, or is worse than asked for."""
-    options = parse(Options)
+    options = parse(Options, groups=GROUPS)
     if options.plot:
         with stop.importing():
             from results.figures.curves import comparison_curves  # here: matplotlib takes half a second to import

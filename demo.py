@@ -37,6 +37,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 RANGES = {"port": Range(1, 65535), "max_bytes": Range(1, 2**29), "max_seconds": Range(0, 3600, above=True)}
 GRADIO = (6, 31), (7, 0)  # from the first on, before the second; as in requirements-extras.txt
 
+# Title of each group of options in --help, by the group's first option.
+GROUPS = {
+    "host": "address",
+    "model_dir": "models",
+    "max_bytes": "limits on each picture",
+    "share": "access from elsewhere",
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -85,7 +93,7 @@ def check_gradio() -> None:
 
 def main(stop: StopRequest) -> int:
     """Parse, serve until a signal comes."""
-    settings = parse(Settings)
+    settings = parse(Settings, groups=GROUPS)
     check_gradio()
 
     with stop.importing():

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     from model.saved_model import SavedModel
     from results.evaluation import Evaluation, Evaluator
 
+# Title of each group of options in --help, by the group's first option.
+GROUPS = {
+    "data": "data",
+    "format": "output",
+    "device": "computation and threshold",
+}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -79,7 +86,7 @@ class Options:
 
 def main(stop: StopRequest) -> int:
     """Score each model, print, draw."""
-    options = parse(Options)
+    options = parse(Options, groups=GROUPS)
     with stop.importing():
         from common.console import ScriptConsole
         from model import predictor  # noqa: F401  and with it Paddle

@@ -50,6 +50,14 @@ RANGES = {
     "max_seconds": Range(0, 3600, above=True),
 }
 
+# Title of each group of options in --help, by the group's first option.
+GROUPS = {
+    "model_dir": "model and device",
+    "format": "answers",
+    "lines": "input and output",
+    "max_bytes": "limits on each picture",
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -103,7 +111,7 @@ class Settings:
 
 def main(stop: StopRequest) -> int:
     """Parse, read, print."""
-    settings = parse(Settings)
+    settings = parse(Settings, groups=GROUPS)
     guard = _guard(settings)
     with stop.importing():
         from common.console import ScriptConsole

@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from common.project import __version__
 from common.signals import Stopped, StopRequest, catch_signals, leave_at_once
 
 Settings = TypeVar("Settings")
+INVOCATION = r"--(?:[^ ,│]| (?=[^ │]))+"  # an option and its value, in help
 
 
 def parse(
@@ -97,7 +99,7 @@ def _in_paragraphs(text: str) -> str:
 
 
 def _help(settings: type[Settings], default: Settings | None, groups: Mapping[str, str]) -> str:
-    """Tyro's help with a titled rule above the first option of each group, which tyro has none of."""
+    """Tyro's help with each option's own name before its alias, and a titled rule above each group's first option."""
     encoding = codecs.lookup(sys.stdout.encoding or "utf-8").name  # tyro has a frame for this name, utf-8, alone
     caught = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace", newline="\n")
     with contextlib.redirect_stdout(caught), contextlib.suppress(SystemExit):
@@ -106,7 +108,8 @@ def _help(settings: type[Settings], default: Settings | None, groups: Mapping[st
     columns = shutil.get_terminal_size().columns
     lines: list[str] = []
     for line in caught.read().splitlines():
-        option = re.match(r"([│ ] )(?:--[\w-]+ \w+, )?--([\w-]+)", line)  # perhaps after an alias
+        line = re.sub(rf"^([│ ] )({INVOCATION}), ({INVOCATION})", r"\1\3, \2", line)
+        option = re.match(r"([│ ] )--([\w-]+)", line)
         if option and (title := groups.get(option[2].replace("-", "_"))):
             left, rule, right = "├─┤" if option[1] == "│ " else " - "
             lines.append(f"{left}{rule} {title} ".ljust(len(line) - 1, rule) + right)
@@ -148,9 +151,16 @@ def _first_box_text(box: str) -> str:
     # For an option of several types, tyro goes on with Python's error for each.
     text = one_line(text.partition("Got errors:")[0].replace("{None}|", ""))
     text = re.sub(r"Expected one of \((.*?)\)", lambda found: f"Expected one of ({_choices(found[1])})", text)
-    meant = [re.findall(r"--[\w-]+", line)[-1] for line in lines[len(said) :] if re.match(r"--\w", line)]
     if not text.startswith("Unrecognized"):
         return _of_numbers(text)
+    typed = re.findall(r"(?:^|, )(--[\w-]+)", text.partition(": ")[2])  # their values beside them are no options
+
+    def likeness(name: str) -> float:
+        return max((SequenceMatcher(None, name, each).ratio() for each in typed), default=0)
+
+    listed = [re.findall(r"--[\w-]+", line) for line in lines[len(said) :] if re.match(r"--\w", line)]
+    meant = [max(names, key=likeness) for names in listed]  # of an option's names
+    text = f"Unrecognized options: {', '.join(typed)}" if typed else text
     return text + (f"; did you mean {' or '.join(meant[:3])}?" if meant else "")
 
 

@@ -45,7 +45,7 @@ def options_table(script: str, chinese: bool = False) -> str:
 
 def key(invocation: str) -> str:
     """Name of an option in options.zh.json: its own, without aliases; of others, the invocation."""
-    return next(iter(reversed(re.findall(r"--[\w-]+", invocation))), invocation)
+    return next(iter(re.findall(r"--[\w-]+", invocation)), invocation)
 
 
 def _options(printed: str) -> list[tuple[str, str]]:

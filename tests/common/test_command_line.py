@@ -8,9 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import compare
+import demo
+import evaluate
+import infer
 import train
 from common.checksummed import dump_checksummed, load_checksummed
 from common.command_line import parse
@@ -90,8 +95,14 @@ def test_help_of_training_has_groups_and_the_numbers_of_the_recipe(
     assert re.findall(r"^├─ (.+?) ─+┤$", shown, re.MULTILINE) == list(train.GROUPS.values())
     text = re.sub(r"[\s│]+", " ", shown)
     assert "--recipe" in text and "known. (default: published)" in text and "the recipe's" not in text
-    for option, value in {"--epochs N, --passes N": 100, "--ema X": 0.9995, "--rotation X": 12.0}.items():
+    for option, value in {"--passes N, --epochs N": 100, "--ema X": 0.9995, "--rotation X": 12.0}.items():
         assert re.search(rf"{option} [^(]*\(default: {value}\)", text), option
+
+
+@pytest.mark.parametrize("module", [compare, demo, evaluate, infer])
+def test_help_of_many_options_has_groups(module: ModuleType, script: Script) -> None:
+    shown = script(f"{module.__name__}.py", "--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    assert re.findall(r"^├─ (.+?) ─+┤$", shown, re.MULTILINE) == list(module.GROUPS.values())
 
 
 def test_epochs_and_lr_are_other_names() -> None:
@@ -127,8 +138,37 @@ def test_a_mistyped_option_is_named_with_the_one_that_was_meant(colour: dict[str
         os.close(follower)
         os.close(leader)
     assert done.returncode == 2
-    said = "Unrecognized options: --lerning-rate, 0.1; did you mean --learning-rate? (see --help)"
+    said = "Unrecognized options: --lerning-rate; did you mean --learning-rate? (see --help)"
     assert done.stderr == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epoch", "3"], "--epoch; did you mean --epochs?"),
+        (["--pases=3"], "--pases; did you mean --passes?"),
+        (["--data-dr", "/x", "--quik"], "--data-dr, --quik; did you mean --data-dir?"),
+    ],
+)
+def test_unknown_options_are_named_without_their_values(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(Settings, arguments)
+    assert capsys.readouterr().err == f"error: Unrecognized options: {said} (see --help)\n"
+
+
+@pytest.mark.parametrize("columns", ["80", "300"])
+def test_an_option_leads_with_the_name_that_the_pages_use(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        parse(Settings, ["--help"])
+    shown = capsys.readouterr().out
+    for names in ("--learning-rate X, --lr X", "--passes N, --epochs N", "--data PATH, --data-dir PATH"):
+        assert re.search(rf"^│ {names}  ", shown, re.MULTILINE)
+    assert len({len(line) for line in shown.splitlines() if line.startswith("│")}) == 1
 
 
 def test_sealed_json_keeps_any_name() -> None:
