@@ -1,4 +1,4 @@
-"""docs/onnx.md from top to bottom, as its reader does it: export, JavaScript, C++; with infer.py's answers."""
+"""docs/onnx.md from top to bottom, as its reader does it in a clone: export, JavaScript, C++; infer.py's answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,7 @@ def test_other_runtimes_answer_as_infer_py(mnist: Mnist, tmp_path: Path, request
     project = copy_project(tmp_path, mnist, train=100, test=1000)
     request.addfinalizer(project.launcher.close)
     model = load_model(MODEL)
-    model = replace(model, folder=project.folder / "inference_model", card={**model.card, "temperature": 2.0})
-    write_model(model.folder, model.program, model.parameters, model.card)
+    write_model(project.folder / "runs" / "NAME", model.program, model.parameters, model.card)
     answers: dict[str, list[dict[str, object]]] = {}
     for language, code in steps(PAGE):
         if code.startswith(("pip install", "python train.py")) or "FOLDER" in code:
