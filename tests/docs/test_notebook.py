@@ -97,7 +97,9 @@ def test_the_first_cell_finds_the_project_and_keeps_an_installed_paddle(
     kept = tmp_path / "home" / "external-libraries"
     assert Path.cwd() == project
     assert len(asked) == 1 and asked[0].endswith(f" --upgrade --target {kept} numpy==1.26.4 -r {requirements}")
-    assert sys.path[-1] == str(kept) and os.environ["PYTHONPATH"] == f"mine:{kept}"
+    exec(run, {"asked": asked})
+    assert [place for place in sys.path if place == str(kept)] == [sys.path[1]]  # as for children, before site-packages
+    assert os.environ["PYTHONPATH"] == f"mine:{kept}"
     assert (ROOT / requirements).is_file()
 
 
