@@ -23,6 +23,7 @@ from tests.conftest import MODEL, ROOT
 from tests.launcher import Launcher
 
 COLUMNS = 80
+CHINESE = "第一次训练的结果放在这个名称很长的文件夹里_学习率零点零零二"  # two cells a character
 LONG = "a_folder_with_a_long_name/and_another_one/第一次训练_学习率0.001_seed2"
 
 
@@ -59,15 +60,18 @@ def _read(controller: int, shown: list[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def terminal(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """In a folder with runs of two networks, one of a long name, and pictures of long names."""
+    """In a folder with runs of two networks, some of long names, one of another setting, and pictures of long names."""
     folder = tmp_path_factory.mktemp("terminal")
-    for name in ("first", LONG.replace("/", "_")):
+    for name in ("first", LONG.replace("/", "_"), CHINESE):
         shutil.copytree(small_run / "run", folder / "runs" / name)
+    record = folder / "runs" / CHINESE / "run.json"
+    record.write_text(re.sub(r'("learning_rate": )0\.001', r"\g<1>0.002", record.read_text()))
     shutil.copytree(small_run / "run", folder / "sweep" / "runs" / "conv_pool_bn-published-seed1")
     (folder / LONG).mkdir(parents=True)
     sample = ROOT / "docs" / "samples" / "seven_on_squared_paper.png"
     shutil.copy(sample, folder / LONG / "seven.png")
     shutil.copy(ROOT / "docs" / "pictures" / "number.png", folder / LONG / "several.png")
+    (folder / LONG / "own.html").write_text("a page of the user's")
     Image.effect_noise((64, 64), 200).save(folder / LONG / "noise.png")
     launcher = Launcher(ROOT)
     yield Terminal(launcher, folder)
@@ -84,6 +88,17 @@ COMMANDS = [
     "compare.py",
     "compare.py --best --verdict",
     "compare.py --best --limit 1 --sort test_accuracy",
+    "compare.py --passes 1 2 --verdict",
+    f"compare.py runs/{CHINESE} --passes 1 2 --verdict",
+    "compare.py --fail-under 100",
+    "compare.py --fail-under 101",
+    "compare.py --sort score",
+    "compare.py --verdict --sort test_accuracy",
+    f"compare.py --html {LONG}/report.txt",
+    f"compare.py --html {LONG}/none/report.html",
+    f"compare.py --plot {LONG}/curves.gif",
+    f"compare.py --plot {LONG}/several.png",
+    f"compare.py --html {LONG}/own.html",
     "compare.py --group",
     f"compare.py runs {LONG}",
     f"infer.py {LONG} --model-dir MODEL",
