@@ -22,14 +22,20 @@ from tests.docs.pages import copy_project
 NOTEBOOK = ROOT / "docs" / "aistudio.ipynb"
 
 
-@pytest.fixture(scope="module")
-def executed(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    """With one pass over 8,000 images; a cell that fails raises."""
+@pytest.fixture(
+    scope="module", params=["docs", *(pytest.param(place, marks=pytest.mark.slow) for place in (".", ".."))]
+)
+def executed(
+    request: pytest.FixtureRequest, mnist: Mnist, tmp_path_factory: pytest.TempPathFactory
+) -> nbformat.NotebookNode:
+    """With one pass over 8,000 images, opened from three places; a cell that fails raises."""
     project = copy_project(tmp_path_factory.mktemp("notebook"), mnist, train=8000, test=100)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     parameters.source = "passes = 1"
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project.folder / "docs")}})
+    client = NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(project.folder / request.param)}}
+    )
     client.execute(env=project.environment)
     return notebook
 
