@@ -47,7 +47,7 @@ def model_page(card: Mapping[str, Any]) -> str:
         *("", header, "|---|---|---|", *rows, ""),
         f"Input: [N, 1, {height}, {width}] float32, from {picture['low']} for black to {picture['high']} for white.",
         *([ROWS_KIND] if is_row else _kind(card.get("pictures"))),
-        *_output(is_row, _number(card.get("temperature", 1))),
+        *_output(is_row, card.get("temperature", 1)),
         *("", "`card.json` has all settings and the SHA-256 of the files; this page is made from it.", ""),
     ]
     return "\n".join(text)
@@ -113,18 +113,20 @@ def _kind(pictures: Any) -> list[str]:
     return [f"Digits are {ink}, unlike MNIST's: `pictures` in `card.json`, `PictureKind` of recognition/kind.py."]
 
 
-def _output(is_row: bool, temperature: str) -> list[str]:
-    """The lines about what the network answers."""
+def _output(is_row: bool, temperature: Any) -> list[str]:
+    """The lines about what the network answers; a temperature of 1 changes nothing."""
+    scaling = []
+    if isinstance(temperature, int | float) and temperature != 1:
+        use = " for those of a digit" if is_row else ": divide their logarithms by it, and take the softmax"
+        scaling = [f"A temperature of {temperature:.4g} lowers the validation loss{use}."]
     if is_row:
         return [
             "Output: probabilities of the ten digits and of no digit for every second column of pixels, to be decoded",
-            f"by connectionist temporal classification. Temperature {temperature} calibrates those of a digit.",
+            "by connectionist temporal classification.",
+            *scaling,
         ]
     return [
-        f"Output: probabilities of the classes. Temperature {temperature} calibrates them: divide",
-        "their logarithms by it, and take the softmax. A digit is named for any picture, also for one that holds none.",
+        "Output: probabilities of the classes.",
+        *scaling,
+        "A digit is named for any picture, also for one that holds none.",
     ]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "unknown"

@@ -13,7 +13,7 @@ from data.sources import SUMS
 from model.readme import MNIST_PICTURES, model_page
 from model.saved_model import README, RELEASED, ROWS, holds_only_a_model, read_card, read_model, save_model
 from recognition.kind import PictureKind
-from tests.conftest import MODEL
+from tests.conftest import MODEL, ROOT
 
 
 def head(page: str) -> dict[str, Any]:
@@ -38,6 +38,19 @@ def test_a_hostile_name_stays_one_value() -> None:
     card = json.loads((MODEL / "card.json").read_bytes())
     [index] = head(model_page({**card, "network": "a: b\n---\nlicense: x"}))["model-index"]
     assert index["name"].startswith("a: b") and "\n" not in index["name"]
+
+
+def test_a_temperature_is_named_for_what_it_is_fitted_to() -> None:
+    """The released ones lower the validation loss but raise the calibration error; without one there is no word."""
+    for folder in (MODEL, MODEL / ROWS):
+        card = read_card(folder)
+        page = model_page(card)
+        assert f"A temperature of {card['temperature']:.4g} " in page and "lowers the validation loss" in page
+        assert "calibrate" not in page and (folder / README).read_text() == page
+        assert "emperature" not in model_page({**card, "temperature": 1})
+    for name in ("serving.md", "demo.md"):
+        english, chinese = ((ROOT / "docs" / folder / name).read_text() for folder in (".", "zh"))
+        assert "calibrated" not in english and "经过校准" not in chinese
 
 
 def test_it_says_which_ink_the_model_takes() -> None:
