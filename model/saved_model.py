@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.cells import is_formula
 from common.checksummed import dump_checksummed, file_entry, load_checksummed, parse_object
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256, sync
-from common.project import __version__
+from model.card import CARD_FORMAT, card_problem
 from model.image import ImageSpec
 from model.program_check import ProgramError, check_program
 from model.readme import model_page
@@ -36,10 +35,8 @@ RELEASED = "released"  # folder in a model folder
 ROWS = "rows"  # the same of a model that reads rows of digits
 INNER = (RELEASED, ROWS)
 MODEL_FILES = (PROGRAM, PARAMETERS, ONNX, NOVELTY, CARD, README)
-CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 
 MAX_CARD_BYTES = 1 << 20
-MOST_LABELS = 1000
 MAX_FILE_BYTES = 256 << 20  # the largest network here is 2 MB
 
 
@@ -265,7 +262,7 @@ def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
     where = folder / CARD
     try:
         card = parse_object(data)
-        problem = _card_problem(card)
+        problem = card_problem(card, _names(card.get("files")))
         if not problem:
             load_checksummed(data)
     except ValueError as error:
@@ -275,46 +272,8 @@ def _read_card(folder: Path, data: bytes) -> Mapping[str, Any]:
     return card
 
 
-def _card_problem(card: Mapping[str, Any]) -> str:
-    """The fault that makes a card unusable, in words; empty if there is none."""
-    if card.get("format") != CARD_FORMAT:
-        got = one_line(card.get("format"), 40)
-        release = one_line(card.get("version"), 20)
-        return f"expected format {CARD_FORMAT}, got {got}: made by release {release}, this is {__version__}"
-    files = card["files"] if isinstance(card.get("files"), dict) else {}
-    for name in _names(files):
-        entry = files.get(name)
-        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-            return f"expected files.{name}.sha256, got none"
-    picture = card.get("input")
-    if not isinstance(picture, dict):
-        return "expected the object input, got none"
-    shapes = ([-1, 1, 32, -1],) if picture.get("fit") == "row" else ([-1, 1, 28, 28], [-1, 1, 32, 32])
-    if picture.get("shape") not in shapes:
-        return f"expected input.shape {' or '.join(map(str, shapes))}, got {one_line(picture.get('shape'), 60)}"
-    for bound in ("low", "high"):
-        value = picture.get(bound)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e6:
-            return f"expected a number as input.{bound}, got {one_line(value, 60)}"
-    if picture.get("fit") not in ("none", "pad", "resize", "row"):
-        return f"expected input.fit none, pad, resize or row, got {one_line(picture.get('fit'), 60)}"
-    if (picture["fit"] == "none") != (picture["shape"][2] == 28):
-        return f"input.fit {picture['fit']} does not go with input.shape {picture['shape']}"
-    labels = card.get("labels")
-    if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS or not all(map(_is_name, labels)):
-        return "expected labels, a list of 2 to 1000 printable names that are no formulas to a spreadsheet"
-    temperature = card.get("temperature", 1)
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
-        return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
-    return ""
-
-
-def _names(files: Mapping[str, Any]) -> list[str]:
-    return [PROGRAM, PARAMETERS, *(name for name in (ONNX, NOVELTY) if name in files)]
-
-
-def _is_name(label: Any) -> bool:
-    return isinstance(label, str) and label.isprintable() and 0 < len(label) <= 100 and not is_formula(label)
+def _names(files: object) -> list[str]:
+    return [PROGRAM, PARAMETERS, *(name for name in (ONNX, NOVELTY) if isinstance(files, dict) and name in files)]
 
 
 def describe_model(folder: Path) -> str:

@@ -160,8 +160,8 @@ def sortable_columns() -> list[str]:
 def ranking(runs: Iterable[Run], column: str | None = None) -> Sequence[str]:
     """Columns of the results log that rank passes of `runs`, each one among those equal by the one before it.
 
-    Without a column, passes of one network are sorted by validation loss, those of several, whose losses differ in
-    kind, by their share of validation errors.
+    Without a column, passes of one network are sorted by validation loss. Losses of several differ in kind; their
+    passes are sorted by their share of validation errors.
     """
     if column:
         return (column,)
