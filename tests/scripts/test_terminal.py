@@ -71,7 +71,7 @@ def terminal(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     sample = ROOT / "docs" / "samples" / "seven_on_squared_paper.png"
     shutil.copy(sample, folder / LONG / "seven.png")
     shutil.copy(ROOT / "docs" / "pictures" / "number.png", folder / LONG / "several.png")
-    (folder / LONG / "own.html").write_text("a page of the user's")
+    (folder / "own.html").write_text("a page of the user's")
     Image.effect_noise((64, 64), 200).save(folder / LONG / "noise.png")
     launcher = Launcher(ROOT)
     yield Terminal(launcher, folder)
@@ -98,7 +98,7 @@ COMMANDS = [
     f"compare.py --html {LONG}/none/report.html",
     f"compare.py --plot {LONG}/curves.gif",
     f"compare.py --plot {LONG}/several.png",
-    f"compare.py --html {LONG}/own.html",
+    "compare.py --html own.html",
     "compare.py --group",
     f"compare.py runs {LONG}",
     f"infer.py {LONG} --model-dir MODEL",
