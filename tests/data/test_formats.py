@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a line in the middle": (_broken_line, r"785.*counted from line 6[67]\d$"),
     "a class of the test part alone": (_class_of_the_test_part, r"test: expected the classes of train/, got c too"),
     "two classes of one name": (_one_name_twice, "expected a name of its own for each class, got cat twice"),
-    "two sets": (_two_sets_of_emnist, r"expected one set, got IDX \(emnist-digits-.*\) and IDX \(emnist-letters-"),
+    "two sets": (_two_sets_of_emnist, r"one file of each kind, got IDX \(emnist-digits-.*\) and IDX \(emnist-letters-"),
 }
 
 
