@@ -187,11 +187,12 @@ def _score(
             each.add(kind.apply(images) if cut else images, labels, numbers)
         sample.append(images[numbers % max(1, total // SAMPLE) == 0])
         count(len(images))
-    found = PictureKind() if cut else PictureKind.measure(np.concatenate(sample))
-    for each, kind in zip(evaluators, kinds, strict=True):
+    for each in evaluators:
         each.evaluation.left_out = total - each.evaluation.total
         if not each.evaluation.total:
             raise UserError(f"expected images that can be used, got none of {total:,}")
+    found = PictureKind() if cut else PictureKind.measure(np.concatenate(sample))
+    for each, kind in zip(evaluators, kinds, strict=True):
         if not cut and (found is None or kind.differs(found)):
             has = f"trained on {kind.describe()}; the data has {found.describe() if found else 'nothing in the images'}"
             to_stderr(f"warning: {one_line(each.model.folder)}: {has}: the score may be wrong")

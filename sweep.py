@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,7 @@ from common.command_line import parse, run, to_stderr
 from common.console import ScriptConsole, print_line
 from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, open_file, open_own
+from common.processes import VARIABLES
 from common.project import FOLDER
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
@@ -43,9 +44,11 @@ from model.recipes import NetworkName, RecipeName
 from results.run_folder import LOCK, RunFolder
 from training.config import repeated
 from training.resume import what_was_finished
-from training.settings import Settings
+from training.settings import CHANGEABLE, Settings, resumed
 
 POLL_SECONDS = 0.5
+# Settings that a run which is there already must share with the command.
+COMPARED = {entry.name for entry in fields(Settings)} - {*CHANGEABLE, "run_dir", "config"} | {"data_dir"}
 LONGEST_END = 1 << 16  # bytes at the end of a log in which its last line is looked for
 
 
@@ -77,7 +80,30 @@ class Member:
     name: str
     folder: RunFolder
     command: tuple[str, ...]
-    passes: int
+    settings: Settings
+
+    @property
+    def passes(self) -> int:
+        """Passes that it shall have."""
+        return self.settings.resolved_recipe().passes
+
+    def expect_same(self) -> None:
+        """Make sure that a run that is there already is the one that the command asks for.
+
+        Raises:
+            UsageError: it has other settings or data.
+        """
+        try:
+            own, _ = resumed(self.folder.path, lambda recorded: recorded)
+        except (UserError, OSError):  # none yet, or damaged, which train.py will report
+            return
+        for entry in fields(Settings):
+            has, asked = (getattr(each, entry.name) for each in (own, self.settings))
+            if entry.name in COMPARED and has != asked:
+                raise UsageError(
+                    f"{self.name}: the run in {one_line(self.folder.path)} has --{entry.name.replace('_', '-')} "
+                    f"{one_line(has, 60)}, this command {one_line(asked, 60)}; name another FOLDER"
+                )
 
     @property
     def finished(self) -> bool:
@@ -101,17 +127,16 @@ class Member:
 
     def start(self, log: Path, threads: int) -> subprocess.Popen[bytes]:
         """Begin the run, or go on with it, in a process of its own."""
-        resumed = self.folder.record.exists()
-        where = ("--resume", str(self.folder.path)) if resumed else ("--run-dir", str(self.folder.path))
-        own = self.command[: 1 if resumed else None]
+        begun = self.folder.record.exists()
+        where = ("--resume", str(self.folder.path)) if begun else ("--run-dir", str(self.folder.path))
         with os.fdopen(open_own(log), "r+b") as output:
             output.seek(0, os.SEEK_END)
             return subprocess.Popen(
-                [sys.executable, *own, *where],
+                [sys.executable, *self.command, *where],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "CONV_POOL_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
+                env={**_alone(), "CONV_POOL_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
                 start_new_session=True,
             )
 
@@ -122,6 +147,8 @@ def main(stop: StopRequest) -> int:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     options = parse(Options, arguments[:cut])
     members = list(_members(options, arguments[cut + 1 :]))
+    for member in members:
+        member.expect_same()
     logs = options.folder / "logs"
     make_folder(logs)
     threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
@@ -148,6 +175,12 @@ def main(stop: StopRequest) -> int:
     return 1 if failed else 0
 
 
+def _alone() -> dict[str, str]:
+    """The environment without a launcher's variables: each run is a job of its own."""
+    launchers = {name for pair in VARIABLES for name in pair}
+    return {name: value for name, value in os.environ.items() if name not in launchers}
+
+
 def _members(options: Options, rest: Sequence[str]) -> Iterator[Member]:
     """Every run of the sweep; each combination's options are checked before the first starts."""
     for network in options.networks:
@@ -161,7 +194,7 @@ def _members(options: Options, rest: Sequence[str]) -> Iterator[Member]:
                     raise UsageError("expected no --run-dir and no --resume after --: each run has a folder of its own")
                 folder = RunFolder(options.folder / "runs" / name)
                 command = (str(FOLDER / "train.py"), *own, *rest)
-                yield Member(name, folder, command, settings.resolved_recipe().passes)
+                yield Member(name, folder, command, settings)
 
 
 def _begin(

@@ -12,7 +12,7 @@ from common.errors import UsageError, one_line
 # Variables that hold this process's number, from 0, and the number of processes; the first pair that is set counts.
 VARIABLES = (
     ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),  # of a step: a batch script alone has SLURM_NTASKS too
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )

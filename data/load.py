@@ -89,7 +89,7 @@ class LabelledSet:
         Older cards record no split, and were trained on images, not on pictures.
         """
         if "data_split" in card or isinstance(self.test.images, Pictures):
-            return bool(card.get("data_split") == self.split)
+            return bool(self.split) and bool(card.get("data_split") == self.split)
         return bool(card.get("data_sha256", {}).get(sources.TEST_IMAGES) == idx.checksum(self.test.images))
 
 

@@ -138,7 +138,9 @@ def test_no_pictures_and_a_first_process_that_never_comes(tmp_path: Path, monkey
 def test_launchers_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rank_and_size() == (0, 1)
     monkeypatch.setenv("SLURM_PROCID", "3")
-    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # a batch script has it too, which is one process
+    assert rank_and_size() == (0, 1)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     assert rank_and_size() == (3, 4)
     for rank, size in (("4", "4"), ("-1", "4"), ("x", "4"), ("0", "many"), ("0", "0")):
         monkeypatch.setenv("PADDLE_TRAINER_ID", rank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -298,11 +299,27 @@ def test_pictures_are_scored_piece_by_piece(
 def test_one_class_alone_is_scored(
     mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "7").mkdir()
+    data = tmp_path / "data"
+    (data / "7").mkdir(parents=True)
     for number in np.flatnonzero(mnist.test_labels == 7)[:4]:
-        Image.fromarray(mnist.test_images[number]).save(tmp_path / "7" / f"{number}.png")
-    assert run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all", "--format", "json") == 0
+        Image.fromarray(mnist.test_images[number]).save(data / "7" / f"{number}.png")
+    assert run_main(evaluate, monkeypatch, MODEL, "--data", data, "--part", "all", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["images"] == 4
+    # A model of a set with a test part has no split; neither has this one, of a single class.
+    released = load_model(MODEL)
+    save_model(tmp_path / "model", replace(released, card={**released.card, "data_split": {}}))
+    assert run_main(evaluate, monkeypatch, tmp_path / "model", "--data", data) == 0
+    assert "was trained on this set" not in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_used_are_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for label in "01":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.png").write_bytes(b"\x89PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="expected images that can be used, got none of 2"):
+            run_main(evaluate, monkeypatch, MODEL, "--data", tmp_path, "--part", "all")
 
 
 def test_models_that_prepare_a_set_alike_share_its_images(

@@ -29,7 +29,7 @@ from results.run_folder import RunFolder
 folder = RunFolder(Path(sys.argv[-1]))
 notes = Path({notes!r})
 with folder.locked():
-    record = {{"settings": {{}}}}
+    record = {{"settings": {{"made by": "a stub"}}}}
     folder.write_record(record)
     with notes.open("a") as file:
         file.write(f"begin {{folder.name}} {{sys.argv[-2]}}\\n")
@@ -186,6 +186,23 @@ def test_real_runs_are_compared(small_data: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert [json.loads(line)["seed"] for line in compared.stdout.splitlines()] in ([1, 2], [2, 1])
+    for other in (["--learning-rate", "0.5"], ["--data-dir", "elsewhere"]):
+        refused = subprocess.run(
+            [sys.executable, "sweep.py", str(tmp_path / "s"), "--", *rest, *other],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert refused.returncode == 2 and refused.stderr.startswith(f"error: {ALL[0]}: the run in "), refused.stderr
+        assert other[0] in refused.stderr and "name another FOLDER" in refused.stderr
+    more = subprocess.run(
+        [sys.executable, "sweep.py", str(tmp_path / "s"), "--", *rest, "--passes", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"},  # of the sweep, not of its runs
+    )
+    assert (more.returncode, more.stderr) == (0, "") and "2 passes" in more.stdout
 
 
 @pytest.mark.slow
