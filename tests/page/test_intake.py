@@ -11,7 +11,6 @@ import resource
 import shutil
 import socket
 import tracemalloc
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,11 +118,11 @@ def reader(folder: Path) -> Iterator[Reader]:
 @pytest.fixture(scope="module")
 def page(reader: Reader, folder: Path) -> Gate:
     (folder / "files").mkdir()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Gradio leaves event loops open that it makes and drops
-        page = page_app.build(reader, folder / "runs", folder / "files")
-        gc.collect()
-    return page
+
+    async def build() -> Gate:
+        return page_app.build(reader, folder / "runs", folder / "files")
+
+    return asyncio.run(build())  # without a running loop Gradio makes some, and leaves them open
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -653,14 +652,16 @@ def test_the_page_starts_whatever_the_proxy(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # as above
+
+    async def visit() -> Path:
         with page_app.serve(reader, folder / "runs", "127.0.0.1", port, share=False) as address:
             assert address == f"http://127.0.0.1:{port}/"
             status, body = get(address)
             assert status == 200 and b"LeNet-5" in body
             files = Path(os.environ["GRADIO_TEMP_DIR"])
             assert files.stat().st_mode & 0o777 == 0o700
-        gc.collect()
+            return files
+
+    files = asyncio.run(visit())  # as in `page`
     assert not files.exists()
     assert capfd.readouterr() == ("", "")
