@@ -43,7 +43,7 @@ from common.signals import StopRequest
 from model.recipes import NetworkName, RecipeName
 from results.run_folder import LOCK, RunFolder
 from training.config import repeated
-from training.resume import what_was_finished
+from training.same_run import what_was_finished
 from training.settings import CHANGEABLE, Settings, resumed
 
 POLL_SECONDS = 0.5

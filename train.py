@@ -34,7 +34,7 @@ from common.processes import bind_to_share, rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
 from training.config import repeated
-from training.resume import restore_arithmetic, what_was_finished
+from training.same_run import restore_arithmetic, what_was_finished
 from training.settings import Settings, resumed
 
 if TYPE_CHECKING:

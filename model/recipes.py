@@ -1,4 +1,4 @@
-"""Training settings per network: as published, and the best known."""
+"""Training settings per network, as published and the best known, and the learning rate of a step."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from typing import Any
 from common.checksummed import dump_checksummed, file_entry, load_checksummed, parse_object
 from common.errors import UserError, one_line
 from common.files import holds_only, new_folder, read_file, real_path, sha256, sync
-from model.card import CARD_FORMAT, card_problem
+from model.card_check import CARD_FORMAT, card_problem
 from model.image import ImageSpec
 from model.program_check import ProgramError, check_program
 from model.readme import model_page

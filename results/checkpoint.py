@@ -39,7 +39,7 @@ class Checkpoint:
         arrays: by name; dtype and shape as saved.
         progress: counters and the like, plain JSON.
         log: bytes of the results log.
-        run: which run it is of (training.resume.run_id); empty in those of older releases.
+        run: which run it is of (training.same_run.run_id); empty in those of older releases.
     """
 
     name: str

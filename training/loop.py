@@ -33,7 +33,7 @@ from training.callbacks.callback import Callback, Started
 from training.early_stopping import reason_to_stop, take_in
 from training.parallel import facts
 from training.publish import Outcome, expect_publishable, outcome_record, publish, publish_folder, save_best_model
-from training.saving import load_state, restore_folder, save_state
+from training.resume import load_state, restore_folder, save_state
 from training.settings import Settings
 from training.setup import Setup, expect_rows, prepare
 from training.state import Progress, State

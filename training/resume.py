@@ -1,100 +1,110 @@
-"""Going on with a run as if it had never stopped: what must be the same, and what is reported if it is not.
-
-Weights, log and model come out the same bit for bit, given the same settings, data, versions, processor, backend and
-number of threads (docs/reliability.md). Settings and data are made sure of, backend and threads are restored, and
-whatever differs all the same is reported.
-"""
+"""A run continued from its checkpoint: state loaded, folder brought back, as if it had never stopped; state saved."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import asdict
 
-from common.errors import UserError, one_line
-from common.files import sha256
-from results.run_folder import ARITHMETIC, RunFolder
-from training.settings import CHANGEABLE
-
-Record = Mapping[str, Any]
-
-
-def what_was_finished(folder: RunFolder, passes: int | None) -> str:
-    """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
-    outcome = _part(folder.read_record(whole=True), "outcome")
-    if not isinstance(outcome.get("of"), int) or (passes or 0) > outcome["of"]:
-        return ""
-    done, best, correct, total, where = (
-        one_line(outcome.get(name)) for name in ("passes", "best_pass", "test_correct", "test_total", "published")
-    )
-    return (
-        f"{folder.path}: this run is finished: {done} passes, best pass {best} with {correct}/{total}, "
-        f"published to {where}; more --passes go on"
-    )
+from common.errors import UsageError, UserError, one_line
+from common.files import read_file, remove_folder, sync, write_file
+from model.saved_model import MODEL_FILES
+from results.checkpoint import BEST, ENGINE, LOG, Checkpoint, checkpoint_name, load_checkpoint, save_checkpoint, under
+from results.log import LARGEST_RESULTS, cut_back_steps, parse_results, read_results
+from training.publish import save_best_model
+from training.setup import Setup
+from training.state import Progress, State, expect_progress
 
 
-def restore_arithmetic(folder: RunFolder) -> None:
-    """Restore the thread counts that the run began with; it must come before Paddle is imported."""
-    recorded = _part(folder.read_record(whole=True), "environment", "arithmetic")
-    for name in ARITHMETIC:
-        os.environ.pop(name, None)
-    os.environ.update({name: str(value) for name, value in recorded.items() if name in ARITHMETIC})
-
-
-def expect_same_run(folder: RunFolder, recorded: Record, now: Record) -> None:
-    """Make sure that `now`, the record of a process, is that of the run whose record is `recorded`.
+def load_state(setup: Setup) -> State:
+    """Load the newest checkpoint into the engine, and return its state; a run without one is at its beginning.
 
     Raises:
-        UserError: other data, or a recipe that this release resolves otherwise.
+        UserError: no checkpoint can be used, or the run has more passes than it shall have.
     """
-    if _part(recorded, "data", "sha256") != now["data"]["sha256"]:
-        raise UserError(
-            f"{now['data']['source']}: expected the data of the run in {folder.path} (run.json has their SHA-256), "
-            "got other data; name their folder with --data-dir"
-        )
-    was, is_now = recorded.get("recipe"), json.loads(json.dumps(now["recipe"]))
-    if not isinstance(was, dict) or {**was, "passes": 0} != {**is_now, "passes": 0}:
-        raise UserError(
-            f"{folder.record}: this release has another recipe for these settings than the one that began the run; "
-            f"continue with that one (commit {one_line(_part(recorded, 'environment').get('commit'), 50)})"
-        )
+    checkpoint, refused = load_checkpoint(setup.folder.checkpoints, lambda found: _expect_own(setup, found))
+    for line in refused:
+        setup.report(line)
+    if checkpoint is None:
+        return State()
+    progress = Progress(**checkpoint.progress)
+    if progress.passes > setup.recipe.passes:
+        raise UsageError(f"--passes {setup.recipe.passes}: {setup.folder.path} has done {progress.passes}")
+    setup.engine.load_state(under(ENGINE, checkpoint.arrays))
+    return State(progress, under(BEST, checkpoint.arrays), checkpoint.log, checkpoint.name)
 
 
-def run_id(name: str, settings: Record, sums: Record) -> str:
-    """Which run this is, for its checkpoints: the same for the same name, settings that may not change, and data."""
-    lasting = {name: value for name, value in settings.items() if name not in (*CHANGEABLE, "run_dir")}
-    return sha256(json.dumps([name, lasting, sums], sort_keys=True).encode())
+def _expect_arrays(setup: Setup, checkpoint: Checkpoint) -> None:
+    """Make sure that a checkpoint has the arrays of the run's network, and those of its best pass if it has one.
+
+    Raises:
+        ValueError: it has others.
+    """
+    wanted = {ENGINE + name: value for name, value in setup.engine.state().items()}
+    if checkpoint.progress["best_pass"]:
+        wanted |= {BEST + name: value for name, value in setup.engine.parameters().items()}
+    for name in sorted(wanted.keys() | checkpoint.arrays.keys()):
+        own, found = (each.get(name) for each in (wanted, checkpoint.arrays))
+        if own is None or found is None or (own.dtype, own.shape) != (found.dtype, found.shape):
+            raise ValueError(f"{one_line(name, 60)}: expected the arrays of this network, got others")
 
 
-def differences(recorded: Record, now: Record) -> Iterator[str]:
-    """One line for each thing on which the bits of a result depend and that is not as it was when the run began."""
-    for where in (
-        ("device",),
-        ("kernel",),
-        ("environment", "arithmetic"),
-        ("environment", "packages"),
-        ("environment", "machine", "processor"),
-        ("environment", "commit"),
-    ):
-        was, is_now = (_part(record, *where[:-1]).get(where[-1]) for record in (recorded, now))
-        if was != is_now:
-            yield (
-                f"{where[-1]}: the run began with {one_line(was, 200)} and goes on with {one_line(is_now, 200)}: "
-                "the numbers may differ from those of an uninterrupted run"
+def _expect_own(setup: Setup, checkpoint: Checkpoint) -> None:
+    """Make sure that a checkpoint is one of this run, which can continue from it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expect_progress(checkpoint.progress, setup.examples, setup.recipe.batch_size)
+    passes, log = checkpoint.progress["passes"], setup.folder.checkpoints / checkpoint.name / LOG
+    rows = parse_results(checkpoint.log, log)[0] if checkpoint.log else []
+    if len(rows) != passes:
+        raise ValueError(f"{LOG}: expected {passes} passes, got {len(rows)}")
+    # Checkpoints of older releases, and those of their runs, know no more of their run than its name.
+    if checkpoint.run != setup.record.get("id", "") or any(row.run != setup.folder.name for row in rows):
+        raise ValueError("it is that of another run")
+    _expect_arrays(setup, checkpoint)
+
+
+def save_state(setup: Setup, state: State) -> None:
+    """Save a checkpoint, unless the newest is of this very step.
+
+    Raises:
+        OSError: it cannot be written; the earlier ones are untouched.
+    """
+    name = checkpoint_name(state.progress.passes, state.progress.steps)
+    if name == state.saved:
+        return
+    arrays = {ENGINE + name: value for name, value in setup.engine.state().items()}
+    arrays |= {BEST + name: value for name, value in state.best_parameters.items()}
+    if setup.folder.steps.exists():
+        sync(setup.folder.steps)  # the checkpoint knows its rows
+    log = read_file(setup.folder.results, LARGEST_RESULTS) if state.saved else b""
+    checkpoint = Checkpoint(name, arrays, asdict(state.progress), log, setup.record.get("id", ""))
+    save_checkpoint(setup.folder.checkpoints, checkpoint, before=state.saved)
+    state.saved = name
+
+
+def restore_folder(setup: Setup, state: State) -> None:
+    """Bring the logs and the best model to where the checkpoint is; without one, save the first.
+
+    Raises:
+        UserError: there is a log and no checkpoint.
+    """
+    folder = setup.folder
+    if not state.saved:
+        if folder.results.exists():
+            raise UserError(
+                f"{folder.checkpoints}: expected a checkpoint, since results.csv was begun, found none; "
+                "restore one from a copy, or start a new run"
             )
-
-
-def continued(recorded: Record, now: Record, differing: list[str]) -> dict[str, Any]:
-    """The record with which a run goes on: as it began, with what may change as it is now, and what differs noted."""
-    changed = {"settings": now["settings"], "recipe": now["recipe"]}
-    noted = [*recorded.get("resumed", []), *differing]
-    return {name: value for name, value in recorded.items() if name != "outcome"} | changed | {"resumed": noted}
-
-
-def _part(record: Record, *names: str) -> Record:
-    """An object within a record; empty where there is none."""
-    for name in names:
-        value = record.get(name)
-        record = value if isinstance(value, dict) else {}
-    return record
+        save_state(setup, state)
+    found = read_file(folder.results, LARGEST_RESULTS) if folder.results.exists() else b""
+    if not found.startswith(state.log):
+        setup.report(f"{folder.results}: altered or lost; restored as checkpoint {state.saved} knows it")
+    write_file(folder.results, state.log)
+    cut_back_steps(folder.steps, state.progress.passes, state.progress.steps)
+    if state.progress.best_pass:
+        # The model on disk may be of a later pass, or lost.
+        rows, _ = read_results(folder.results)
+        save_best_model(setup, state, rows[state.progress.best_pass - 1])
+    else:
+        remove_folder(folder.model, MODEL_FILES)

@@ -31,7 +31,7 @@ from reference.optimizers import optimizer_of
 from results.run_folder import RunFolder, environment
 from training.callbacks.callback import Callback
 from training.engine import Engine, EngineName, start_from
-from training.resume import continued, differences, expect_same_run, run_id
+from training.same_run import continued, differences, expect_same_run, run_id
 from training.settings import Settings, to_json
 
 

@@ -55,7 +55,7 @@ from tests.reliability.processes import (  # noqa: E402
     steps_saved,
     tree_sum,
 )
-from training.resume import what_was_finished  # noqa: E402
+from training.same_run import what_was_finished  # noqa: E402
 
 
 def write_data(folder: Path) -> None:

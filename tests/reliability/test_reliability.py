@@ -34,8 +34,8 @@ from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
 from training.loop import TrainingError, train
-from training.resume import differences as differing
-from training.resume import restore_arithmetic
+from training.same_run import differences as differing
+from training.same_run import restore_arithmetic
 from training.settings import Settings
 
 

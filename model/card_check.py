@@ -1,4 +1,4 @@
-"""The card of a saved model, card.json: its form, and the faults that make it unusable."""
+"""The check of a model's card, card.json: its form, and the faults that make it unusable."""
 
 from __future__ import annotations
 

@@ -1,0 +1,100 @@
+"""The same run or another one: what a process compares with run.json before it continues a run.
+
+Weights, log and model come out the same bit for bit, given the same settings, data, versions, processor, backend and
+number of threads (docs/reliability.md). Settings and data are made sure of, backend and threads are restored, and
+whatever differs all the same is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.errors import UserError, one_line
+from common.files import sha256
+from results.run_folder import ARITHMETIC, RunFolder
+from training.settings import CHANGEABLE
+
+Record = Mapping[str, Any]
+
+
+def what_was_finished(folder: RunFolder, passes: int | None) -> str:
+    """One line about a run that has done all of its `passes` and published its model; empty if it has not."""
+    outcome = _part(folder.read_record(whole=True), "outcome")
+    if not isinstance(outcome.get("of"), int) or (passes or 0) > outcome["of"]:
+        return ""
+    done, best, correct, total, where = (
+        one_line(outcome.get(name)) for name in ("passes", "best_pass", "test_correct", "test_total", "published")
+    )
+    return (
+        f"{folder.path}: this run is finished: {done} passes, best pass {best} with {correct}/{total}, "
+        f"published to {where}; more --passes go on"
+    )
+
+
+def restore_arithmetic(folder: RunFolder) -> None:
+    """Restore the thread counts that the run began with; it must come before Paddle is imported."""
+    recorded = _part(folder.read_record(whole=True), "environment", "arithmetic")
+    for name in ARITHMETIC:
+        os.environ.pop(name, None)
+    os.environ.update({name: str(value) for name, value in recorded.items() if name in ARITHMETIC})
+
+
+def expect_same_run(folder: RunFolder, recorded: Record, now: Record) -> None:
+    """Make sure that `now`, the record of a process, is that of the run whose record is `recorded`.
+
+    Raises:
+        UserError: other data, or a recipe that this release resolves otherwise.
+    """
+    if _part(recorded, "data", "sha256") != now["data"]["sha256"]:
+        raise UserError(
+            f"{now['data']['source']}: expected the data of the run in {folder.path} (run.json has their SHA-256), "
+            "got other data; name their folder with --data-dir"
+        )
+    was, is_now = recorded.get("recipe"), json.loads(json.dumps(now["recipe"]))
+    if not isinstance(was, dict) or {**was, "passes": 0} != {**is_now, "passes": 0}:
+        raise UserError(
+            f"{folder.record}: this release has another recipe for these settings than the one that began the run; "
+            f"continue with that one (commit {one_line(_part(recorded, 'environment').get('commit'), 50)})"
+        )
+
+
+def run_id(name: str, settings: Record, sums: Record) -> str:
+    """Which run this is, for its checkpoints: the same for the same name, settings that may not change, and data."""
+    lasting = {name: value for name, value in settings.items() if name not in (*CHANGEABLE, "run_dir")}
+    return sha256(json.dumps([name, lasting, sums], sort_keys=True).encode())
+
+
+def differences(recorded: Record, now: Record) -> Iterator[str]:
+    """One line for each thing on which the bits of a result depend and that is not as it was when the run began."""
+    for where in (
+        ("device",),
+        ("kernel",),
+        ("environment", "arithmetic"),
+        ("environment", "packages"),
+        ("environment", "machine", "processor"),
+        ("environment", "commit"),
+    ):
+        was, is_now = (_part(record, *where[:-1]).get(where[-1]) for record in (recorded, now))
+        if was != is_now:
+            yield (
+                f"{where[-1]}: the run began with {one_line(was, 200)} and goes on with {one_line(is_now, 200)}: "
+                "the numbers may differ from those of an uninterrupted run"
+            )
+
+
+def continued(recorded: Record, now: Record, differing: list[str]) -> dict[str, Any]:
+    """The record with which a run goes on: as it began, with what may change as it is now, and what differs noted."""
+    changed = {"settings": now["settings"], "recipe": now["recipe"]}
+    noted = [*recorded.get("resumed", []), *differing]
+    return {name: value for name, value in recorded.items() if name != "outcome"} | changed | {"resumed": noted}
+
+
+def _part(record: Record, *names: str) -> Record:
+    """An object within a record; empty where there is none."""
+    for name in names:
+        value = record.get(name)
+        record = value if isinstance(value, dict) else {}
+    return record
