@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.floating]
 
 HEIGHT = 32  # of a row, pixels
 PATCH = 44  # columns of a patch that holds one digit
+TOGETHER = 32  # digits that are drawn together: their arrays fit into a processor's cache
 SIDE = 28
 
 CURRENCIES = "$€£¥₹#*"
@@ -47,7 +48,7 @@ class Pen:
             return Pen(True, 1.0, random.uniform(0.25, 1.0), random.choice([0.0, 0.2]))
         if kind < 0.45:  # a felt pen
             return Pen(False, random.uniform(1.1, 1.5), random.uniform(0.6, 1.0), 0.0)
-        return Pen(False, random.uniform(0.0, 0.9), random.uniform(0.2, 1.0), random.choice([0.0, 0.3, 0.6]))
+        return Pen(False, random.uniform(0.1, 0.9), random.uniform(0.25, 1.0), random.choice([0.0, 0.3, 0.6]))
 
 
 WARP = (2, 4, 4)  # of each digit: cosines across and down, of the displacement down and across
@@ -71,7 +72,10 @@ def draw_digits(images: Bytes, labels: Bytes, draws: Floats, warps: Floats, pens
         _reshape(sources[number], int(labels[number]), draws[number])
     own = np.array([pen.own for pen in pens])
     sources[~own] = ndimage.gaussian_filter(sources[~own], (0, 0.7, 0.7), truncate=3)
-    patches = _sample(sources, draws, warps)
+    patches = np.empty((len(sources), HEIGHT, PATCH), np.float32)
+    for start in range(0, len(sources), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        patches[some] = _sample(sources[some], draws[some], warps[some])
     width = np.array([pen.width for pen in pens], np.float32)[~own, None, None]
     patches[~own] = _redrawn(patches[~own], width)
     return patches
@@ -177,7 +181,7 @@ def draw_mark(place: str, height: float, middle: float, width: int, pen: Pen, ra
     stroke = max(int(2 * (0.8 + 2.2 * pen.width) * height / 26), 2) if not pen.own else max(int(height / 6), 2)
     base, h, x = 2 * (middle + height / 2), 2 * height, float(width)
     kinds = {
-        "start": ("sign", "sign", "word", "equals", "dash", "slashes"),
+        "start": ("sign", "sign", "dollar", "word", "equals", "dash", "slashes"),
         "inside": ("comma", "comma", "point", "point", "dash", "apostrophe"),
         "blank": ("word", "word", "word", "dash", "equals", "sign", "comma", "point"),
         "end": ("dash", "dash", "equals", "sign", "comma", "point", "slashes", "word"),
@@ -195,6 +199,8 @@ def draw_mark(place: str, height: float, middle: float, width: int, pen: Pen, ra
         for level in (0.5,) if kind == "dash" else (0.36, 0.62):
             y = base - level * h
             draw.line([x - length, y + j[0], x + length, y + j[1]], 255, stroke)
+    elif kind == "dollar":
+        _dollar(draw, (x, base - h * random.uniform(0.4, 0.55)), h * random.uniform(0.6, 1.1), stroke, random)
     elif kind == "slashes":
         for shift in (-0.12, 0.12)[: int(random.integers(1, 3)) + (place == "end")]:
             top, bottom = base - h * random.uniform(0.9, 1.2), base + h * random.uniform(0.0, 0.2)
@@ -203,11 +209,31 @@ def draw_mark(place: str, height: float, middle: float, width: int, pen: Pen, ra
     else:
         text = str(random.choice(WORDS)) if kind == "word" else str(random.choice(list(CURRENCIES)))
         size = h * (random.uniform(0.5, 0.8) if kind == "word" else random.uniform(0.9, 1.3))
-        draw.text((x, base), text, 255, font(int(random.integers(len(FONTS))), int(size)), "ms")
+        number = int(random.integers(len(FONTS))) % (WITH_RUPEE if text == "₹" else len(FONTS))
+        draw.text((x, base), text, 255, font(number, int(size)), "ms")
     return np.asarray(patch.reduce(2), np.float32) / 255
 
 
-FONTS = ("DejaVuSans.ttf", "DejaVuSans-Oblique.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf", "DejaVuSansMono.ttf")
+def _dollar(
+    draw: ImageDraw.ImageDraw, middle: tuple[float, float], high: float, stroke: int, random: np.random.Generator
+) -> None:
+    """A handwritten dollar sign: an S with one or two strokes through it, or before it."""
+    (x, y), wide = middle, high * random.uniform(0.2, 0.36)
+    rise = high * random.uniform(0.4, 0.6)
+    lean = high * random.uniform(0.0, 0.15)
+    draw.arc([x - wide + lean, y - rise, x + wide + lean, y], 90, random.uniform(300, 360), 255, stroke)
+    draw.arc([x - wide, y, x + wide, y + high - rise], 270, random.uniform(480, 540), 255, stroke)
+    over, count = high * random.uniform(0.05, 0.25), int(random.integers(1, 3))
+    for shift in (np.arange(count) - (count - 1) / 2) * high * random.uniform(0.12, 0.2):
+        ends = x + shift + lean * 1.5, y - rise - over, x + shift - lean, y + high - rise + over
+        draw.line(ends, 255, stroke)
+
+
+FONTS = (
+    *("DejaVuSans.ttf", "DejaVuSans-Oblique.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf"),
+    *("DejaVuSansMono.ttf", "STIXGeneral.ttf", "STIXGeneralItalic.ttf"),
+)
+WITH_RUPEE = 6  # so many of the fonts, from the first, have that sign
 
 
 @cache

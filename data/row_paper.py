@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
@@ -15,26 +16,28 @@ from data.row_ink import HEIGHT, WORDS, Floats, Pen, between, font
 if TYPE_CHECKING:
     from data.rows import Ingredients
 
+Mask = npt.NDArray[np.bool_]
+
 
 def neighbours(ink: Floats, patches: Floats, random: np.random.Generator) -> None:
     """Add parts of other writing that reach into a row, in place: digits [2, 32, P], or printed words.
 
-    At most two fifths of a digit are visible, or else it would have to be read.
+    At most a third of a digit is visible, or else it would have to be read.
     """
     kind, width = random.random(), ink.shape[1]
-    if kind > 0.34:
+    if kind > 0.26:
         return
-    if kind < 0.12:  # at the left or right end
+    if kind < 0.04:  # at the left or right end
         columns = np.flatnonzero(patches[0].max(axis=0) > 0.3)
         if len(columns):
-            seen = max(int(random.uniform(0.1, 0.4) * (columns[-1] - columns[0])), 1)
+            seen = max(int(random.uniform(0.1, 0.3) * (columns[-1] - columns[0])), 1)
             if random.random() < 0.5:
                 part = patches[0][:, columns[-1] - seen : columns[-1] + 1]
                 np.maximum(ink[:, : part.shape[1]], part[:, :width], out=ink[:, : part.shape[1]])
             else:
                 part = patches[0][:, columns[0] : columns[0] + seen + 1]
                 np.maximum(ink[:, width - part.shape[1] :], part, out=ink[:, width - part.shape[1] :])
-    elif kind < 0.27:  # above or below
+    elif kind < 0.19:  # above or below
         below = random.random() < 0.5
         for patch in patches:
             lines = np.flatnonzero(patch.max(axis=1) > 0.3)
@@ -93,7 +96,7 @@ def printed_lines(
         for y in (under,) if comb else (over, under):
             _horizontal(layer, y, 0, thick, left, left + count * pitch)
     if ruled and wants_rule:
-        y = bottom + random.uniform(-0.25, 0.15) * height
+        y = bottom + random.uniform(-0.35, 0.15) * height
         for line in range(int(random.choice([1, 1, 2]))):
             _horizontal(layer, y - line * random.uniform(0.7, 1.2) * height, slope, random.uniform(0.7, 2.2))
         if random.random() < 0.3:  # squared paper
@@ -134,8 +137,19 @@ def _vertical(layer: Floats, x: float, top: float, bottom: float, thick: float, 
     np.maximum(part, np.clip(thick / 2 + 0.5 - distance, 0, 1), out=part)
 
 
-def finish(ink: Floats, lines: Floats | None, pen: Pen | None, use: Ingredients, random: np.random.Generator) -> Bytes:
-    """Ink and printed lines on paper, as a camera or scanner sees them: uint8 [32, W], 0 black to 255 white."""
+def finish(
+    ink: Floats, lines: Floats | None, height: float, pen: Pen | None, use: Ingredients, random: np.random.Generator
+) -> Bytes:
+    """Ink and printed lines on paper, as a camera or scanner sees them: uint8 [32, W], 0 black to 255 white.
+
+    Args:
+        ink: [32, W], 0 paper to 1 ink.
+        lines: likewise; None for none.
+        height: of the digits, pixels.
+        pen: None for MNIST's own strokes.
+        use: ingredients that are wanted.
+        random: decides the rest.
+    """
     shape = ink.shape
     pressure, wear = (pen.pressure, pen.wear) if pen else (0.95, 0.0)
     if use.paper and random.random() < 0.08:
@@ -151,10 +165,12 @@ def finish(ink: Floats, lines: Floats | None, pen: Pen | None, use: Ingredients,
     dark = pressure * ink
     if lines is not None:
         dark = np.maximum(dark, lines * max(pressure, 0.25))
+    if random.random() < 0.65 and use.cleaned:
+        return _cleaned(dark, ink > 0.4, lines, height, use, random)
     paper = _paper(shape, min(pressure + 0.2, 1), random) if use.paper else np.full(shape, 255, np.float32)
     grey = paper * (1 - np.minimum(dark, 1))
     if use.blur and random.random() < 0.4:
-        grey = _blurred(grey, random)
+        grey = _blurred(grey, height, random)
     if use.paper:
         noise = random.choice([0.0, 1.5, 4.0, 9.0])
         if noise:
@@ -165,10 +181,54 @@ def finish(ink: Floats, lines: Floats | None, pen: Pen | None, use: Ingredients,
     inverted = random.random() < 0.2 and use.polarity
     pixels = np.clip(255 - grey if inverted else grey, 0, 255).astype(np.uint8)
     if use.jpeg and random.random() < 0.25:
-        data = io.BytesIO()
-        Image.fromarray(pixels).save(data, "JPEG", quality=int(random.integers(20, 85)))
-        pixels = np.asarray(Image.open(data))
+        pixels = _compressed(pixels, int(random.integers(25, 85)))
     return pixels
+
+
+def _cleaned(
+    dark: Floats, ink: Mask, lines: Floats | None, height: float, use: Ingredients, random: np.random.Generator
+) -> Bytes:
+    """A row as `recognition.layout` cuts it out of a page: grey near the ink alone, as dark wherever the ink is dark.
+
+    Args:
+        dark: [32, W] ink and lines, 0 white to 1 black.
+        ink: where the writing is.
+        lines: that were taken away, but for remains of them and for what is near the ink.
+        height: of the digits, pixels.
+        use: ingredients that are wanted.
+        random: decides the rest.
+    """
+    contrast = max(float(dark.max()), 0.2)
+    grey = 255 * (1 - np.minimum(dark, 1))
+    if random.random() < 0.25 and use.paper:
+        grey += _paper(ink.shape, contrast, random) - 200
+        grey -= np.median(grey) - 255
+    own = ink
+    if lines is not None:
+        ruled = lines > 0.3
+        if random.random() < 0.4:  # strokes along a line went with it
+            own = own & ~ruled
+        step, share = int(random.integers(2, 9)), random.choice([0.0, 0.0, 0.15, 0.4])
+        rest = np.repeat(random.random(-(-ink.shape[1] // step)) < share, step)[: ink.shape[1]]
+        own = own | (ruled & rest)
+    if use.blur:
+        blurred = random.random() < 0.4
+        grey = _blurred(grey, height, random) if blurred else ndimage.gaussian_filter(grey, 0.4, truncate=3)
+    if use.paper:
+        noise = random.choice([0.0, 0.01, 0.03, 0.06]) * 255 * contrast
+        grey = grey + noise * random.standard_normal(ink.shape, np.float32)
+    if use.jpeg and random.random() < 0.25:
+        grey = _compressed(np.clip(grey, 0, 255).astype(np.uint8), int(random.integers(30, 90))).astype(np.float32)
+    near = ndimage.binary_dilation(own, iterations=max(1, round(height * random.uniform(0.05, 0.12))))
+    depth = np.maximum(255 - grey, 0) * near
+    full = float(np.percentile(depth[own], 70)) if own.any() else 255.0
+    return np.rint(255 - WRITING * np.clip(depth / max(full, 8.0), 0, 1)).astype(np.uint8)
+
+
+def _compressed(pixels: Bytes, quality: int) -> Bytes:
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "JPEG", quality=quality)
+    return np.asarray(Image.open(data))
 
 
 def levelled(grey: Bytes) -> Bytes:
@@ -191,6 +251,7 @@ def levelled(grey: Bytes) -> Bytes:
 
 
 PAPER = 48  # level of paper in what the network gets; lighter places are below
+WRITING = 200.0  # grey levels by which ink is darker than paper in a row that is cut out of a page
 
 
 def _paper(shape: tuple[int, ...], strength: float, random: np.random.Generator) -> Floats:
@@ -224,11 +285,12 @@ def _speck(ink: Floats, x: float, y: float, radius: float) -> None:
     np.maximum(part, np.clip(radius + 0.5 - np.hypot(down - y, across - x), 0, 1), out=part)
 
 
-def _blurred(grey: Floats, random: np.random.Generator) -> Floats:
+def _blurred(grey: Floats, digits: float, random: np.random.Generator) -> Floats:
+    """A row out of focus, or enlarged from a small picture, as long as digits of this height can be read."""
     if random.random() < 0.5:
-        return ndimage.gaussian_filter(grey, random.uniform(0.3, 1.3), truncate=3)
-    height, width = grey.shape  # a small picture, enlarged
-    factor = random.uniform(0.45, 0.9)
+        return ndimage.gaussian_filter(grey, random.uniform(0.3, 0.055 * digits), truncate=3)
+    height, width = grey.shape
+    factor = random.uniform(min(0.45 * 24 / digits, 0.8), 0.9)
     small = Image.fromarray(grey).resize((max(int(width * factor), 4), int(height * factor)), Image.Resampling.BILINEAR)
     how = Image.Resampling.BILINEAR if random.random() < 0.7 else Image.Resampling.NEAREST
     return np.array(small.resize((width, height), how), np.float32)

@@ -39,7 +39,7 @@ class Ingredients:
         touching: digits that overlap or are joined by a stroke.
         slant: of the whole row and of single digits.
         warp: digits bent smoothly.
-        size: digits of 40 to 95 % of the row's height, wide or narrow; else of 70 %.
+        size: digits of 42 to 95 % of the row's height, wide or narrow, unlike each other; else of 70 %.
         baseline: a line that rises, falls, or wavers.
         pen: strokes from a hard pencil's to a felt pen's, of any pressure; else MNIST's own.
         shapes: a 1 with an upstroke or a foot, a crossed 7.
@@ -52,6 +52,7 @@ class Ingredients:
         marks: currency signs, commas, points and dashes, which are not read.
         blur: pictures out of focus, or enlarged from small ones.
         jpeg: compressed pictures.
+        cleaned: two thirds of the rows are as a page's are cut out: white paper around ink, remains of lines.
         blank: rows without a digit.
     """
 
@@ -72,6 +73,7 @@ class Ingredients:
     marks: bool = True
     blur: bool = True
     jpeg: bool = True
+    cleaned: bool = True
     blank: bool = True
 
 
@@ -180,7 +182,7 @@ class _Plan:
         self.chosen = np.array(
             [maker.of_class[c][int(p * len(maker.of_class[c]))] for c, p in zip(classes, picks, strict=True)]
         )
-        self.height = random.uniform(0.4, 0.95) * HEIGHT
+        self.height = random.uniform(0.42, 0.95) * HEIGHT
         if random.random() < 0.5:  # a strip cut along the digits
             self.height = random.uniform(0.68, 0.95) * HEIGHT
         if not use.size:
@@ -188,7 +190,7 @@ class _Plan:
         self.pen = Pen.drawn(random) if use.pen else Pen()
         self.middle = HEIGHT / 2 + random.uniform(-0.5, 0.5) * max(HEIGHT - self.height, 0) * 0.9
         self.draws = self._draws(random.random((self.length + 2, 10)), random.uniform(-1, 1, 6))
-        strength = random.uniform(0, 1.3) if use.warp else 0.0
+        strength = random.uniform(0, 1.1) if use.warp else 0.0
         self.warps = strength * random.standard_normal((self.length + 2, *WARP), np.float32)
         self.in_boxes = random.random() < 0.13 and use.boxes
 
@@ -197,7 +199,7 @@ class _Plan:
         count, use = len(own), self.use
         spread = own[:, :5] * 2 - 1
         draws = np.zeros((count, 8))
-        wavering = 1 + 0.16 * spread[:, 0] * abs(common[4]) if use.size else np.ones(count)
+        wavering = 1 + 0.25 * spread[:, 0] * abs(common[4]) if use.size else np.ones(count)
         draws[:, 0] = self.height / 20 * wavering
         draws[:, 1] = draws[:, 0] * (1 + (0.25 * common[0] + 0.12 * spread[:, 1] if use.size else 0))
         if use.slant:
@@ -240,19 +242,19 @@ class _Plan:
         ink = np.zeros((HEIGHT, max(int(cursor + right) + 1, HEIGHT // 2)), np.float32)
         for token, place in zip(tokens, places, strict=True):
             _lay(ink, token, place)
-        if use.touching and random.random() < 0.12:
+        if use.touching and random.random() < 0.16:
             self._join(ink, places, spans)
         if use.neighbours:
             neighbours(ink, patches[self.length :], random)
         form = (left, pitch, boxes) if self.in_boxes else None
         lines = printed_lines(ink.shape, height, self.middle, form, use.ruled, use.borders, random)
-        return finish(ink, lines, self.pen if use.pen else None, use, random)
+        return finish(ink, lines, height, self.pen if use.pen else None, use, random)
 
     def _gaps(self, count: int) -> Floats:
         random, height = self.random, self.height
         kind, each = random.random(), random.uniform(-1, 1, count)
         if kind < 0.3 and self.use.touching:
-            return height * (random.uniform(-0.14, 0.02) + 0.06 * each)
+            return height * (random.uniform(-0.11, 0.02) + 0.05 * each)
         if kind < 0.75 or not self.use.spacing:
             return height * np.maximum(random.uniform(0.05, 0.25) + 0.1 * each, 0.02)
         wide = random.uniform(0.2, 1.2 if count <= 6 else 0.5)
@@ -262,10 +264,12 @@ class _Plan:
         """The same with marks before, between and behind the digits; of a blank row, marks alone."""
         random = self.random
         inside = len(tokens) - int(random.choice([2, 3]))
-        places = {"start": 0, "inside": inside, "end": len(tokens)} if tokens else {"blank": 0}
-        chosen = random.permutation(list(places))[: int(random.integers(1, 4))]
-        for name, place in sorted(places.items(), key=lambda item: -item[1]):
-            if name in chosen and (name != "inside" or inside > 0):
+        places = [("end", len(tokens)), ("inside", inside), ("start", 0)] if tokens else [("blank", 0)]
+        chosen = random.permutation([name for name, _ in places])[: int(random.integers(1, 4))]
+        if random.random() < 0.4:  # thousands
+            places[2:2] = [("inside", inside - 3), ("inside", inside - 6)]
+        for name, place in places:
+            if name in chosen and (name != "inside" or place > 0):
                 count = 1 if name == "inside" else int(random.choice([1, 1, 2]))
                 marks = [draw_mark(name, self.height, self.middle, width, self.pen, random) for _ in range(count)]
                 tokens = [*tokens[:place], *marks, *tokens[place:]]

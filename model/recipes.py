@@ -124,10 +124,10 @@ PUBLISHED: dict[NetworkName, Recipe] = {
         optimizer="adam",
         learning_rate=2e-3,
         batch_size=32,
-        passes=26,
+        passes=46,
         schedule="cosine",
         warmup_steps=300,
-        ema=0.998,
+        ema=0.999,
     ),
 }
 
