@@ -22,6 +22,9 @@ MOST_PIECES = 1000  # of ink on a page; bounds the time
 LOWEST = 0.45  # of the writing's height: lower pieces are commas, specks, print
 LOWEST_ALONE = 0.6  # of the writing's height: a lower piece that stands alone is a rest of a line
 MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly 0.3, noise half
+TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no digits; with a tail, as of a 9 or a 7
+TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces with a tail are wider, and narrower
+OVERLAP = 0.8  # of a row's height that such a piece covers
 GAP = 2.0  # heights of writing between pieces of one row, at most
 MARGIN = 0.3  # heights of writing around a strip
 SURROUNDINGS = 0.08  # heights of writing around ink that a strip shows; the rest is paper
@@ -46,7 +49,9 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
     pieces = [piece for piece in pieces_of(labels) if _may_be_writing(piece, page.height)]
     if len(pieces) > MOST_PIECES:
         raise PictureError(f"expected rows of at most {MOST_PIECES} digits, got {len(pieces)} pieces of ink")
-    rows = _without_edges(_rows(pieces, page.height, lines), labels.shape)
+    rows = _rows([piece for piece in pieces if piece.high < TALLEST * page.height], page.height, lines)
+    _add_tailed(rows, [piece for piece in pieces if piece.high >= TALLEST * page.height], page.height, lines)
+    rows = _without_edges(rows, labels.shape)
     if not rows:
         raise BlankError(NOTHING)
     return [_strip(page, labels, row, pieces) for row in rows]
@@ -54,7 +59,10 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
 
 def _may_be_writing(piece: Piece, height: float) -> bool:
     """False for specks, and for what is far larger than writing."""
-    return 0.15 * height <= piece.high and piece.high < 2.5 * height and piece.wide < 14 * height
+    if piece.high >= TALLEST * height:
+        least, most = TAILED_WIDTH[0] * height, TAILED_WIDTH[1] * piece.high
+        return piece.high < LONGEST_TAIL * height and least < piece.wide < most
+    return 0.15 * height <= piece.high and piece.wide < 14 * height
 
 
 def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
@@ -73,6 +81,25 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
         else:
             best.append(piece)
     return list(_in_order([row for row in rows if len(row) > 1 or row[0].high >= LOWEST_ALONE * height]))
+
+
+def _add_tailed(rows: list[list[Piece]], tailed: list[Piece], height: float, lines: Mask) -> None:
+    """Add pieces with long tails to the row in whose gap they stand, in place; those without a row are left out."""
+    for piece in tailed:
+        best, most = None, OVERLAP
+        for row in rows:
+            near = sorted(row, key=lambda other: max(other.box[0] - piece.box[2], piece.box[0] - other.box[2]))[:3]
+            gap = max(near[0].box[0] - piece.box[2], piece.box[0] - near[0].box[2])
+            top = float(np.median([other.box[1] for other in near]))
+            bottom = float(np.median([other.box[3] for other in near]))
+            covered = (min(bottom, piece.box[3]) - max(top, piece.box[1])) / (bottom - top)
+            pair = sorted((near[0], piece), key=lambda one: one.box[0])
+            # Tails hang down: of two rows that it covers, a piece belongs to the upper one, which comes first.
+            if -0.3 * height < gap < GAP * height and covered > most + 0.01 and not _between(lines, *pair):
+                best, most = row, covered
+        if best is not None:
+            best.append(piece)
+            best.sort(key=lambda one: one.box[0])
 
 
 def _in_order(rows: list[list[Piece]]) -> Iterator[list[Piece]]:
@@ -120,8 +147,10 @@ def _between(lines: Mask, one: Piece, other: Piece) -> bool:
 def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]) -> Strip:
     height = float(np.median([piece.high for piece in row]))
     margin = round(MARGIN * height) + 2
-    first, above = min(piece.box[0] for piece in row), min(piece.box[1] for piece in row)
-    last, below = max(piece.box[2] for piece in row), max(piece.box[3] for piece in row)
+    first, last = min(piece.box[0] for piece in row), max(piece.box[2] for piece in row)
+    # Long tails are cut off: the digits are to fill most of the strip.
+    untailed = [piece for piece in row if piece.high < TALLEST * page.height]
+    above, below = min(piece.box[1] for piece in untailed), max(piece.box[3] for piece in untailed)
     left, top = max(first - margin, 0), max(above - margin, 0)
     part = slice(top, below + margin), slice(left, last + margin)
     # Small pieces between the row's top and bottom are its own as well: the bar of a 5, the rest of a broken stroke.

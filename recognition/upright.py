@@ -14,6 +14,7 @@ import scipy
 from PIL import Image
 
 from recognition.digit import centred
+from recognition.paper import sheet_alone
 from recognition.picture import BlankError
 from recognition.ruling import straight
 from recognition.segmentation import MINIMUM_CONTRAST, MINIMUM_SIDE, Grey, Ink, Mask, cut_out, under_paper
@@ -86,12 +87,13 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     Raises:
         BlankError: there is nothing to read.
     """
+    grey, share = sheet_alone(grey)
     enlargement = -(-MINIMUM_SIDE // max(grey.shape))
     size = grey.shape[1] * enlargement, grey.shape[0] * enlargement
     picture, scale = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC), 1.0 / enlargement
     for _ in range(2):
         depth = _depth(np.asarray(picture, np.float32))
-        ink = _ink(depth)
+        ink = _ink(depth, share)
         long = max(SHORTEST_LINE, max(ink.shape) / 25)
         lines = straight(ink, long, THINNEST_LINE) | straight(ink.T, long, THINNEST_LINE).T
         labels, _ = scipy.ndimage.label(ink & ~lines, np.ones((3, 3)))
@@ -115,7 +117,7 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     if degrees:
         turned = Image.fromarray(depth).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
         depth = np.maximum(np.asarray(turned), 0)
-        ink = _ink(depth)
+        ink = _ink(depth, share)
     turn = Turn((grey.shape[1], grey.shape[0]), scale, degrees, (depth.shape[1], depth.shape[0]))
     return Page(depth, ink, height, turn)
 
@@ -133,10 +135,15 @@ def _depth(grey: Grey) -> Grey:
     return under_paper(smooth if np.sum(dark) >= np.sum(light) else 255 - smooth)
 
 
-def _ink(depth: Grey) -> Mask:
-    """Mask of ink: darker than grain, and not much less dark than the darkest of its own piece."""
+def _ink(depth: Grey, share: float) -> Mask:
+    """Mask of ink: darker than grain, and not much less dark than the darkest of its own piece.
+
+    Args:
+        depth: [H, W]; it is 0 around the page.
+        share: of the picture that is page.
+    """
     # Paper is most of a page: of its grain, darker and lighter than the median, a quarter is darker than this.
-    grain, darkest_ink = np.percentile(depth[::3, ::3], [75, 99.9])
+    grain, darkest_ink = np.percentile(depth[::3, ::3], [100 - 25 * share, 100 - 0.1 * share])
     threshold = max(MINIMUM_CONTRAST / 2, min(NOISE * grain, MOST_GRAIN * darkest_ink))
     labels, count = scipy.ndimage.label(depth > threshold, np.ones((3, 3)))
     inked, darkest = labels > 0, np.zeros(count + 1, np.float32)
