@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,9 +32,10 @@ from tyro.conf import Positional, arg
 
 from common.command_line import parse, run, to_stderr
 from common.errors import UsageError, UserError, one_line
+from common.files import sha256
 from common.guard import Guard
 from common.processes import rank_and_size
-from common.project import model_folder
+from common.project import __version__, model_folder
 from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 
@@ -138,7 +139,8 @@ def main(stop: StopRequest) -> int:
         reject_below = settings.reject_below if rate is None else rejection_threshold(model.card, rate)
         # Of a job, each process has one thread: the last digit of a probability depends on their number.
         threads = 1 if settings.output else len(os.sched_getaffinity(0))
-        predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
+        device = choose_device(settings.device).name
+        predictor = Predictor(model, device, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
         rows = RowReader.beside(settings.model_dir, threads) if settings.lines else None
         width = ScriptConsole().width if sys.stdout.isatty() else 0
@@ -148,7 +150,13 @@ def main(stop: StopRequest) -> int:
             return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
-            return _write_job(settings, guard, [model.card["files"], rows and rows.files], read, header, line)
+            arithmetic = sha256(reader.trial() + (rows.trial().tobytes() if rows else b""))
+            answering = {
+                "device": device,
+                "model": [model.card["files"], rows and rows.files],
+                "arithmetic": arithmetic,
+            }
+            return _write_job(settings, guard, answering, read, header, line)
         annotator = _annotator(settings.annotate)
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         if header and not unsaid:
@@ -191,22 +199,36 @@ def _named(settings: Settings) -> Iterator[str]:
 def _write_job(
     settings: Settings,
     guard: Guard,
-    model_files: Sequence[Any],
+    answering: Mapping[str, Any],
     read: Callable[[Iterable[str]], Iterator[Any]],
     header: str,
     line: Callable[[Any], str],
 ) -> int:
-    """Write this process's parts of the output, with a bar on a terminal; join them if they are the last."""
+    """Write this process's parts of the output, with a bar on a terminal; join them if they are the last.
+
+    Args:
+        settings: as the user gave them.
+        guard: of this process.
+        answering: model, device and arithmetic, on which the answers depend.
+        read: gives an answer for each picture.
+        header: of the output.
+        line: an answer as the output has it.
+    """
     from rich.progress import Progress
 
     from common.console import ScriptConsole
     from recognition.job import Job
     from recognition.reader import Failure
+    from results.run_folder import environment
 
     assert settings.output is not None
     job, failed = Job(settings.output, *rank_and_size()), 0
-    what = {**asdict(settings), "output": "", "device": "", "model_dir": model_files}
-    if job.begin(what, _named(settings)):
+    now = environment()
+    versions = [__version__, *(now[name] for name in ("commit", "python", "packages"))]
+    options = {name: value for name, value in asdict(settings).items() if name not in ("output", "device", "model_dir")}
+    with guard.waiting():  # for the first process, which lists the pictures
+        begun = job.begin({**options, **answering, "versions": versions}, _named(settings))
+    if begun:
         console = ScriptConsole(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("pictures", total=job.pictures // job.size)
@@ -218,7 +240,9 @@ def _write_job(
                 failed += sum(isinstance(answer, Failure) for answer in answers)
                 job.keep(part, filter(None, map(line, answers)))
                 bar.advance(task, len(paths))
-        if not job.finish(header):
+        with guard.waiting():  # for another that joins the parts
+            is_whole = job.finish(header)
+        if not is_whole:
             to_stderr("note: other processes have parts of the output still to write")
     if failed:
         to_stderr(f"error: {failed} pictures could not be read; the output has the reasons")

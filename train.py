@@ -20,7 +20,6 @@ if __name__ == "__main__":
     expect_packages()
 
 import os
-import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -121,7 +120,7 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
     """Train as one process of several, which `python -m paddle.distributed.launch` has started."""
     rank, size = rank_and_size()
     guard = Guard()
-    guard.start(rank, settings.timeout)
+    guard.start(rank, settings.timeout, idle=settings.timeout)
     folder, finished = None, ""
     if settings.resume and (rank == 0 or settings.resume.exists()):  # another machine may not see it
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
@@ -139,8 +138,9 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         from training.parallel import expect_shards, folder_of_process
 
         expect_shards(settings, size)
-        _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
-        load_fused()  # fetched and compiled before the processes meet, after which none waits long for another
+        with guard.waiting():  # for a network, or a process that fetches or compiles the same
+            _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
+            load_fused()  # before the processes meet, after which none waits long for another
         world = join(guard)
     team = Team(world, stop)
     if finished := team.share(finished.encode()).decode():
@@ -158,9 +158,7 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
     except RuntimeError as error:  # gloo's and NCCL's
         raise team.explained(error) from error
     finally:
-        if rank:
-            shutil.rmtree(own.path.parent, ignore_errors=True)
-        else:
+        if not rank:
             own.remove_if_unused()
 
 

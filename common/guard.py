@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from common.processes import children, rank_of, state_and_parent
+from common.processes import children, processor_seconds, rank_of, state_and_parent
+from common.roll_call import RollCall, answer_for
 
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 50.0
 SAVED = "everything up to the last checkpoint is saved: continue with --resume"
 STARTING_SECONDS = 600.0  # for data, compiler and meeting; also for what is left to one process alone at the end
 MARGIN = 5.0  # seconds by which one that waits outlasts one that hangs, so that the latter is named
+WORK = 0.05  # seconds of processor time without which a process does nothing
 
 
 class Guard:
@@ -33,11 +38,22 @@ class Guard:
 
     def __init__(self) -> None:
         self.timeout = self.longest = STARTING_SECONDS
-        self._shared = memoryview(mmap.mmap(-1, 24)).cast("d")  # until when, seconds allowed, whether it waits
+        self._shared = memoryview(mmap.mmap(-1, 24)).cast("d")  # since when, seconds allowed, whether it waits
+        self._scratch = mmap.mmap(-1, 4096)  # name of the temporary folder
         self.alive()
 
-    def start(self, rank: int, timeout: float = TIMEOUT_SECONDS, then: str = SAVED) -> None:
-        """Begin to guard this process, number `rank` of its job; `then` is for the user if it is ended."""
+    def start(
+        self, rank: int, timeout: float = TIMEOUT_SECONDS, then: str = SAVED, idle: float = STARTING_SECONDS
+    ) -> None:
+        """Begin to guard this process.
+
+        Args:
+            rank: its number in the job.
+            timeout: see the class.
+            then: advice for the user if it is ended.
+            idle: seconds that it may do nothing, neither waiting for others nor using processor time, if it is allowed
+                a longer silence than that.
+        """
         self.timeout = timeout
         self.alive()
         process, launcher, leads = os.getpid(), os.getppid(), os.getpgrp() == os.getpid()
@@ -45,19 +61,32 @@ class Guard:
             try:
                 os.setsid()  # a launcher sends signals to the process's group
                 os.closerange(3, 1 << 20)  # pipes whose readers wait for an end
-                stopped: dict[int, float] = {}
+                answer_for(process, rank)
+                roll_call, stopped, worked = RollCall(), dict[int, float](), [0.0, 0.0]
                 while os.getppid() == process:
                     time.sleep(POLL_SECONDS)
-                    _look_at(process, rank, launcher, self._shared, then)
+                    why = _fault(process, launcher, self._shared, roll_call, timeout)
+                    if not why and self._shared[1] > idle and _idle(process, self._shared, worked) > idle:
+                        why = f"used no processor time for {idle:g} s"
+                    if why:
+                        _end(process, rank, why, then)
                     _look_for_stopped({process: rank, **_others(launcher)}, stopped, timeout, then)
                 if leads:
                     with suppress(ProcessLookupError):
                         os.killpg(process, signal.SIGKILL)  # helpers that the process left behind
+                if folder := bytes(self._scratch).rstrip(b"\0"):
+                    shutil.rmtree(os.fsdecode(folder), ignore_errors=True)
                 while others := _others(launcher):  # of which one may be stopped before it has a guard
                     time.sleep(POLL_SECONDS)
                     _look_for_stopped(others, stopped, timeout, then)
             finally:
                 os._exit(0)
+
+    def scratch(self, prefix: str) -> Path:
+        """Make a temporary folder, which the guard removes when this process has ended, however it ended."""
+        folder = tempfile.mkdtemp(prefix=prefix)
+        self._scratch[:] = os.fsencode(folder).ljust(len(self._scratch), b"\0")
+        return Path(folder)
 
     def alive(self) -> None:
         """Give a sign of life."""
@@ -73,11 +102,11 @@ class Guard:
     @property
     def silence(self) -> float:
         """Seconds since the last sign of life."""
-        return time.monotonic() - self._shared[0] + self._shared[1]
+        return time.monotonic() - self._shared[0]
 
     def _allow(self, seconds: float, waits: bool) -> None:
+        self._shared[0] = time.monotonic()  # first: the guard may look before the others are there
         self._shared[1], self._shared[2] = seconds, waits
-        self._shared[0] = time.monotonic() + seconds
 
 
 def name_of(rank: int, process: int, host: str = "") -> str:
@@ -91,13 +120,24 @@ def _others(launcher: int) -> dict[int, int]:
     return {process: rank for process, rank in ranks.items() if rank is not None}
 
 
-def _look_at(process: int, rank: int, launcher: int, shared: memoryview[float], then: str) -> None:
-    """End the guarded process if it hangs, or has no launcher any more."""
+def _fault(process: int, launcher: int, shared: memoryview[float], roll_call: RollCall, timeout: float) -> str:
+    """The reason to end the guarded process: it hangs, or waits for one that is lost, or has no launcher any more."""
     if state_and_parent(process)[1] not in (launcher, 0):
-        _end(process, rank, "lost its launcher", then)
-    elif time.monotonic() > shared[0]:
-        what = "waited for the others for" if shared[2] else "showed no life for"
-        _end(process, rank, f"{what} {shared[1]:g} s", then)
+        return "lost its launcher"
+    since, seconds, waits = shared
+    if names := roll_call.lost(since if waits else None, timeout):
+        return f"waited for {', '.join(names)}, which did not answer for {timeout:g} s,"
+    if time.monotonic() - since > seconds:
+        return f"{'waited for the others for' if waits else 'showed no life for'} {seconds:g} s"
+    return ""
+
+
+def _idle(process: int, shared: memoryview[float], worked: list[float]) -> float:
+    """Seconds for which the guarded process has done nothing; `worked` has its processor time, and when that grew."""
+    used, now = processor_seconds(process, besides=os.getpid()), time.monotonic()
+    if shared[2] or not 0 <= used - worked[0] < WORK:
+        worked[:] = used, now
+    return now - max(worked[1], shared[0])
 
 
 def _look_for_stopped(ranks: Mapping[int, int], stopped: dict[int, float], timeout: float, then: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from common.errors import UsageError, one_line
@@ -50,10 +51,21 @@ def rank_of(process: int) -> int | None:
 
 def children(process: int) -> list[int]:
     """The processes that a process of this machine started, and that have not ended; none if it is not known."""
+    found: list[int] = []
+    with suppress(OSError):  # it ends meanwhile
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def processor_seconds(process: int, besides: int = 0) -> float:
+    """Processor time that a process of this machine and its descendants have used, but for one child, `besides`."""
     try:
-        return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]
     except OSError:
-        return []
+        return 0.0
+    below = sum(processor_seconds(child) for child in children(process) if child != besides)
+    return below + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def state_and_parent(process: int) -> tuple[str, int]:
@@ -71,10 +83,10 @@ def bind_to_share(size: int) -> int:
     Paddle's launcher numbers the processes of a machine. Others bind processes themselves, or leave them free.
     """
     free = sorted(os.sched_getaffinity(0))
-    local, place = (os.environ.get(f"PADDLE_LOCAL_{name}", "") for name in ("SIZE", "RANK"))
-    if not (local.isdecimal() and place.isdecimal() and int(place) < int(local) <= len(free)):
+    place, local = _place()
+    if not 0 < local <= len(free):
         return max(1, len(free) // size)
-    own = free[len(free) * int(place) // int(local) : len(free) * (int(place) + 1) // int(local)]
+    own = free[len(free) * place // local : len(free) * (place + 1) // local]
     os.sched_setaffinity(0, own)
     return len(own)
 
@@ -91,11 +103,21 @@ def is_running(process: int) -> bool:
 
 def lost() -> list[str]:
     """The processes of this one's launcher that have ended or are stopped; none if it is not known."""
-    names = ("PADDLE_TRAINER_ID", "PADDLE_LOCAL_RANK", "PADDLE_LOCAL_SIZE")
-    rank, local_rank, count = (int(value) if (value := os.environ.get(name, "")).isdigit() else 0 for name in names)
     found = children(os.getppid())
     if os.getpid() not in found:
         return []
     running = {rank_of(process) for process in found if is_running(process)}
-    first = rank - local_rank
-    return [f"process {number}" for number in range(first, first + count) if number not in running]
+    return [f"process {rank}" for rank in ranks_here() if rank not in running]
+
+
+def ranks_here() -> range:
+    """The numbers in the job of the processes that this one's launcher started; empty if it is not Paddle's."""
+    rank, (place, local) = rank_of(os.getpid()) or 0, _place()
+    return range(rank - place, rank - place + local)
+
+
+def _place() -> tuple[int, int]:
+    """This process's number among those of Paddle's launcher on this machine, and their number; 0 and 0 without."""
+    place, local = (os.environ.get(f"PADDLE_LOCAL_{name}", "") for name in ("RANK", "SIZE"))
+    is_known = place.isdecimal() and local.isdecimal() and int(place) < int(local)
+    return (int(place), int(local)) if is_known else (0, 0)

@@ -59,6 +59,7 @@ class Predictor:
         self._answer = [-1, len(model.card["labels"]) + 1] if model.image.is_row else [len(model.card["labels"])]
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._example = [side if side > 0 else EXAMPLE_WIDTH for side in self._shape]
+        self._range = model.input["low"], model.input["high"]
         self._temperature, self._batch = model.temperature, batch
         self._predictor: Any
         self._input: Any
@@ -90,12 +91,10 @@ class Predictor:
         are almost 0 for 0, which leaves nothing of an untrained lenet5_1998's probabilities.
         """
         proven = self._predictor, self._input, self._output
-        low, high = model.input["low"], model.input["high"]
-        noise = np.random.default_rng(0).uniform(low, high, (8, *self._example)).astype(np.float32)
-        expected = self.probabilities(noise)
+        expected = self.trial()
         try:
             self._create(model, "cpu", threads, onednn=True, new_representation=True)
-            alike = np.allclose(self.probabilities(noise), expected, rtol=1e-3, atol=0)
+            alike = np.allclose(self.trial(), expected, rtol=1e-3, atol=0)
         except Exception:  # what it cannot convert, the proven predictor can
             alike = False
         if not alike:
@@ -163,6 +162,11 @@ class Predictor:
                 "program ends without a softmax; train again, or name another with --model-dir"
             )
         return answers
+
+    def trial(self) -> np.ndarray:
+        """`probabilities` of 8 images of noise: other bits show another device, library, or kind of processor."""
+        noise = np.random.default_rng(0).uniform(*self._range, (8, *self._example))
+        return self.probabilities(noise.astype(np.float32))
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Natural logarithm of `probabilities`; a probability that float32 rounds to 0 counts as the smallest one."""

@@ -15,7 +15,8 @@ import numpy as np
 
 from common.errors import UserError, one_line
 from common.guard import MARGIN, POLL_SECONDS, SAVED, STARTING_SECONDS, name_of
-from common.processes import is_running
+from common.processes import is_running, ranks_here
+from common.roll_call import answering, elsewhere
 from common.signals import Stopped, StopRequest
 from model.world import World
 
@@ -34,6 +35,7 @@ class Team(StopRequest):
         own = json.dumps([os.getpid(), socket.gethostname()[:60]]).encode().ljust(100)
         rows = world.gather(np.frombuffer(own, np.uint8))
         self._processes = [tuple(json.loads(row.astype(np.uint8).tobytes())) for row in rows]
+        self._elsewhere = answering(elsewhere())  # those that can be asked
 
     @property
     def requested(self) -> bool:
@@ -86,8 +88,8 @@ class Team(StopRequest):
         until = time.monotonic() + (guard.longest + MARGIN / 2 - guard.silence if hangs else BURST)
         while not (gone := self._gone()) and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
-        who = f"{', '.join(gone)} ended or was stopped" if gone else "another process ended or does not answer"
-        return UserError(f"{who}; {SAVED} ({one_line(error, 80)})")
+        who = ", ".join(gone) or "another process"
+        return UserError(f"{who} ended, was stopped or cannot be reached; {SAVED} ({one_line(error, 80)})")
 
     def share(self, data: bytes) -> bytes:
         """Process 0's bytes, which all get."""
@@ -97,8 +99,11 @@ class Team(StopRequest):
         return name_of(rank, *self._processes[rank])
 
     def _gone(self) -> list[str]:
-        """The processes of this machine that have ended or are stopped."""
-        host = socket.gethostname()[:60]
-        ranks = range(self.world.size)
-        here = [(rank, *self._processes[rank]) for rank in ranks if self._processes[rank][1] == host]
-        return [self._name(rank) for rank, process, _ in here if not is_running(process)]
+        """The processes that have ended or are stopped: of this launcher, and those of others that could be asked."""
+        host, here = socket.gethostname()[:60], ranks_here() or range(self.world.size)
+        ended = [
+            rank
+            for rank, (process, where) in enumerate(self._processes)
+            if rank in here and where == host and not is_running(process)
+        ]
+        return [self._name(rank) for rank in sorted({*ended, *self._elsewhere} - {*answering(self._elsewhere)})]

@@ -13,6 +13,7 @@ from paddle import distributed, static
 from common.errors import UserError, one_line
 from common.guard import Guard
 from common.processes import lost, rank_and_size
+from common.roll_call import silent
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def join(guard: Guard | None = None) -> World:
                 os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if _gpu() else "gloo")
                 distributed.init_parallel_env()
     except Exception as error:  # gloo, NCCL and the store raise what they like
-        gone = lost()
-        what = f"{', '.join(gone)} ended or was stopped" if gone else "the others cannot be met"
+        gone = [*lost(), *silent()]
+        what = f"{', '.join(gone)} ended, was stopped or cannot be reached" if gone else "the others cannot be met"
         raise UserError(f"process {rank} of {size}: {what}: {one_line(error, 200)}") from error
     finally:
         paddle.enable_static()

@@ -75,9 +75,12 @@ class Job:
         except ValueError as error:
             raise UserError(f"{one_line(record)}: expected the record of a job, got: {one_line(error, 120)}") from error
         self.pictures = found.get("pictures", -1)
-        if found.get("job") != what or type(self.pictures) is not int or self.pictures < 0:
+        job = found.get("job")
+        if job != what or type(self.pictures) is not int or self.pictures < 0:
+            other = [name for name, value in what.items() if isinstance(job, dict) and job.get(name) != value]
+            which = f" (other {', '.join(other)})" if other else ""
             raise UsageError(
-                f"{one_line(self._folder)}: expected the parts of this job, found those of another; remove the "
+                f"{one_line(self._folder)}: expected the parts of this job, found those of another{which}; remove the "
                 "folder, or name another --output"
             )
         if not self.pictures:

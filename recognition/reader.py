@@ -223,6 +223,12 @@ class DigitReader:
         """True for each image [N, 28, 28] uint8 that is unlike every digit; [N] bool, all False unless `can_tell`."""
         return self._novelty.holds_no_digit(self._kind.apply(images)) if self._novelty else np.zeros(len(images), bool)
 
+    def trial(self) -> bytes:
+        """All numbers that are computed for a few images of noise; see `Predictor.trial`."""
+        noise = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
+        numbers = [self._predictor.trial(), *([self._novelty.scores(noise)] if self._novelty else [])]
+        return b"".join(each.tobytes() for each in numbers)
+
     def read(self, paths: Sequence[str], cuts: Sequence[Cuts]) -> list[Answer]:
         """The answer for each picture's cuts; its probabilities are the mean of the plain and the chosen cut's.
 

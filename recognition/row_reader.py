@@ -53,12 +53,14 @@ class RowReader:
 
     Attributes:
         files: names and checksums of the model's files.
+        trial: see `Predictor.trial`.
     """
 
     def __init__(self, model: SavedModel, predictor: Predictor) -> None:
         """Create a reader; `predictor` runs `model`."""
         self._image, self._temperature, self._predictor = model.image, model.temperature, predictor
         self.files = model.card["files"]
+        self.trial = predictor.trial
 
     @classmethod
     def load(cls, folder: Path | None = None, threads: int = 1) -> RowReader:

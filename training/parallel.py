@@ -7,10 +7,8 @@ files that a run continues from; so all of them run the same loop.
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +43,7 @@ def folder_of_process(team: Team, folder: RunFolder | None, resumed: bool) -> Ru
         for each in names:
             team.share(read_file(folder.path / each, MAX_FILE_BYTES))
         return folder
-    own = RunFolder(Path(tempfile.mkdtemp(prefix="lenet5-process-"), "run"), name)
+    own = RunFolder(team.world.guard.scratch("lenet5-process-") / "run", name)
     for each in names:
         (own.path / each).parent.mkdir(parents=True, exist_ok=True)
         write_file(own.path / each, team.share(b""))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +121,34 @@ def test_a_process_that_shows_life_is_left_alone_and_its_guard_ends_with_it() ->
     assert statuses == [0]
     (guard,) = map(int, err.strip("[]\n").split(","))
     expect_end(guard)
+
+
+STARTING = GUARDED.replace(f"guard.longest = {TIMEOUT}\n", "").replace('"go on")', f'"go on", idle={TIMEOUT})')
+
+
+def test_one_that_does_nothing_while_it_starts_is_ended_sooner_than_one_that_works_or_waits() -> None:
+    child = "subprocess.run([sys.executable, '-c', 'import time\\nuntil = time.monotonic() + 6\\n"
+    child += "while time.monotonic() < until: pass'])\n"
+    wait = "with guard.waiting():\n    time.sleep(6)\n"
+    launcher, found = launched(STARTING + SLEEP, STARTING + child, STARTING + wait)
+    statuses, err = ended(launcher, found)
+    assert statuses == [-signal.SIGKILL, 0, 0]
+    named = f"error: process 0 ({found[0]} on {socket.gethostname()[:60]})"
+    assert err == f"{named} used no processor time for {TIMEOUT} s and is ended; go on\n"
+
+
+def test_the_temporary_folder_of_a_killed_process_is_removed() -> None:
+    scratch = "print(guard.scratch('guard-test-'), flush=True, file=sys.stderr)\n"
+    launcher, found = launched(GUARDED + scratch + LIVE)
+    assert launcher.stderr
+    folder = Path(launcher.stderr.readline().strip())
+    assert folder.is_dir()
+    os.kill(found[0], signal.SIGKILL)
+    until = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not folder.exists()
+    launcher.communicate()
 
 
 def test_the_lost_processes_of_a_launcher_are_known() -> None:

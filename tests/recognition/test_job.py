@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,6 +17,8 @@ from common.errors import UsageError, UserError
 from common.guard import Guard
 from common.processes import VARIABLES, rank_and_size
 from data.dataset import Mnist
+from model import device
+from model.predictor import Predictor
 from recognition import job as jobs
 from recognition.job import Job
 from tests.conftest import MODEL
@@ -175,6 +179,57 @@ def test_the_file_is_what_infer_prints(
         first, second = ([json.loads(line) for line in text.splitlines()] for text in (printed, one))
         assert [(a["path"], a.get("digit")) for a in first] == [(b["path"], b.get("digit")) for b in second]
     assert [line.split(",")[:2] for line in one.splitlines()] == [line.split(",")[:2] for line in printed.splitlines()]
+
+
+def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infer, "__version__", "0.1.0")
+
+
+def other_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = device.choose_device("cpu")
+    monkeypatch.setattr(device, "choose_device", lambda wish: replace(chosen, name="gpu"))
+    monkeypatch.setattr(Predictor, "_create", lambda own, of, _, *rest, **named: create(own, of, "cpu", *rest, **named))
+
+
+def other_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another order of summing shows in the last bits of the probabilities alone."""
+    monkeypatch.setattr(Predictor, "trial", lambda predictor: np.nextafter(trial(predictor), np.float32(1)))
+
+
+create, trial = Predictor._create, Predictor.trial
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda monkeypatch: None, ""),
+        (other_version, "versions"),
+        (other_device, "device"),
+        (other_instructions, "arithmetic"),
+    ],
+)
+def test_a_job_goes_on_only_where_the_answers_are_the_same(
+    change: Callable[[pytest.MonkeyPatch], None],
+    named: str,
+    mnist: Mnist,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(6):
+        Image.fromarray(mnist.test_images[number]).save(tmp_path / f"{number}.png")
+    arguments = [*sorted(tmp_path.iterdir()), "--model-dir", MODEL, "--format", "csv", "--output", tmp_path / "out"]
+    with monkeypatch.context() as second_is_missing:
+        second_is_missing.setenv("PADDLE_TRAINER_ID", "0")
+        second_is_missing.setenv("PADDLE_TRAINERS_NUM", "2")
+        assert run_main(infer, second_is_missing, *arguments) == 0
+    change(monkeypatch)
+    if not named:
+        assert run_main(infer, monkeypatch, *arguments) == 0
+        assert (tmp_path / "out").read_text().count("\n") == 7
+        return
+    with pytest.raises(UsageError, match=rf"found those of another \(other {named}\); remove the folder"):
+        run_main(infer, monkeypatch, *arguments)
+    assert (tmp_path / "out.parts" / "000000").exists()
 
 
 @pytest.mark.parametrize("arguments", [("--output", "x"), ("-", "--output", "x", "--format", "csv")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -243,11 +244,11 @@ def test_more_processes_than_shards_and_numpy_are_wrong_use(options: dict) -> No
         Settings(shards=3)
 
 
-def job(size: int, log: Path, *arguments: object) -> subprocess.Popen[bytes]:
-    """train.py by Paddle's launcher, or alone for a size of 1."""
-    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(size), "--log_dir", str(log)]
+def job(size: int, log: Path, *arguments: object, nodes: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    """train.py by Paddle's launcher, or alone for a size of 1 without options for several nodes."""
+    launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(size), "--log_dir", str(log), *nodes]
     return subprocess.Popen(
-        [sys.executable, *(launcher if size > 1 else []), "train.py", *map(str, arguments)],
+        [sys.executable, *(launcher if size > 1 or nodes else []), "train.py", *map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -305,6 +306,29 @@ def test_a_lost_process_ends_the_job_which_others_continue(
     shutil.rmtree(tmp_path / "log")
     assert job(2, tmp_path / "log", "--resume", tmp_path / "run").wait(240) == 0
     assert result(tmp_path) == result(whole)
+
+
+@pytest.mark.slow
+def test_a_process_that_another_launcher_lost_is_named(small_data: Path, tmp_path: Path) -> None:
+    """Two launchers on one machine stand for two machines; each has two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nodes = ("--nnodes", "2", "--master", f"127.0.0.1:{free.getsockname()[1]}")
+    options = [option if option != "2" else "200" for option in OPTIONS]
+    both = [
+        job(2, tmp_path / f"log{each}", "--data-dir", small_data, *options, *into(tmp_path), nodes=nodes)
+        for each in (0, 1)
+    ]
+    results = tmp_path / "run" / "results.csv"
+    while not results.exists() or results.read_text().count("\n") < 2:
+        time.sleep(0.1)
+    found = [_processes(each.pid, "PADDLE_TRAINER_ID=3") for each in both]
+    (victim,) = map(int, [*found[0], *found[1]])
+    other = 1 if found[0] else 0
+    os.kill(victim, signal.SIGKILL)
+    assert [each.wait(120) != 0 for each in both] == [True, True], "both jobs end by themselves"
+    for log in (tmp_path / f"log{other}").glob("workerlog.*"):
+        assert f"process 3 ({victim} on" in log.read_text(errors="replace")
 
 
 def _processes(launcher: int, variable: str) -> list[str]:
