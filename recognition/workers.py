@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,7 +164,7 @@ class _Worker:
     def __init__(self, limits: Limits) -> None:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, limits), name=NAME, daemon=True)
-        self._process.start()
+        _start(self._process)
         theirs.close()
         self._slowness = 0.0  # not known yet
 
@@ -206,6 +207,22 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._pipe.close()
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process; if its server has just been killed, again, by the new server that multiprocessing starts.
+
+    A launcher's signal to its processes, or a lack of memory, kills the server alone: "Connection refused".
+    """
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            process.start()
+            return
+        except (ConnectionError, EOFError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +72,25 @@ def test_what_is_no_picture_is_told(mnist: Mnist) -> None:
     with Workers(Limits()) as workers:
         said = workers.read_rows(b"no picture", lambda images: np.ones(len(images)))
     assert said == Unread("expected a picture, got one that cannot be decoded: no known format")
+
+
+def test_workers_start_although_their_server_is_killed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends between multiprocessing's look at it and the connection to it: "Connection refused"."""
+    server: Any = forkserver._forkserver
+    running, killed = server.ensure_running, list[int]()
+
+    def then_killed() -> None:
+        running()
+        if len(killed) < 3:
+            killed.append(server._forkserver_pid)
+            os.kill(killed[-1], signal.SIGKILL)
+            os.waitid(os.P_PID, killed[-1], os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(server, "ensure_running", then_killed)
+    with Workers(Limits(), most=1) as workers:
+        (said,) = workers.read([b"no picture"])
+    assert said == Unread("expected a picture, got one that cannot be decoded: no known format")
+    assert len(set(killed)) == 3
 
 
 def test_a_process_whose_script_ends_while_it_begins_says_nothing() -> None:
