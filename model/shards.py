@@ -76,9 +76,10 @@ def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: L
         travelling = world.size if shards % world.size == 0 else shards
         own = world.own(travelling)
         rows = _paired(fed, len(own))
-        if world.size > 1:
+        if world.size > 2:  # the sum of two numbers is the same in either order: of two processes one row travels
             around = [paddle.zeros([count, rows.shape[1]]) for count in (own.start, travelling - own.stop)]
             rows = paddle.concat([part for part in (around[0], rows, around[1]) if part.shape[0]])
+        if world.size > 1:
             distributed.all_reduce(rows)
         rows = _paired(rows, 1)
         # Where processes add each other's zeros, -0 has become 0; here it does so in any case.
