@@ -40,7 +40,11 @@ from common.ranges import Range, check_ranges
 from common.signals import StopRequest
 
 if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from model.saved_model import SavedModel
     from recognition.annotate import Annotator
+    from recognition.reader import DigitReader
+    from recognition.row_reader import RowReader
 
 RANGES = {
     "top_k": Range(1, 1000),
@@ -139,8 +143,7 @@ def main(stop: StopRequest) -> int:
         reject_below = settings.reject_below if rate is None else rejection_threshold(model.card, rate)
         # Of a job, each process has one thread: the last digit of a probability depends on their number.
         threads = 1 if settings.output else len(os.sched_getaffinity(0))
-        device = choose_device(settings.device).name
-        predictor = Predictor(model, device, threads, faster=bool(settings.output))
+        predictor = Predictor(model, choose_device(settings.device).name, threads, faster=bool(settings.output))
         reader = DigitReader(model, predictor, settings.top_k, reject_below)
         rows = RowReader.beside(settings.model_dir, threads) if settings.lines else None
         width = ScriptConsole().width if sys.stdout.isatty() else 0
@@ -150,13 +153,7 @@ def main(stop: StopRequest) -> int:
             return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
-            arithmetic = sha256(reader.trial() + (rows.trial().tobytes() if rows else b""))
-            answering = {
-                "device": device,
-                "model": [model.card["files"], rows and rows.files],
-                "arithmetic": arithmetic,
-            }
-            return _write_job(settings, guard, answering, read, header, line)
+            return _write_job(settings, guard, _answering(model, predictor, reader, rows), read, header, line)
         annotator = _annotator(settings.annotate)
         unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
         if header and not unsaid:
@@ -196,6 +193,13 @@ def _named(settings: Settings) -> Iterator[str]:
         yield from find_pictures(listed(settings.list))
 
 
+def _answering(model: SavedModel, predictor: Predictor, reader: DigitReader, rows: RowReader | None) -> dict[str, Any]:
+    """Models, device and arithmetic of this process, on which the answers depend."""
+    trial = reader.trial() + (rows.trial().tobytes() if rows else b"")
+    files = [model.card["files"], rows and rows.files]
+    return {"model": files, "device": predictor.device, "arithmetic": sha256(trial)}
+
+
 def _write_job(
     settings: Settings,
     guard: Guard,
@@ -209,7 +213,7 @@ def _write_job(
     Args:
         settings: as the user gave them.
         guard: of this process.
-        answering: model, device and arithmetic, on which the answers depend.
+        answering: from `_answering`.
         read: gives an answer for each picture.
         header: of the output.
         line: an answer as the output has it.

@@ -33,7 +33,11 @@ EXAMPLE_WIDTH = 64  # pixels of a row on which a predictor proves itself
 
 
 class Predictor:
-    """Paddle Inference on a saved model. One thread at a time: Paddle's predictors are not to be shared."""
+    """Paddle Inference on a saved model. One thread at a time: Paddle's predictors are not to be shared.
+
+    Attributes:
+        device: "cpu" or "gpu".
+    """
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class Predictor:
         Raises:
             ModelError: this Paddle cannot read the model.
         """
-        self._folder = model.folder
+        self._folder, self.device = model.folder, device
         self._answer = [-1, len(model.card["labels"]) + 1] if model.image.is_row else [len(model.card["labels"])]
         self._shape = [int(side) for side in model.input["shape"][1:]]
         self._example = [side if side > 0 else EXAMPLE_WIDTH for side in self._shape]
