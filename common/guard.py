@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.processes import children, processor_seconds, rank_of, state_and_parent
+from common.processes import children, is_running, processor_seconds, rank_of, state_and_parent
 from common.roll_call import RollCall, answer_for
 
 POLL_SECONDS = 0.2
@@ -135,7 +135,7 @@ def _fault(process: int, launcher: int, shared: memoryview[float], roll_call: Ro
 def _idle(process: int, shared: memoryview[float], worked: list[float]) -> float:
     """Seconds for which the guarded process has done nothing; `worked` has its processor time, and when that grew."""
     used, now = processor_seconds(process, besides=os.getpid()), time.monotonic()
-    if shared[2] or not 0 <= used - worked[0] < WORK:
+    if shared[2] or not is_running(process) or not 0 <= used - worked[0] < WORK:  # a stopped one is named as such
         worked[:] = used, now
     return now - max(worked[1], shared[0])
 
