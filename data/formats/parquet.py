@@ -19,6 +19,7 @@ from data.formats.labelled import SIDE, Labelled, Part, read_names
 from data.formats.pictures import LARGEST_FILE, Pictures, Places
 
 ROWS = 1024  # read at a time
+BUFFER = 1 << 16  # bytes of a column that are read at a time; without it, a whole row group is in memory
 # Beginnings of the parts' names: of a file, or of its folder.
 PARTS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
 LABELS = (
@@ -172,7 +173,10 @@ class _Table:
         """Open a file; pyarrow's errors become ours."""
         where = one_line(path)
         try:
-            with open_file(path) as opened, self._parquet.ParquetFile(opened, memory_map=False) as file:
+            with (
+                open_file(path) as opened,
+                self._parquet.ParquetFile(opened, memory_map=False, buffer_size=BUFFER, pre_buffer=False) as file,
+            ):
                 yield file
         except (self._arrow.ArrowException, ValueError, OverflowError) as error:
             raise DataError(f"{where}: expected a Parquet file, got: {one_line(error, 120)}") from error

@@ -94,14 +94,15 @@ def is_table(path: Path) -> bool:
 
 def _labelled(train: Path, test: Path | None, notes: tuple[str, ...]) -> Labelled:
     emnist = EMNIST.fullmatch(train.name)
-    columns = one_line(", ".join(_columns(train).others), 100)
+    columns = _columns(train)
+    others = one_line(", ".join(columns.others), 100)
     return Labelled(
-        _read(train, turned=emnist is not None),
-        _read(test, turned=emnist is not None) if test else None,
+        _read(train, columns, turned=emnist is not None),
+        _read(test, _columns(test), turned=emnist is not None) if test else None,
         "CSV, images turned as EMNIST's are" if emnist else "CSV",
         read_names(train.parent, emnist[1] if emnist else None),
         file=train,
-        notes=(f"columns left alone: {columns}", *notes) if columns else notes,
+        notes=(f"columns left alone: {others}", *notes) if others else notes,
     )
 
 
@@ -142,7 +143,8 @@ def _named_columns(where: str, names: list[str]) -> _Columns:
     numbered = [place for place in pixels if re.search(r"\d", names[place])]
     pixels = numbered if len(numbered) == PIXELS else pixels
     _expect_count(where, len(pixels) + len(labels), PIXELS + len(labels), len(names))
-    others = tuple(name for place, name in enumerate(names) if name and place not in {*labels, *pixels})
+    known = {*labels, *pixels}
+    others = tuple(name for place, name in enumerate(names) if name and place not in known)
     keys = {place: tuple(map(int, re.findall(r"\d{1,9}", names[place]))) for place in pixels}
     if len(set(keys.values())) == PIXELS and len(set(map(len, keys.values()))) == 1:
         pixels.sort(key=lambda place: keys[place])
@@ -157,9 +159,8 @@ def _expect_count(where: str, got: int, expected: int, columns: int | None = Non
         )
 
 
-def _read(path: Path, turned: bool) -> Part:
+def _read(path: Path, columns: _Columns, turned: bool) -> Part:
     where = one_line(path)
-    columns = _columns(path)
     if columns.label is None:
         raise DataError(
             f"{where}: expected a label and {PIXELS} pixels a line, got no labels; infer.py reads such images"

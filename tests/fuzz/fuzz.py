@@ -84,7 +84,15 @@ def fuzz(name: str, runs: int, seed: int, folder: Path) -> None:
     corpus.mkdir()
     for number, data in enumerate(seeds):
         (corpus / str(number)).write_bytes(data)
-    options = [f"-runs={runs}", f"-seed={seed}", "-max_len=4096", "-timeout=60", "-rss_limit_mb=0", "-verbosity=0"]
+    longest = max(4096, 2 * max(map(len, seeds)))  # a seed that were cut off would never be read
+    options = [
+        f"-runs={runs}",
+        f"-seed={seed}",
+        f"-max_len={longest}",
+        "-timeout=60",
+        "-rss_limit_mb=0",
+        "-verbosity=0",
+    ]
     atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={FOUND}/{name}-", str(corpus)], once)
     atheris.Fuzz()
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import os
 import pickle
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +29,8 @@ from PIL import Image
 from common.checksummed import dump_checksummed, parse_object
 from common.errors import UserError
 from common.files import sha256
-from data.formats.idx import encode, read_images, read_labels, read_pickle
+from data.formats.idx import encode, read_images, read_labels, read_pickle, read_qmnist_labels
+from data.formats.labelled import NAMES_FILE
 from data.formats.pictures import decode_as_it_is
 from data.load import load
 from model.program_check import check_program
@@ -72,14 +75,15 @@ def _file(data: bytes, folder: Path) -> Path:
 
 def _read_idx(data: bytes, folder: Path) -> None:
     path = _file(data, folder)
-    for read in (read_images, read_labels):
+    for read in (read_images, read_labels, read_qmnist_labels):
         with contextlib.suppress(UserError):
             read(path)
 
 
 def _idx_seeds(folder: Path) -> list[bytes]:
     images, labels = encode(np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)), encode(np.arange(7, dtype=np.uint8))
-    return [images, labels, gzip.compress(images, mtime=0), gzip.compress(labels, mtime=0)]
+    table = struct.pack(">6I", 0x0C02, 2, 2, 3, 1, 4)
+    return [images, labels, table, *(gzip.compress(each, mtime=0) for each in (images, labels, table))]
 
 
 def _read_pickle(data: bytes, folder: Path) -> None:
@@ -101,23 +105,34 @@ def _load(data: bytes, folder: Path) -> None:
 
 
 def _labelled() -> tuple[np.ndarray, np.ndarray]:
-    return np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8), np.arange(4) % 2
+    """Two images of one class and one of another, of few levels: short inputs are tried fast."""
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[:, 7:21, 7:21] = np.random.default_rng(0).integers(0, 10, (3, 14, 14))
+    return images, np.array([0, 0, 1])
+
+
+def _archive(save: Callable[..., None] = np.savez, **arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
 
 
 def _npz_seeds(folder: Path) -> list[bytes]:
     images, labels = _labelled()
-    found = []
-    for save in (np.savez, np.savez_compressed):
-        file = io.BytesIO()
-        save(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
-        found.append(file.getvalue())
-    return found
+    parts = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    medmnist = {"train_images": images, "train_labels": labels[:, None], "val_images": images, "val_labels": labels}
+    names = np.array(["cat", "cat", "dog"])
+    return [
+        _archive(np.savez_compressed, **parts),
+        _archive(np.savez_compressed, **medmnist),
+        _archive(images=images, labels=names),
+    ]
 
 
 def _csv_seeds(folder: Path) -> list[bytes]:
     images, labels = _labelled()
     lines = [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels, strict=True)]
-    header = ",".join(["label", *(f"pixel{number}" for number in range(784))])
+    header = ",".join(["label", *(str(number) for number in range(784))])
     return ["\n".join(lines).encode(), "\n".join([header, *lines]).encode()]
 
 
@@ -130,9 +145,18 @@ def _png(image: np.ndarray) -> bytes:
 def _parquet_seeds(folder: Path) -> list[bytes]:
     images, labels = _labelled()
     pictures = [{"bytes": _png(image), "path": None} for image in images]
-    table = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "label": labels}), table)
-    return [table.getvalue()]
+    hub = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    tables = [
+        pyarrow.table({"image": pictures, "label": labels}),
+        pyarrow.table({"picture": [each["bytes"] for each in pictures], "target": ["a", "a", "b"]}),
+        pyarrow.table({"image": pictures, "label": labels}).replace_schema_metadata({"huggingface": json.dumps(hub)}),
+    ]
+    found = []
+    for number, table in enumerate(tables):
+        file = io.BytesIO()  # without Arrow's own copy of the schema the metadata can be read, and changed
+        pyarrow.parquet.write_table(table, file, store_schema=number < 2, row_group_size=2)
+        found.append(file.getvalue())
+    return found
 
 
 def _decode_as_it_is(data: bytes, folder: Path) -> None:
@@ -169,27 +193,55 @@ def _emnist_files() -> list[bytes]:
     return [*arrays, b"1 65 97\n2 66 98\n"]
 
 
+_EMNIST_FILES = _emnist_files()
+
+
 def _read_emnist(data: bytes, folder: Path) -> None:
-    chosen = (data or b"\0")[0] % len(_EMNIST)
-    for number, (name, content) in enumerate(zip(_EMNIST, _emnist_files(), strict=True)):
+    _read_changed(_EMNIST, _EMNIST_FILES, data, folder)
+
+
+def _emnist_seeds(folder: Path) -> list[bytes]:
+    return [bytes([number]) + content for number, content in enumerate(_EMNIST_FILES)]
+
+
+# data.load: KMNIST's folder of archives, and a list of the names; the first byte says which file is changed.
+
+_KMNIST = [*(f"kmnist-{part}-{kind}.npz" for part in ("train", "test") for kind in ("imgs", "labels")), NAMES_FILE]
+
+
+def _kmnist_files() -> list[bytes]:
+    images, labels = _labelled()
+    return [*[_archive(np.savez_compressed, arr_0=array) for array in (images, labels)] * 2, b"cat\ndog\n"]
+
+
+def _read_kmnist(data: bytes, folder: Path) -> None:
+    _read_changed(_KMNIST, _KMNIST_FILES, data, folder)
+
+
+def _kmnist_seeds(folder: Path) -> list[bytes]:
+    return [*(bytes([number]) + content for number, content in enumerate(_KMNIST_FILES)), b"\x040 cat\n1: dog\n"]
+
+
+def _read_changed(names: list[str], contents: list[bytes], data: bytes, folder: Path) -> None:
+    chosen = (data or b"\0")[0] % len(names)
+    for number, (name, content) in enumerate(zip(names, contents, strict=True)):
         (folder / name).write_bytes(data[1:] if number == chosen else content)
     load(folder)
 
 
-def _emnist_seeds(folder: Path) -> list[bytes]:
-    return [bytes([number]) + content for number, content in enumerate(_emnist_files())]
+_KMNIST_FILES = _kmnist_files()
 
 
 # data.load: a folder per class, in which one file has a name of up to 8 bytes and contents that are changed.
 
 
 def _read_class_folder(data: bytes, folder: Path) -> None:
-    shutil.rmtree(folder / "set", ignore_errors=True)
     name = os.fsdecode(data[:8].translate(None, b"/\0")).strip(".")
-    files = {"a/1.png": _PICTURE, "a/2.png": _PICTURE, "b/3.png": _PICTURE, f"b/{name}.png": data[8:]}
-    for path, content in files.items():
-        (folder / "set" / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "set" / path).write_bytes(content)
+    shutil.rmtree(folder / "set" / "b", ignore_errors=True)
+    for each in ("a", "b"):
+        (folder / "set" / each).mkdir(parents=True, exist_ok=True)
+    for path, content in {"a/1": _PICTURE, "a/2": _PICTURE, "b/3": _PICTURE, f"b/{name}": data[8:]}.items():
+        (folder / "set" / f"{path}.png").write_bytes(content)
     load(folder / "set")
 
 
@@ -360,6 +412,7 @@ TARGETS = {
     "csv": Target(_load, _csv_seeds),
     "parquet": Target(_load, _parquet_seeds),
     "emnist": Target(_read_emnist, _emnist_seeds),
+    "kmnist": Target(_read_kmnist, _kmnist_seeds),
     "class_folder": Target(_read_class_folder, _class_folder_seeds),
     "small_picture": Target(_decode_as_it_is, _small_picture_seeds),
     "picture": Target(_read_picture, _picture_seeds),
