@@ -68,9 +68,9 @@ def fuzz(name: str, runs: int, seed: int, folder: Path) -> None:
         except BaseException:
             (FOUND / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
             raise
-        if done == runs:
+        if done == runs or done % 10_000 == 0:
             print(
-                f"{name}: {runs:,} executions, {'guided by coverage' if atheris else 'mutated'}; slowest "
+                f"{name}: {done:,.0f} executions, {'guided by coverage' if atheris else 'mutated'}; slowest "
                 f"{1000 * slowest:.0f} ms of processor time, at most {most / 1024:.0f} MB beyond the start",
                 flush=True,
             )
