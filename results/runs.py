@@ -13,6 +13,7 @@ from typing import Any
 
 from common.errors import UserError, one_line
 from common.files import real_path, sha256
+from data.distortions import Distortions
 from model.recipes import Recipe
 from results.log import is_unfinished, read_results
 from results.records import Row, best_row, columns
@@ -140,12 +141,21 @@ def _setup(record: Mapping[str, Any]) -> dict[str, str]:
     settings, recipe, data = (_object(record.get(name)) for name in ("settings", "recipe", "data"))
     # A release that lacks a setting of a later one trained at its default.
     values = {**{name: settings.get(name) for name in DECIDING}, **(asdict(Recipe()) if recipe else {}), **recipe}
+    values["distortions"] = _distortions(values.get("distortions"))
     if values["shards"] == 1:  # as in runs of releases that had none
         del values["shards"]
     sums = _object(data.get("sha256"))
     if sums:
         values["data"] = sha256(json.dumps(sums, sort_keys=True).encode())[:8]
     return {name.replace("_", " "): json.dumps(value) for name, value in values.items() if value is not None}
+
+
+def _distortions(recorded: object) -> dict[str, Any] | None:
+    """Ranges that distort, by name; None without any. Releases record ranges that others do not know."""
+    ranges = {**asdict(Distortions()), **_object(recorded)}
+    if not ranges["elastic_alpha"]:
+        del ranges["elastic_sigma"]  # of a field of no strength
+    return {name: value for name, value in ranges.items() if value} or None
 
 
 def _object(value: object) -> Mapping[str, Any]:

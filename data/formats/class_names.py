@@ -12,6 +12,8 @@ import numpy as np
 from data.formats.labelled import Labelled, texts
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+# k49_classmap.csv of Kuzushiji-49
+HIRAGANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわゐゑをんゝ"
 DIGITS, CAPITALS = string.digits, string.ascii_uppercase
 MERGED = DIGITS + CAPITALS + "abdefghnqrt"  # letters whose small and capital forms differ (Cohen et al. 2017, EMNIST)
 
@@ -28,6 +30,7 @@ BEGINNINGS: dict[tuple[int, ...], Sequence[str]] = {
 SETS: dict[str, tuple[Sequence[str], int]] = {
     r"(zalando[-_ ]?)?fashion[-_ ]?mnist|fmnist": (FASHION, 0),
     r"kmnist|kuzushiji[-_ ]?mnist|kuzushiji10": ("おきすつなはまやれを", 0),
+    r"k49|kuzushiji[-_ ]?49|kmnist[-_ ]?49": (HIRAGANA, 0),
     r"q?mnist|emnist[-_ ](digits|mnist)": (DIGITS, 0),
     r"emnist[-_ ]letters": (CAPITALS, 1),
     r"emnist[-_ ](balanced|bymerge)": (MERGED, 0),

@@ -128,6 +128,11 @@ def test_known_sets_are_named_by_their_files(tmp_path: Path) -> None:
     assert load(tmp_path / "kmnist.npz").classes[0] == "お"
     np.savez(tmp_path / "kmnist.npz", x_train=images, y_train=labels % 9)  # not the classes of the set
     assert load(tmp_path / "kmnist.npz").classes == tuple("012345678")
+    for part in ("train", "test"):  # Kuzushiji-49, in archives of one array
+        for kind, array in (("imgs", np.zeros((98, 28, 28), np.uint8)), ("labels", np.arange(98) % 49)):
+            (tmp_path / "k49").mkdir(exist_ok=True)
+            np.savez(tmp_path / "k49" / f"k49-{part}-{kind}.npz", array)
+    assert "".join(load(tmp_path / "k49").classes[44:]) == "ゐゑをんゝ"
 
 
 @pytest.mark.parametrize(

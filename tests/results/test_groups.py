@@ -49,6 +49,24 @@ def test_runs_of_other_settings_or_data_are_a_group_of_their_own(
     assert words in next(group.differs for group in found if group.runs == 1)
 
 
+@pytest.mark.parametrize(
+    ("ranges", "sizes"),
+    [
+        ({"rotation": 10.0}, [1, 2]),
+        ({"rotation": 0.0, "elastic_alpha": 0.0, "elastic_sigma": 6.0}, [3]),  # which distorts nothing
+    ],
+)
+def test_distortions_are_compared_by_what_they_do(tmp_path: Path, ranges: dict[str, float], sizes: list[int]) -> None:
+    found = groups(tmp_path, {"recipe": {"distortions": ranges}})
+    assert sorted(group.runs for group in found) == sizes
+    for folder in tmp_path.iterdir():  # of the same ranges, one record lacks those of a later release
+        record = json.loads((folder / "run.json").read_text())
+        record["recipe"]["distortions"] = {"rotation": 10.0} | ({} if folder.name == "run1" else {"shear": 0.0})
+        (folder / "run.json").write_text(json.dumps(record))
+    (one,) = group_runs(load_runs(sorted(tmp_path.iterdir()))[0])
+    assert one.runs == 3
+
+
 @pytest.mark.parametrize("change", [{}, {"settings": {"threads": 7, "save_dir": "elsewhere", "shards": 1}}])
 def test_runs_of_other_seeds_and_places_are_one_group(tmp_path: Path, change: dict[str, dict[str, Any]]) -> None:
     (found,) = groups(tmp_path, change)
