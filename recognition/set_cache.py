@@ -37,9 +37,12 @@ def folder() -> Path:
     return sources.cache_root() / "prepared"
 
 
-def piece_path(pictures: Sequence[Picture], way: Way) -> Path:
-    """The file for the images of these pictures, prepared that way by this release."""
-    key = sha256("\n".join([way, _code(), *map(_sum, pictures)]).encode())
+def piece_path(pictures: Sequence[Picture], way: Way) -> Path | None:
+    """The file for the images of these pictures, prepared that way by this release; None if one cannot be read."""
+    try:
+        key = sha256("\n".join([way, _code(), *map(_sum, pictures)]).encode())
+    except OSError:  # another time it may be read
+        return None
     return folder() / f"{key}.json"
 
 
@@ -58,7 +61,7 @@ def read_piece(path: Path, count: int) -> Piece | None:
 def keep_piece(path: Path, piece: Piece) -> None:
     """Keep a piece, and remove old ones until all fit into `LARGEST_CACHE`; nothing is kept where it cannot be."""
     values = {
-        "images": base64.b64encode(piece.images.tobytes()).decode(),
+        "images": base64.b64encode(np.ascontiguousarray(piece.images)).decode(),
         "left_out": {str(place): why for place, why in piece.left_out.items()},
     }
     with suppress(OSError):  # a full disk or a home that cannot be written: it works without
@@ -91,11 +94,8 @@ def _begins(path: Path) -> bool:
 
 
 def _sum(picture: Picture) -> str:
-    """SHA-256 of a picture's bytes; why they cannot be read, if so."""
-    try:
-        return sha256(picture if isinstance(picture, bytes) else read_file(Path(picture), Limits().max_bytes))
-    except OSError as error:
-        return str(error.errno)
+    """SHA-256 of a picture's bytes."""
+    return sha256(picture if isinstance(picture, bytes) else read_file(picture, Limits().max_bytes))
 
 
 @cache

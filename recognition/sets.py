@@ -173,7 +173,9 @@ def _begin(workers: Workers, pictures: Sequence[Picture], way: Way) -> Callable[
     def wait() -> Piece:
         found = list(answers)
         piece = Piece.of(each.why if isinstance(each, Unread) else each for each in found)
-        if path and not any(isinstance(each, Unread) and each.lost for each in found):
+        lost = any(isinstance(each, Unread) and each.lost for each in found)
+        found.clear()  # the piece has a copy
+        if path and not lost and piece_path(pictures, way) == path:  # else a file changed meanwhile
             keep_piece(path, piece)
         return piece
 

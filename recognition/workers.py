@@ -53,7 +53,7 @@ class Unread:
     Attributes:
         why: the reason, in one line.
         blank: the picture itself is whole, but there is nothing in it.
-        lost: so is the worker that read it; another time it may be read.
+        lost: the worker crashed, or the system could not read the file or had no memory; another time it may be read.
     """
 
     why: str
@@ -259,11 +259,11 @@ def _read(task: Task, source: Source, limits: Limits, pipe: Connection) -> Cuts 
     except BlankError as error:
         return Unread(one_line(error), blank=True)
     except UserError as error:
-        return Unread(one_line(error))
+        cause = error.__cause__  # decoders raise OSError too, without a number
+        return Unread(one_line(error), lost=isinstance(cause, OSError) and cause.errno is not None)
     except MemoryError:
-        return Unread(
-            f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
-        )
+        why = f"expected a picture that is read in {limits.max_memory} bytes of memory, got one that needs more"
+        return Unread(why, lost=True)
 
 
 def _found(task: Literal["cuts", "rows"], source: Source, limits: Limits, pipe: Connection) -> Cuts | Rows:

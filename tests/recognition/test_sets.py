@@ -166,6 +166,37 @@ def test_a_piece_that_was_cut_off_or_lost_is_not_kept(
     assert not own_cache.exists()
 
 
+def test_a_piece_whose_file_changed_or_could_not_be_read_is_not_kept(
+    drawn: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the image of one content would be taken for another, or a picture be left out for good."""
+    first, other = pictures(drawn)[0], pictures(drawn)[1].read_bytes()
+    prepare = Workers.prepare
+
+    def replaced(self: Workers, chosen: Sequence[str | bytes], way: Way) -> Iterator[np.ndarray | Unread]:
+        first.write_bytes(other)  # between the sum and the decoding
+        return prepare(self, chosen, way)
+
+    def unreadable(self: Workers, chosen: Sequence[str | bytes], way: Way) -> Iterator[np.ndarray | Unread]:
+        first.rename(first.with_suffix(".away"))
+        answers = list(prepare(self, chosen, way))
+        first.with_suffix(".away").rename(first)
+        return iter(answers)
+
+    for changes in (replaced, unreadable):
+        with monkeypatch.context() as patch:
+            patch.setattr(Workers, "prepare", changes)
+            images(drawn, "resize")
+        assert not own_cache.exists()
+    first.unlink()
+    first.mkdir()  # a folder of a picture's name
+    assert "a folder, pipe or device, not a regular file" in images(drawn, "resize")
+    assert not own_cache.exists()
+    first.rmdir()
+    first.write_bytes(other)
+    assert images(drawn, "resize") and own_cache.exists()
+
+
 def test_a_crash_costs_one_picture(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that has several pictures is stopped by one of them; the others are read all the same."""
     files = [str(path) for path in pictures(drawn)]
