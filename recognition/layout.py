@@ -6,6 +6,8 @@ take time linear in the pixels.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +28,7 @@ TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no dig
 TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces with a tail are wider, and narrower
 OVERLAP = 0.8  # of a row's height that such a piece covers
 GAP = 2.0  # heights of writing between pieces of one row, at most
+GUTTER, WIDER, FEWEST_ROWS = 0.9, 3.0, 3  # heights of writing, and usual gaps, between columns; rows on either side
 MARGIN = 0.3  # heights of writing around a strip
 SURROUNDINGS = 0.08  # heights of writing around ink that a strip shows; the rest is paper
 
@@ -80,6 +83,7 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
             rows.append([piece])
         else:
             best.append(piece)
+    rows = [cell for row in rows for cell in _cells(row, _gutters(rows, height))]
     return list(_in_order([row for row in rows if len(row) > 1 or row[0].high >= LOWEST_ALONE * height]))
 
 
@@ -100,6 +104,32 @@ def _add_tailed(rows: list[list[Piece]], tailed: list[Piece], height: float, lin
         if best is not None:
             best.append(piece)
             best.sort(key=lambda one: one.box[0])
+
+
+def _gutters(rows: list[list[Piece]], height: float) -> list[int]:
+    """Middles of the upright stripes without writing between a page's columns.
+
+    They are far wider than the gaps between the digits of one number, and have several rows on either side.
+    """
+    if len(rows) < FEWEST_ROWS:
+        return []
+    gaps = [right.box[0] - left.box[2] for row in rows for left, right in itertools.pairwise(row)]
+    widest = max(GUTTER * height, WIDER * float(np.median(gaps))) if gaps else np.inf
+    pieces = sorted((piece.box[0], piece.box[2], number) for number, row in enumerate(rows) for piece in row)
+    gutters, last = [], pieces[0][1]
+    for place, (left, right, _) in enumerate(pieces):
+        if left - last > widest:
+            sides = {number for *_, number in pieces[:place]}, {number for *_, number in pieces[place:]}
+            if min(map(len, sides)) >= FEWEST_ROWS:
+                gutters.append((left + last) // 2)
+        last = max(last, right)
+    return gutters
+
+
+def _cells(row: list[Piece], gutters: list[int]) -> Iterator[list[Piece]]:
+    """The parts of a row between gutters."""
+    for _, cell in itertools.groupby(row, lambda piece: bisect.bisect(gutters, piece.box[0])):
+        yield list(cell)
 
 
 def _in_order(rows: list[list[Piece]]) -> Iterator[list[Piece]]:

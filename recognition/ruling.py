@@ -101,13 +101,23 @@ def page_lines(ink: Mask, height: float) -> Mask:
     for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
         if columns.stop - columns.start > THICKEST_LINE * height + 1:
             continue
-        ends = [slice(max(rows.start - 4, 0), rows.start), slice(rows.stop, rows.stop + 4)]
+        top, bottom = _reach(ink[:, (columns.start + columns.stop) // 2], rows)
         wide = slice(max(columns.start - 2, 0), columns.stop + 2)
-        on_line = [bool(across[max(edge - 4, 0) : edge + 4, wide].any()) for edge in (rows.start, rows.stop)]
+        on_line = [bool(across[max(edge - 4, 0) : edge + 4, wide].any()) for edge in (top, bottom)]
+        ends = [slice(max(top - 4, 0), top), slice(bottom, bottom + 4)]
         free = [on or not ink[end, wide].any() for end, on in zip(ends, on_line, strict=True)]
-        if all(on_line) or (any(on_line) and all(free) and rows.stop - rows.start < LOWEST_STEM * height):
+        if all(on_line) or (any(on_line) and all(free) and bottom - top < LOWEST_STEM * height):
             lines[rows, columns] |= labels[rows, columns] == number
     return lines
+
+
+def _reach(column: Mask, rows: slice) -> tuple[int, int]:
+    """First row of the ink that goes on from these rows of a column, and the one behind its last.
+
+    A digit that touches a box's side parts the side in two.
+    """
+    above, below = np.flatnonzero(~column[: rows.start]), np.flatnonzero(~column[rows.stop :])
+    return int(above[-1]) + 1 if len(above) else 0, rows.stop + int(below[0]) if len(below) else len(column)
 
 
 def straight(ink: Mask, long: float, thick: float, tilt: int = 1) -> Mask:

@@ -69,6 +69,33 @@ def test_lines_of_a_page_are_taken_away_and_stems_stay() -> None:
     assert not lines[100:149, 200:206].any()
 
 
+def test_sides_of_a_box_are_taken_away_though_a_digit_touches_them() -> None:
+    ink = np.zeros((200, 400), bool)
+    ink[80:83, 20:380] = ink[150:153, 20:380] = True  # a box's lines
+    ink[80:153, 100:103] = ink[80:153, 200:203] = True  # its sides
+    ink[110:118, 70:130] = ink[95:150, 240:247] = True  # a stroke across the one; a stem beside the other
+    ink[120:127, 200:240] = True  # a stroke up to the other
+    lines = page_lines(ink, 55)
+    for side in (slice(100, 103), slice(200, 203)):
+        assert lines[84:108, side].all() and lines[130:149, side].all()
+    assert not lines[111:117, 70:130].any() and not lines[95:145, 240:247].any()
+
+
+def test_columns_that_stand_near_are_parted_and_wide_numbers_are_not() -> None:
+    def page(columns: Sequence[int]) -> np.ndarray:
+        grey = np.full((500, 700), 255, np.uint8)
+        for top in (50, 200, 350):
+            for left in columns:
+                grey[top : top + 40, left : left + 20] = 0
+        return grey
+
+    def rows(columns: Sequence[int]) -> int:
+        return len(find_strips(page(columns), lambda images: np.full(len(images), 0.5)))
+
+    assert rows([100, 130, 200, 230]) == 6  # two columns of two digits each, 1.25 heights between them
+    assert rows([100, 150, 200, 260]) == 3  # one of four
+
+
 @pytest.mark.parametrize("size", [(1, 300), (5, 5), (1000, 20)])
 def test_what_has_no_rows_is_refused_in_a_line(size: tuple[int, int]) -> None:
     for grey in (np.full(size, 200, np.uint8), np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
