@@ -97,9 +97,12 @@ def page_lines(ink: Mask, height: float) -> Mask:
     lines = across | upright
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
+    # They are as thick as the line; a stem that stands between two lines is thicker.
+    thickness = (_run_lengths(across) + _run_lengths(across[::-1])[::-1] - 1)[across]
+    thickest = min(THICKEST_LINE * height, THICKER * float(np.percentile(thickness, 90))) if len(thickness) else 0.0
     labels, _ = scipy.ndimage.label(short, np.ones((3, 3)))
     for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        if columns.stop - columns.start > THICKEST_LINE * height + 1:
+        if columns.stop - columns.start > thickest + 1:
             continue
         top, bottom = _reach(ink[:, (columns.start + columns.stop) // 2], rows)
         wide = slice(max(columns.start - 2, 0), columns.stop + 2)

@@ -64,9 +64,12 @@ def test_lines_of_a_page_are_taken_away_and_stems_stay() -> None:
     ink[150:153, 20:380] = True  # a comb's line
     ink[132:150, 100:103] = True  # its tooth
     ink[100:151, 200:206] = True  # the stem of a digit that stands on the line
+    ink[100:101, 260:380] = True  # another line
+    ink[100:151, 300:307] = True  # a stem from the one to the other
     lines = page_lines(ink, 50)
     assert lines[151, 110:190].all() and lines[135:149, 101].all()
     assert not lines[100:149, 200:206].any()
+    assert lines[100, 270:290].all() and not lines[102:149, 300:307].any()
 
 
 def test_sides_of_a_box_are_taken_away_though_a_digit_touches_them() -> None:
