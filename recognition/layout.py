@@ -21,8 +21,9 @@ from recognition.strip import LEVEL, NOTHING, Box, Strip
 from recognition.upright import Certainty, Page, Piece, pieces_of, upright
 
 MOST_PIECES = 1000  # of ink on a page; bounds the time
-LOWEST = 0.45  # of the writing's height: lower pieces are commas, specks, print
-LOWEST_ALONE = 0.6  # of the writing's height: a lower piece that stands alone is a rest of a line
+LOWEST = 0.45  # of the writing's height: smaller pieces are commas, specks, print
+LOWEST_ALONE = 0.6  # of the writing's height: a smaller piece that stands alone is a rest of a line
+FLATTEST = 0.3  # of the writing's height: lower pieces are dashes, however wide
 MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly 0.3, noise half
 TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no digits; with a tail, as of a 9 or a 7
 TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces with a tail are wider, and narrower
@@ -71,7 +72,7 @@ def _may_be_writing(piece: Piece, height: float) -> bool:
 def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
     """Pieces that stand beside each other, from the top, each row from the left."""
     rows: list[list[Piece]] = []
-    tall = [piece for piece in pieces if piece.high >= LOWEST * height]
+    tall = [piece for piece in pieces if _as_large(piece, LOWEST * height, height)]
     for piece in sorted(tall, key=lambda piece: piece.box[0]):
         best, nearest = None, GAP * height
         for row in rows:
@@ -84,7 +85,13 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
         else:
             best.append(piece)
     rows = [cell for row in rows for cell in _cells(row, _gutters(rows, height))]
-    return list(_in_order([row for row in rows if len(row) > 1 or row[0].high >= LOWEST_ALONE * height]))
+    alone = LOWEST_ALONE * height
+    return list(_in_order([row for row in rows if len(row) > 1 or _as_large(row[0], alone, height)]))
+
+
+def _as_large(piece: Piece, least: float, height: float) -> bool:
+    """True for a piece as high as this, or as wide if it is no dash: digits may be low."""
+    return piece.high >= least or (piece.wide >= least and piece.high >= FLATTEST * height)
 
 
 def _add_tailed(rows: list[list[Piece]], tailed: list[Piece], height: float, lines: Mask) -> None:
@@ -187,7 +194,7 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     small = (
         piece
         for piece in pieces
-        if piece.high < LOWEST * page.height
+        if not _as_large(piece, LOWEST * page.height, page.height)
         and first < (piece.box[0] + piece.box[2]) / 2 < last
         and above - MARGIN * page.height < (piece.box[1] + piece.box[3]) / 2 < below
     )

@@ -99,6 +99,17 @@ def test_columns_that_stand_near_are_parted_and_wide_numbers_are_not() -> None:
     assert rows([100, 150, 200, 260]) == 3  # one of four
 
 
+def test_a_low_wide_digit_at_the_end_is_of_the_row_and_a_dash_is_not() -> None:
+    def width(low: tuple[int, int]) -> int:
+        grey = np.full((200, 400), 255, np.uint8)
+        for left in (100, 140, 180):
+            grey[80:120, left : left + 25] = 0
+        grey[120 - low[0] : 120, 220 : 220 + low[1]] = 0
+        return find_strips(grey, lambda images: np.full(len(images), 0.5))[0].ink.shape[1]
+
+    assert width((15, 24)) > width((6, 24)) + 30
+
+
 @pytest.mark.parametrize("size", [(1, 300), (5, 5), (1000, 20)])
 def test_what_has_no_rows_is_refused_in_a_line(size: tuple[int, int]) -> None:
     for grey in (np.full(size, 200, np.uint8), np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
