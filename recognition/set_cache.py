@@ -61,7 +61,7 @@ def read_piece(path: Path, count: int) -> Piece | None:
 def keep_piece(path: Path, piece: Piece) -> None:
     """Keep a piece, and remove old ones until all fit into `LARGEST_CACHE`; nothing is kept where it cannot be."""
     values = {
-        "images": base64.b64encode(np.ascontiguousarray(piece.images).data).decode(),
+        "images": base64.b64encode(piece.images.tobytes()).decode(),
         "left_out": {str(place): why for place, why in piece.left_out.items()},
     }
     with suppress(OSError):  # a full disk or a home that cannot be written: it works without

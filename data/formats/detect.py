@@ -66,6 +66,7 @@ def _read_file(path: Path) -> Labelled:
     if head.startswith(b"\x1f\x8b") and path.name == sources.PICKLE:
         return _pickle(path)
     kind = "text in UTF-16: save it in UTF-8" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else kind_of(head)
+    kind = kind if head else "an empty file"
     if kind or b"\0" in head or not any(mark in head for mark in b",;\t"):
         raise DataError(
             f"{one_line(path)}: expected NPZ, CSV, Parquet, {sources.PICKLE}, or a folder of IDX files or of "
@@ -111,6 +112,8 @@ def _nothing(path: Path) -> DataError:
         hint = f"; name the folder {one_line(' or '.join(below), 100)} in it"
     elif any(entry.suffix.lower() in ARCHIVES for entry in entries):
         hint = "; unpack the archive"
+    elif others := [*islice((file for file in path.glob("*/*") if not file.name.startswith(".")), 1)]:
+        hint = f"; no picture by its name is in them, but {one_line(others[0].relative_to(path), 80)}; save it as PNG"
     return DataError(
         f"{where}: expected a folder per class, IDX files (such as {sources.TRAIN_IMAGES}), NPZ, CSV, Parquet or "
         f"{sources.PICKLE}, got {names}{hint}"

@@ -94,7 +94,8 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
         images = images.reshape(-1, SIDE, SIDE)
     if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         got = "×".join(map(str, images.shape))
-        raise DataError(f"{where}: expected images of [N, {SIDE}, {SIDE}] grey pixels, got {got}; resize them")
+        hint = "make them grey" if images.ndim == 4 and 3 in (images.shape[1], images.shape[3]) else "resize them"
+        raise DataError(f"{where}: expected images of [N, {SIDE}, {SIDE}] grey pixels, got {got}; {hint}")
     if images.dtype != np.uint8:
         if images.dtype.kind not in "iu" or (images.size and (images.min() < 0 or images.max() > 255)):
             raise DataError(
@@ -105,7 +106,8 @@ def checked(where: str, images: npt.NDArray[Any], labels: Labels) -> Part:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iuUT":
         got = f"{labels.dtype} values of shape {'×'.join(map(str, labels.shape))}"
-        raise DataError(f"{where}: expected one label per image, a whole number or a name, got {got}")
+        hint = "; store one-hot labels y as y.argmax(1)" if labels.ndim == 2 else ""
+        raise DataError(f"{where}: expected one label per image, a whole number or a name, got {got}{hint}")
     if len(images) != len(labels) or not len(images):
         raise DataError(
             f"{where}: expected as many labels as images and at least one, got {len(images)} images and "
@@ -216,8 +218,9 @@ def read_names(folder: Path, title: str | None = None) -> dict[int, str]:
     if path.exists():
         lines = _lines(path)
         numbered = [NUMBERED.fullmatch(line) for line in lines]
-        names = {int(each[1]): each[2] for each in numbered if each}
-        return names if len(names) == len(lines) else dict(enumerate(lines))
+        if lines and all(numbered):
+            return _numbered(path, [(int(each[1]), each[2]) for each in numbered if each])
+        return dict(enumerate(lines))
     mappings = sorted(folder.glob(f"{glob.escape(title) if title else 'emnist-*'}-mapping.txt"))
     if len(mappings) > 1:
         raise DataError(f"{one_line(folder)}: expected one mapping of EMNIST, got {len(mappings)}; leave one")
@@ -228,6 +231,14 @@ def read_names(folder: Path, title: str | None = None) -> dict[int, str]:
         raise DataError(
             f"{one_line(mappings[0])}: expected lines of a label and a character's code, got: {one_line(error, 100)}"
         ) from error
+
+
+def _numbered(path: Path, lines: list[tuple[int, str]]) -> dict[int, str]:
+    names = dict(lines)
+    if len(names) < len(lines):
+        twice = next(label for label, name in lines if names[label] != name or lines.count((label, name)) > 1)
+        raise DataError(f"{one_line(path)}: expected one name for each label, got several for {twice}")
+    return names
 
 
 def _lines(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from common.errors import one_line
 from common.files import open_file
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.labelled import Labelled, Part, checked, files_in, read_names
+from data.formats.labelled import SIDE, Labelled, Part, checked, files_in, read_names
 
 # Images and labels of the training part, of the test part, and of the validation part.
 KERAS = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
@@ -101,8 +101,11 @@ def _array(where: str, file: IO[bytes]) -> npt.NDArray[Any]:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     if dtype.kind not in "iuU" or dtype.itemsize > 400 or dtype.hasobject:
-        pixels = len(shape) > 1 and shape[1] > 1
-        hint = "pixels from 0 to 1 as (255 * x).round().astype('uint8')" if pixels else "labels as whole numbers or str"
+        if len(shape) > 2 or (len(shape) == 2 and shape[1] == SIDE * SIDE):
+            hint = "pixels from 0 to 1 as (255 * x).round().astype('uint8')"
+        else:
+            one_hot = len(shape) == 2 and shape[1] > 1
+            hint = "one-hot labels y as y.argmax(1)" if one_hot else "labels as whole numbers or str"
         raise DataError(f"{where}: expected whole numbers or names, got {one_line(dtype, 60)}; store {hint}")
     size = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or size > LARGEST_SET:

@@ -212,7 +212,8 @@ def _columns(where: str, schema: Any, kinds: Any) -> tuple[tuple[str, str], tupl
         raise DataError(
             f"{where}: expected one column label, got {one_line(', '.join(found), 100)}; rename one to label"
         )
-    if not kinds.is_integer(types[label]) and not kinds.is_string(types[label]):
+    kind = types[label].value_type if kinds.is_dictionary(types[label]) else types[label]
+    if not kinds.is_integer(kind) and not _is_one(kind, kinds, "string"):
         raise DataError(f"{where}: expected labels that are whole numbers or names, got {types[label]}")
     left = one_line(", ".join(sorted({*named, *labels} - {label})), 100)
     return (image, label), (
@@ -221,7 +222,13 @@ def _columns(where: str, schema: Any, kinds: Any) -> tuple[tuple[str, str], tupl
 
 
 def _holds_pictures(kind: Any, kinds: Any) -> bool:
-    return kinds.is_binary(kind) or (kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+    return _is_one(kind, kinds, "binary") or (kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def _is_one(kind: Any, kinds: Any, name: str) -> bool:
+    """True for Arrow's types of texts or bytes: polars writes large ones, and pyarrow from release 16 on has views."""
+    checks = (getattr(kinds, check, None) for check in (f"is_{name}", f"is_large_{name}", f"is_{name}_view"))
+    return any(check(kind) for check in checks if check)
 
 
 def _class_names(schema: Any) -> dict[str, dict[int, str]]:

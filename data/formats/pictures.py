@@ -169,12 +169,18 @@ def prepare_all(
     if count * SIDE * SIDE > LARGEST_SET:
         raise DataError(f"{where}: expected at most {LARGEST_SET // SIDE**2} pictures, got {count}")
     images, places = np.empty((count, SIDE, SIDE), np.uint8), np.empty(count, np.int64)
-    kept = 0
-    for some, shown in usable(pictures, prepare, strict, report):
+    kept, whys = 0, list[str]()
+
+    def keep_first(line: str) -> None:
+        whys.extend([line.removesuffix("; left out")][len(whys) :])
+        report(line)
+
+    for some, shown in usable(pictures, prepare, strict, keep_first):
         images[kept : kept + len(some)], places[kept : kept + len(some)] = some, shown
         kept += len(some)
     if not kept:
-        raise DataError(f"{where}: expected pictures that can be used, got none of {count}")
+        hint = "; or try --prepare resize" if prepare.decide(pictures) == "none" else ""
+        raise DataError(f"{where}: expected pictures that can be used, got none of {count}: {whys[0]}{hint}")
     return images[:kept], places[:kept]
 
 
@@ -184,6 +190,8 @@ def decode_as_it_is(data: bytes) -> Bytes:
     Raises:
         DataError: no picture, another size, transparency, or more than 8 bits a pixel.
     """
+    if not data:
+        raise DataError("expected a picture, got an empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -114,6 +114,8 @@ def _columns(path: Path) -> _Columns:
         cells = [cell.strip().strip('"').strip() for cell in line.decode("utf-8-sig").strip().split(",")]
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: expected a CSV file in UTF-8, got: {one_line(error, 100)}") from error
+    if line.count(b"\r") > 1:
+        raise DataError(f"{where}: expected lines that end in LF or CR LF, found CR alone: save it with LF")
     for mark, marks in ((b";", "semicolons"), (b"\t", "tabs")):
         if line.count(mark) >= PIXELS - 1:
             raise DataError(f"{where}: expected commas between the cells, found {marks}: save it with commas")

@@ -121,3 +121,61 @@ def test_a_set_of_thousands_is_split_without_losing_an_image(tmp_path: Path) -> 
     numbers = np.ascontiguousarray(found).view(">u2").ravel().astype(int)
     assert sorted(numbers) == list(range(5000))
     assert (numbers % 7).tolist() == [*loaded.train_labels.tolist(), *loaded.test_labels.tolist()]
+
+
+def _archive(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path / "x.npz", **arrays)
+    return path / "x.npz"
+
+
+def _file(path: Path, name: str, data: bytes) -> Path:
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).write_bytes(data)
+    return path / name
+
+
+def _sixteen_bits(path: Path) -> Path:
+    for number, image in enumerate(IMAGES):
+        file = io.BytesIO()
+        Image.fromarray(image.astype(np.uint16) * 257).save(file, "PNG")
+        _file(path, f"{'ab'[number % 2]}/{number}.png", file.getvalue())
+    return path
+
+
+def _two_names_for_a_label(path: Path) -> Path:
+    _file(path, "classes.txt", b"0 cat\n0 dog\n1 bird\n")
+    return _archive(path, x_train=IMAGES, y_train=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda path: _file(path, "x.csv", b""), "got an empty file"),
+        (lambda path: _file(path, "x.csv", b"1\r".join([LINE.encode()] * 3)), "found CR alone: save it with LF"),
+        (lambda path: _archive(path, x_train=IMAGES, y_train=np.eye(2, dtype=int)[LABELS]), r"y\.argmax\(1\)"),
+        (lambda path: _archive(path, x_train=IMAGES, y_train=np.eye(2)[LABELS]), r"y\.argmax\(1\)"),
+        (lambda path: _archive(path, x_train=np.stack([IMAGES] * 3, -1), y_train=LABELS), "make them grey"),
+        (_two_names_for_a_label, "expected one name for each label, got several for 0"),
+        (_sixteen_bits, r"got none of 4: .*/[ab]/\d\.png: .* mode I;16; save it as grey; or try --prepare resize"),
+        (lambda path: _file(path, "a/1.heic", b"x").parents[1], r"no picture by its name is in them, but a/1\.heic"),
+    ],
+)
+def test_a_refusal_names_the_cause_and_the_way_out(
+    write: Callable[[Path], Path], expected: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=expected) as caught:
+        load(write(tmp_path))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "dictionary"])
+def test_parquet_of_polars_and_of_categories_is_read(kind: str, tmp_path: Path) -> None:
+    labels = pyarrow.array(["cat" if label else "dog" for label in LABELS])
+    if kind != "dictionary" and not hasattr(pyarrow, kind):
+        pytest.skip(f"this pyarrow has no {kind}")
+    labels = labels.dictionary_encode() if kind == "dictionary" else labels.cast(getattr(pyarrow, kind)())
+    pictures = pyarrow.array([png(image) for image in IMAGES], pyarrow.large_binary())
+    pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "label": labels}), tmp_path / "x.parquet")
+    data = load(tmp_path / "x.parquet")
+    assert data.classes == ("cat", "dog")
+    assert sorted([*data.train_labels, *data.test_labels]) == [0, 0, 0, 1, 1, 1]
