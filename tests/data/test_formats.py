@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -123,7 +124,7 @@ def test_a_set_of_thousands_is_split_without_losing_an_image(tmp_path: Path) -> 
     assert (numbers % 7).tolist() == [*loaded.train_labels.tolist(), *loaded.test_labels.tolist()]
 
 
-def _archive(path: Path, **arrays: np.ndarray) -> Path:
+def _archive(path: Path, **arrays: Any) -> Path:
     np.savez(path / "x.npz", **arrays)
     return path / "x.npz"
 
