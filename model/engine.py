@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -154,7 +155,7 @@ class Session:
 
     def __init__(self, program: Program, place: object, scope: Any = None) -> None:
         self.program = program
-        self.scope = scope or paddle.static.Scope()
+        self.scope = scope or scope_of(self)
         self.executor = paddle.static.Executor(place)
         self._place = place
         self.run = repeated_run(self.executor, program.main, list(program.fetches.values()), self.scope)
@@ -192,6 +193,13 @@ def _expect_alike(what: str, own: Mapping[str, np.ndarray], given: Mapping[str, 
 
 
 Feed = dict[str, np.ndarray]
+
+
+def scope_of(owner: object) -> Any:
+    """A new scope that goes with `owner`; Paddle itself keeps each, with all its tensors, until the process ends."""
+    scope = paddle.static.Scope()
+    weakref.finalize(owner, scope._remove_from_pool).atexit = False
+    return scope
 
 
 Run = Callable[[Feed], list[np.ndarray]]
