@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import fcntl
+import gc
 import os
 import struct
 import subprocess
@@ -16,12 +19,33 @@ import pytest
 
 import model  # noqa: F401  prepares the process for Paddle; before anything imports it
 from data.dataset import Mnist, load_mnist
-from tests.launcher import Launcher
+from tests.launcher import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "inference_model" / "released"  # the model that tests read digits by
 
 Script = Callable[..., subprocess.CompletedProcess[Any]]  # of str, unless called with text=False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session() -> Iterator[None]:
+    """Nothing that is there before the first test is garbage: the collections between modules pass it over."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    SHARED.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage_is_left(_session: None) -> Iterator[None]:
+    """Garbage of a module is collected at its end: what goes wrong then (an error in pytest) shows there.
+
+    model/__init__.py lets the heap keep 2 GB that are free; between modules they go back to the system.
+    """
+    yield
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)
@@ -54,31 +78,30 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="session")
-def script() -> Iterator[Script]:
+def script() -> Script:
     """Run a script of the project, or `-m` and a module; returns what it printed and its exit status.
 
     The process is forked from one that has imported Paddle (tests/launcher.py), which saves seconds. `fresh=True`
-    starts a new Python, for tests of the start itself; so does another environment, or any option of subprocess.run
-    but `input`, `text`, `cwd` and `timeout`.
+    starts a new Python, for tests of the start itself; so does another environment in what libraries read when they
+    are imported, or any option of subprocess.run but `input`, `text`, `cwd`, `env` and `timeout`.
     """
-    launcher = Launcher(ROOT)
 
     def run(name: str, *arguments: object, fresh: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
         command = [name if name == "-m" else str(ROOT / name), *map(str, arguments)]
-        if fresh or not options.keys() <= {"input", "text", "cwd", "timeout"} or not launcher.can_run(dict(os.environ)):
+        environment = options.get("env", os.environ)
+        if fresh or not options.keys() <= {"input", "text", "cwd", "env", "timeout"} or not SHARED.can_run(environment):
             settings = {"capture_output": True, "text": True, "timeout": 300, "cwd": ROOT, **options}
             return subprocess.run([sys.executable, *command], **settings)
         given = options.get("input", b"")
         stdin = given.encode() if isinstance(given, str) else given
-        done: subprocess.CompletedProcess[Any] = launcher.run(
-            command, options.get("cwd"), stdin, options.get("timeout", 300)
+        done: subprocess.CompletedProcess[Any] = SHARED.run(
+            command, options.get("cwd", ROOT), stdin, options.get("timeout", 300), environment=environment
         )
         if options.get("text", True):
             done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
         return done
 
-    yield run
-    launcher.close()
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.dataset import Mnist
 from tests.conftest import MODEL, ROOT, write_idx
-from tests.launcher import Launcher
+from tests.launcher import SHARED
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -45,22 +45,17 @@ def linked_files(page: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, and the environment of a user of it.
-
-    Attributes:
-        launcher: starts its scripts; ends with the test session.
-    """
+    """A copy of the project, and the environment of a user of it."""
 
     folder: Path
     environment: dict[str, str]
-    launcher: Launcher
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """A command of a page; one that needs no shell, in a process that starts at once (tests/launcher.py)."""
         words = shlex.split(command)
         if words[0] == "python" and words[1].endswith((".py", "-m")) and not set(command) & set("|&;<>$`*"):
             script = words[1] if words[1] == "-m" else str(self.folder / words[1])
-            done = self.launcher.run([script, *words[2:]], self.folder, timeout=600)
+            done = SHARED.run([script, *words[2:]], self.folder, timeout=600, environment=self.environment)
             return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
         return subprocess.run(
             command,
@@ -102,7 +97,7 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
     write_idx(data / "train-labels-idx1-ubyte", mnist.train_labels[:train])
     write_idx(data / "t10k-images-idx3-ubyte", mnist.test_images[:test])
     write_idx(data / "t10k-labels-idx1-ubyte", mnist.test_labels[:test])
-    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", "__pycache__", ".hypothesis", "node_modules")
+    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", ".hypothesis", "node_modules")
     shutil.copytree(ROOT, folder / "project", ignore=ignored)
     shutil.rmtree(folder / "project" / "inference_model")
     shutil.copytree(MODEL, folder / "project" / "inference_model" / "released")
@@ -117,4 +112,4 @@ def copy_project(folder: Path, mnist: Mnist, train: int, test: int) -> Project:
         (environment / stamp).touch()
     path = f"{environment / 'bin'}:{os.environ['PATH']}"
     variables = {**os.environ, "PATH": path, "MNIST_DIR": str(data)}
-    return Project(folder / "project", variables, Launcher(folder / "project", variables))
+    return Project(folder / "project", variables)

@@ -26,12 +26,11 @@ TOOLS = {"npm": "npm", "g++": "g++", "libopencv-dnn-dev": "/usr/include/opencv4/
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="paddle2onnx has no wheel for Python 3.13")
-def test_other_runtimes_answer_as_infer_py(mnist: Mnist, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_other_runtimes_answer_as_infer_py(mnist: Mnist, tmp_path: Path) -> None:
     missing = [name for name, what in TOOLS.items() if not (shutil.which(what) or Path(what).is_file())]
     if missing and "CI" not in os.environ:
         pytest.skip(f"not installed here: {', '.join(missing)}")
     project = copy_project(tmp_path, mnist, train=100, test=1000)
-    request.addfinalizer(project.launcher.close)
     model = load_model(MODEL)
     write_model(project.folder / "runs" / "NAME", model.program, model.parameters, model.card)
     answers: dict[str, list[dict[str, object]]] = {}

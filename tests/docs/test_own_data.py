@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from data.dataset import Mnist
@@ -23,11 +22,8 @@ def photograph(digit: np.ndarray, path: Path) -> None:
     Image.fromarray(paper.astype(np.uint8)).save(path, quality=90)
 
 
-def test_ten_photographs_become_a_model_that_reads_them(
-    mnist: Mnist, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_ten_photographs_become_a_model_that_reads_them(mnist: Mnist, tmp_path: Path) -> None:
     project = copy_project(tmp_path, mnist, train=10, test=10)
-    request.addfinalizer(project.launcher.close)
     for digit in range(10):
         first, *others = np.flatnonzero(mnist.test_labels == digit)[:3]
         photograph(mnist.test_images[first], project.folder / f"handwriting/train/{digit}/first.jpg")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,11 +28,9 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """200 images beside the 5,000 that are held out: that what is trained works is for other tests to show."""
-    project = copy_project(tmp_path_factory.mktemp("readme"), mnist, train=5200, test=1000)
-    yield project
-    project.launcher.close()
+    return copy_project(tmp_path_factory.mktemp("readme"), mnist, train=5200, test=1000)
 
 
 # `make train` is the same at full length, and the longest of all.

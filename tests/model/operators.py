@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from paddle import static
 from model.engine import Session
 from model.kernels.build import load_fused
 from model.program import Program
-from tests.conftest import ROOT
+from tests.launcher import SHARED
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -62,13 +60,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, what: str = "", least: f
 
 
 def child(code: str, **environment: str) -> str:
-    """Standard output of a new Python process, which imports from the repository."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "GLOG_minloglevel": "2", **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Standard output of a program in a process of its own (tests/launcher.py), which imports from the repository."""
+    done = SHARED.run(["-c", code], environment={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()

@@ -11,7 +11,6 @@ import shutil
 import struct
 import termios
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 from tests.conftest import MODEL, ROOT
-from tests.launcher import Launcher
+from tests.launcher import SHARED
 
 COLUMNS = 80
 CHINESE = "第一次训练的结果放在这个名称很长的文件夹里_学习率零点零零二"  # two cells a character
@@ -30,9 +29,8 @@ LONG = "a_folder_with_a_long_name/and_another_one/第一次训练_学习率0.001
 class Terminal:
     """A terminal, and the scripts that write to it."""
 
-    def __init__(self, launcher: Launcher, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._launcher = launcher
 
     def lines(self, *command: object) -> list[str]:
         """The lines that a script leaves on the terminal, those of a progress bar too, without colours."""
@@ -43,7 +41,7 @@ class Terminal:
         reading.start()
         words = list(map(str, command))
         own = words if words[0] == "-m" else [str(ROOT / words[0]), *words[1:]]
-        self._launcher.run(own, self.folder, terminal=os.ttyname(terminal))
+        SHARED.run(own, self.folder, terminal=os.ttyname(terminal))
         os.close(terminal)
         reading.join(10)
         os.close(controller)
@@ -59,7 +57,7 @@ def _read(controller: int, shown: list[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def terminal(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+def terminal(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     """In a folder with runs of two networks, some of long names, one of another setting, and pictures of long names."""
     folder = tmp_path_factory.mktemp("terminal")
     for name in ("first", LONG.replace("/", "_"), CHINESE):
@@ -73,9 +71,7 @@ def terminal(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.copy(ROOT / "docs" / "pictures" / "number.png", folder / LONG / "several.png")
     (folder / "own.html").write_text("a page of the user's")
     Image.effect_noise((64, 64), 200).save(folder / LONG / "noise.png")
-    launcher = Launcher(ROOT)
-    yield Terminal(launcher, folder)
-    launcher.close()
+    return Terminal(folder)
 
 
 HELPS = ("train.py", "infer.py", "compare.py", "evaluate.py", "sweep.py", "demo.py")

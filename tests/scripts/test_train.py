@@ -92,6 +92,7 @@ def test_nothing_but_the_run_is_on_the_screen(small_run: Path) -> None:
 
 
 def test_same_seed_same_model_bytes(small_run: Path, small_data: Path, script: Script, tmp_path: Path) -> None:
+    """Also in a process that was forked (tests/launcher.py) and in a new one, as that of `small_run`."""
     arguments = ("--data-dir", small_data, "--validation-size", 560, "--passes", 3, "--log-every", 1)
     places = ("--run-dir", tmp_path / "run", "--save-dir", tmp_path / "model")
     result = script("train.py", *arguments, *places, "--figures", "none")

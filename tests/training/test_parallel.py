@@ -32,7 +32,7 @@ from model.shards import own_images
 from model.team import Team
 from model.world import ALONE, World
 from results.run_folder import RunFolder, environment
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Script
 from tests.model.operators import need_fused
 from training import parallel
 from training.parallel import expect_shards, facts, folder_of_process
@@ -267,9 +267,9 @@ def into(folder: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def alone(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(small_data: Path, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    assert job(1, folder, "--data-dir", small_data, *OPTIONS, *into(folder)).wait(240) == 0
+    assert script("train.py", "--data-dir", small_data, *OPTIONS, *into(folder)).returncode == 0
     return folder
 
 
