@@ -55,6 +55,15 @@ def test_nothing_wrong_tells_no_temperature() -> None:
     assert fit_temperature(np.empty((0, 10)), np.empty(0, int)) == 1.0
 
 
+@pytest.mark.parametrize(("size", "fits"), [(1e-3, False), (1.0, True), (1e3, False)])
+def test_a_temperature_at_a_bound_of_the_search_is_not_taken(size: float, fits: bool) -> None:
+    """One answer in eight is wrong, so that T = size / log(63): 0.00024, 0.24 and 241."""
+    labels = np.arange(400) % 10
+    logits = size * np.eye(10)[(labels + (np.arange(400) % 8 == 0)) % 10]
+    found = fit_temperature(logits - np.log(np.exp(logits - size).sum(axis=1, keepdims=True)) - size, labels)
+    assert found == (pytest.approx(1 / np.log(63), rel=1e-3) if fits else 1.0)
+
+
 def test_calibration_error_by_hand() -> None:
     answers = Confidences(np.array([0.95, 0.99, 0.97, 0.55, 0.59]), np.array([True, True, False, True, False]))
     bins = reliability(answers)

@@ -87,6 +87,16 @@ def test_running_statistics_are_the_mean_of_the_shards(mnist: Mnist) -> None:
     np.testing.assert_allclose(parts.parameters()["norm._mean"], whole.parameters()["norm._mean"], rtol=1e-5, atol=1e-7)
 
 
+def test_no_zero_is_negative_in_one_process_either() -> None:
+    """Processes add each other's zeros, of which -0 becomes 0; a single one has none to add."""
+    for shards in (1, 2):
+        alone = engine("conv_pool_bn", "published", "stock", shards)
+        assert isinstance(alone, ShardedEngine)
+        alone._rows[:] = -0.0
+        alone._session.run({"rows": alone._rows})
+        assert not np.signbit(alone.parameters()["norm._mean"]).any()
+
+
 def test_a_state_goes_on_with_shards_and_without(mnist: Mnist) -> None:
     """The state is that of training without shards: same names, same shapes."""
     first = trained(engine("conv_pool_bn", "published", "stock", 4), "conv_pool_bn", mnist)

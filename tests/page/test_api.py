@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from recognition import DigitReader
 from tests.conftest import MODEL, ROOT
@@ -96,6 +98,10 @@ def test_an_answer_has_paddlexs_form(server: Server) -> None:
     assert read["rec_texts"] == ["20719"] and 0.5 < read["rec_scores"][0] <= 1 and read["no_digit"] == [False]
     left, top, right, bottom = read["rec_boxes"][0]
     assert 0 <= left < right <= 470 and 0 <= top < bottom <= 170 and right - left > 300
+    with Image.open(NUMBER) as picture:
+        rows, columns = np.nonzero(np.asarray(picture.convert("L")) < 100)  # the ink
+    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert read["rec_boxes"][0] == pytest.approx(box, abs=6)
     status, answer = ask(server, "GET", "/health")
     assert (status, answer["errorCode"], answer["errorMsg"]) == (200, 0, "Healthy")
 

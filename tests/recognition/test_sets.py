@@ -270,6 +270,10 @@ def test_the_pieces_used_the_longest_ago_make_room(own_cache: Path, monkeypatch:
         os.utime(path, (0, 0))
     link = own_cache / f"{9:064x}.json"
     link.symlink_to(foreign[0])
+    kept_elsewhere, link_to_ours = own_cache.parent / "piece.json", own_cache / f"{8:064x}.json"
+    kept_piece(own_cache, 7).rename(kept_elsewhere)
+    os.utime(kept_elsewhere, (0, 0))
+    link_to_ours.symlink_to(kept_elsewhere)
     leftover = own_cache / f".{paths[0].name}.new.tmp-4194305-0123abcd"  # of a process that no longer runs
     leftover.touch()
     read = set_cache.read_piece(paths[0], 4)  # used again: now the newest
@@ -278,6 +282,7 @@ def test_the_pieces_used_the_longest_ago_make_room(own_cache: Path, monkeypatch:
     last = kept_piece(own_cache, 5)
     assert [path.exists() for path in (*paths, last)] == [True, False, True, True]
     assert all(path.read_text() == "a user's own" for path in (*foreign, link)) and not leftover.exists()
+    assert link_to_ours.is_symlink() and kept_elsewhere.exists()
 
 
 def test_another_process_that_makes_room_is_not_disturbed(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,26 @@ with Workers(Limits(), most=1) as workers:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_ctrl_c_is_for_the_script_alone() -> None:
+    """A terminal sends it to all processes; the script, which may have to finish something first, reads on."""
+    program = """
+import os, signal
+from recognition.picture import Limits
+from recognition.workers import Workers
+
+signal.signal(signal.SIGINT, lambda *_: None)
+with Workers(Limits(), most=1) as workers:
+    print(*workers.read([b""]))
+    os.killpg(0, signal.SIGINT)
+    print(*workers.read([b""]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, start_new_session=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "expected a picture, got an empty file\n" * 2
+
+
 def test_a_decoders_own_messages_are_dropped(tmp_path: Path) -> None:
     """libtiff prints "Using code not yet in table." for this file."""
     file = io.BytesIO()

@@ -238,6 +238,15 @@ def test_a_damaged_counter_costs_one_checkpoint_not_the_run(run: RunFolder, tiny
     assert "correct: expected a value that a run can have, got -1" in line
 
 
+def test_a_copy_under_a_later_name_is_refused_and_the_one_before_it_used(tmp_path: Path) -> None:
+    kept = Checkpoint("0001-000000", {"a": np.ones(4, np.float32)}, {"passes": 1, "steps": 0}, b"log")
+    save_checkpoint(tmp_path, kept, "")
+    copy = shutil.copytree(tmp_path / kept.name, tmp_path / "0009-000000")
+    found, refused = load_checkpoint(tmp_path)
+    assert found is not None and found.name == kept.name
+    assert refused == [f"checkpoint {copy} refused: it is that of pass 1 and step 0, under another's name"]
+
+
 @pytest.mark.parametrize("name", [STATE, PROGRESS, LOG])
 def test_a_changed_byte_of_a_file_is_noticed_though_its_size_is_the_same(name: str, tmp_path: Path) -> None:
     arrays = {"a": np.ones(4, np.float32)}
