@@ -36,8 +36,9 @@ $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 train: venv   ## Train the default network; options in ARGS, as in: make train ARGS="--seed 2".
 	$(VENV)/bin/python train.py $(ARGS)
 
+# Three processes for two cores: a quarter of the time they wait, for a browser or for something to hang.
 test: lint   ## Style, types and the fast tests.
-	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not slow" -n 3 --dist loadfile $(ARGS)
 
 test-long: $(VENV)/installed-test   ## The tests that take minutes.
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)

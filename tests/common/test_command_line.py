@@ -27,14 +27,14 @@ from training.settings import Settings
 def test_closed_standard_streams_are_empty_ones(closed: str, small_run: Path, tmp_path: Path) -> None:
     """What is then opened first must not get the closed stream's number either."""
     command = f"{sys.executable} compare.py {small_run / 'run'} --plot {tmp_path / 'curves.png'} {closed}"
-    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_closed_standard_input_is_no_picture() -> None:
     command = f"{sys.executable} infer.py - <&-"
-    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1 and result.stderr == "error: -: expected a picture, got an empty file\n"
 
 

@@ -85,7 +85,7 @@ def test_two_machines_share_the_runs_and_a_killed_one_loses_none(tmp_path: Path,
     first.kill()
     lock = int((tmp_path / "sweep" / "runs" / ALL[0] / "lock").read_text())
     os.kill(lock, signal.SIGKILL)
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=300)
     assert (second.returncode, err) == (0, ""), err
     assert counted(notes, "end") == ALL and "3 of 3 runs are finished" in out
     assert counted(notes, "begin") == [ALL[0], *ALL]
@@ -95,11 +95,11 @@ def test_two_machines_share_the_runs_and_a_killed_one_loses_none(tmp_path: Path,
 
 def test_what_is_finished_is_skipped_and_a_failure_stops_no_other(tmp_path: Path, notes: Path) -> None:
     machine_ = machine(tmp_path / "sweep", notes, "--jobs", "3", STUB_FAILS="seed2")
-    out, err = machine_.communicate(timeout=60)
+    out, err = machine_.communicate(timeout=300)
     assert machine_.returncode == 1 and "2 of 3 runs are finished" in out
     assert err == f"error: {ALL[1]}: train.py ended with status 1: error: as was asked for\n"
     again = machine(tmp_path / "sweep", notes)
-    assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
+    assert again.communicate(timeout=300)[1] == "" and again.returncode == 0
     assert counted(notes, "begin") == sorted([*ALL, ALL[1]])
     assert "as was asked for" in (tmp_path / "sweep" / "logs" / f"{ALL[1]}.txt").read_text()  # of the first time
 
@@ -115,7 +115,7 @@ def test_a_signal_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path, no
     stopped.communicate(timeout=30)
     assert stopped.returncode == 143 and counted(notes, "end") == []
     again = machine(tmp_path / "sweep", notes)
-    again.communicate(timeout=60)
+    again.communicate(timeout=300)
     assert again.returncode == 0 and counted(notes, "end") == ALL
 
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_used_fails_its_own_run_alone(tmp_path: Path, notes: Path
     os.mkfifo(runs / ALL[1] / "lock")
     (runs / ALL[2] / "run.json").write_text("{")
     done = machine(tmp_path / "sweep", notes)
-    out, err = done.communicate(timeout=60)
+    out, err = done.communicate(timeout=300)
     first, second = err.splitlines()
     assert first == f"error: {logs / ALL[0]}.txt: a symbolic link, through which nothing is written; move it away"
     assert second.startswith(f"error: {ALL[1]}: train.py ended with status 1: ")

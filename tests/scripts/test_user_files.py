@@ -409,7 +409,7 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(
     processes = [fork.Process(target=start) for _ in range(8)]
     for process in processes:
         process.start()
-    made = sorted(queue.get(timeout=60) for _ in processes)
+    made = sorted(queue.get(timeout=300) for _ in processes)
     for process in processes:
         process.join()
     stem = "runs/lenet5-seed1-20260101-000000"
