@@ -44,6 +44,7 @@ def _no_garbage_is_left(_session: None) -> Iterator[None]:
     """
     yield
     gc.collect()
+    gc.freeze()  # what is left lasts, such as libraries: the next collection takes a hundredth of a second
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 
