@@ -86,7 +86,9 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
             best.append(piece)
     rows = [cell for row in rows for cell in _cells(row, _gutters(rows, height))]
     alone = LOWEST_ALONE * height
-    return list(_in_order([row for row in rows if len(row) > 1 or _as_large(row[0], alone, height)]))
+    sure = [row for row in rows if len(row) > 1 or row[0].high >= alone]
+    # A low but wide piece is a digit if there is nothing else, else the rest of a line.
+    return list(_in_order(sure or [row for row in rows if _as_large(row[0], alone, height)]))
 
 
 def _as_large(piece: Piece, least: float, height: float) -> bool:
