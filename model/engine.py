@@ -155,10 +155,12 @@ class Session:
 
     def __init__(self, program: Program, place: object, scope: Any = None) -> None:
         self.program = program
-        self.scope = scope or scope_of(self)
+        self.scope = scope or paddle.static.Scope()
         self.executor = paddle.static.Executor(place)
         self._place = place
         self.run = repeated_run(self.executor, program.main, list(program.fetches.values()), self.scope)
+        if scope is None:
+            free_with(self.run, self.scope)  # which may outlive this object
 
     def initialise(self) -> None:
         """Run the startup program."""
@@ -195,11 +197,9 @@ def _expect_alike(what: str, own: Mapping[str, np.ndarray], given: Mapping[str, 
 Feed = dict[str, np.ndarray]
 
 
-def scope_of(owner: object) -> Any:
-    """A new scope that goes with `owner`; Paddle itself keeps each, with all its tensors, until the process ends."""
-    scope = paddle.static.Scope()
+def free_with(owner: object, scope: Any) -> None:
+    """Free a scope with its last user; Paddle itself keeps each, with all its tensors, until the process ends."""
     weakref.finalize(owner, scope._remove_from_pool).atexit = False
-    return scope
 
 
 Run = Callable[[Feed], list[np.ndarray]]

@@ -18,7 +18,7 @@ import paddle
 from paddle import static
 
 from common.errors import UserError, one_line
-from model.engine import scope_of
+from model.engine import free_with
 from model.image import network_input
 from model.predictor import Predictor
 from model.program import old_representation
@@ -105,7 +105,8 @@ class ExecutorPredictor:
     """Paddle's Executor on a saved inference program, on the CPU."""
 
     def __init__(self, program: bytes, parameters: bytes) -> None:
-        self._scope = scope_of(self)
+        self._scope = static.Scope()
+        free_with(self, self._scope)
         self._executor = static.Executor(paddle.CPUPlace())
         with old_representation(), static.scope_guard(self._scope):
             self._program = static.deserialize_program(program)
