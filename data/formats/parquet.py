@@ -19,7 +19,6 @@ from data.formats.labelled import SIDE, Labelled, Part, read_names
 from data.formats.pictures import LARGEST_FILE, Pictures, Places
 
 ROWS = 1024  # read at a time
-BUFFER = 1 << 16  # bytes of a column that are read at a time; without it, a whole row group is in memory
 # Beginnings of the parts' names: of a file, or of its folder.
 PARTS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
 LABELS = (
@@ -173,9 +172,10 @@ class _Table:
         """Open a file; pyarrow's errors become ours."""
         where = one_line(path)
         try:
+            # Without a buffer: pyarrow would believe a page's header, and ask for gigabytes.
             with (
                 open_file(path) as opened,
-                self._parquet.ParquetFile(opened, memory_map=False, buffer_size=BUFFER, pre_buffer=False) as file,
+                self._parquet.ParquetFile(opened, memory_map=False, buffer_size=0, pre_buffer=False) as file,
             ):
                 yield file
         except (self._arrow.ArrowException, ValueError, OverflowError) as error:

@@ -19,6 +19,7 @@ from PIL import Image
 from data.formats.idx import LARGEST_SET, DataError
 from data.formats.pictures import AsTheyAre, Pictures, decode_as_it_is, prepare_all
 from data.load import load
+from tests.conftest import ROOT
 from tests.data.test_load import png, write_idx
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
@@ -180,3 +181,9 @@ def test_parquet_of_polars_and_of_categories_is_read(kind: str, tmp_path: Path) 
     data = load(tmp_path / "x.parquet")
     assert data.classes == ("cat", "dog")
     assert sorted([*data.train_labels, *data.test_labels]) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_page_that_announces_gigabytes_takes_no_memory() -> None:
+    with pytest.raises(DataError, match="expected a Parquet file, got: Unexpected end of stream"):
+        load(ROOT / "tests" / "fuzz" / "corpus" / "parquet" / "page_announces_gigabytes")
+    assert pyarrow.default_memory_pool().max_memory() < 1 << 29
