@@ -141,14 +141,18 @@ class _Table:
                     if missing := batch.column(0).null_count:
                         raise DataError(f"{one_line(path)}: expected a label in each row, got {missing} without")
                     found.append(np.asarray(batch.column(0).to_pylist()))
-        return np.concatenate(found)
+        labels = np.concatenate(found) if found else np.empty(0, np.int64)
+        if len(labels) != self._rows:
+            raise DataError(f"{one_line(self._paths[0])}: expected {self._rows} labels, got {len(labels)}")
+        return labels
 
     def pictures(self, places: Places) -> Iterator[bytes]:
         """Bytes of the pictures in some rows; none if a row has no picture, or one that is too large."""
         for path, first in zip(self._paths, self._firsts, strict=True):
             with self._open(path) as file:
                 row, groups = first, range(file.num_row_groups)
-                for group, size in ((group, file.metadata.row_group(group).num_rows) for group in groups):
+                for group in groups:
+                    size, got = file.metadata.row_group(group).num_rows, 0
                     if np.ptp(np.searchsorted(places, (row, row + size))):
                         for batch in file.iter_batches(ROWS, [group], columns=[self._image], use_threads=False):
                             low, high = np.searchsorted(places, (row, row + len(batch)))
@@ -159,6 +163,9 @@ class _Table:
                                 data = pictures[int(place) - row].as_py()
                                 yield b"" if data is None or len(data) > LARGEST_FILE else data
                             row += len(batch)
+                            got += len(batch)
+                        if got != size:  # the rows after it would get the labels of others
+                            raise DataError(f"{one_line(path)}: row group {group}: expected {size} pictures, got {got}")
                     else:
                         row += size
 

@@ -180,7 +180,7 @@ def prepare_all(
         kept += len(some)
     if not kept:
         hint = "; or try --prepare resize" if prepare.decide(pictures) == "none" else ""
-        raise DataError(f"{where}: expected pictures that can be used, got none of {count}: {whys[0]}{hint}")
+        raise DataError(f"{where}: expected pictures that can be used, got none of {count}: {''.join(whys)}{hint}")
     return images[:kept], places[:kept]
 
 

@@ -187,3 +187,9 @@ def test_a_page_that_announces_gigabytes_takes_no_memory() -> None:
     with pytest.raises(DataError, match="expected a Parquet file, got: Unexpected end of stream"):
         load(ROOT / "tests" / "fuzz" / "corpus" / "parquet" / "page_announces_gigabytes")
     assert pyarrow.default_memory_pool().max_memory() < 1 << 29
+
+
+def test_a_row_group_without_its_pictures_is_refused() -> None:
+    """Else the pictures after it would get the labels of others."""
+    with pytest.raises(DataError, match="row group 0: expected 2 pictures, got 0"):
+        load(ROOT / "tests" / "fuzz" / "corpus" / "parquet" / "row_group_without_its_pictures")
