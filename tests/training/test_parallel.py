@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -195,7 +196,8 @@ def test_a_process_without_a_batch_of_its_own_takes_part_in_the_evaluation(setup
     assert evaluate(setup.engine, setup.image, setup.test, world=Quiet(1, 2)).log_probabilities.shape == (60, 10)
 
 
-def test_all_files_that_a_run_continues_from_reach_the_others(tmp_path: Path) -> None:
+def test_all_files_that_a_run_continues_from_reach_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = RunFolder(tmp_path / "run")
     files = ["run.json", "results.csv", "steps.csv", "checkpoints/0001-000000/a", "checkpoints/0001-000000/b"]
     for name in files:
