@@ -152,7 +152,7 @@ class Reader:
             images, boxes = [digit.image for digit in digits], [digit.box for digit in digits]
             return Found(images, rows.size, boxes, votes=[digit.vote for digit in digits])
         with_form = self.cuts(data)
-        (cuts,) = self.with_first(lambda digits: digits.without_forms([with_form]))
+        (cuts,) = self.with_first(lambda digits: digits.settled([with_form]))
         chosen = self.with_first(lambda digits: digits.choose([cuts]))
         return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=cuts.trust)
 

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from recognition.depth import block_means
 from recognition.digit import as_mnist, centred, digit_ink
+from recognition.parts import parts_of
 from recognition.picture import PictureError
 from recognition.ruling import without_form, without_lines
-from recognition.segmentation import TINY, Ink, Mask, Pieces, block_means, box_of, cut_out, one_digit
-from recognition.shape import trust
+from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, one_digit
+from recognition.shape import is_thing, trust
 
 FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
 FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
 MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
 LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
-NARROWED = 0.6  # width that is left of a digit that fills its picture
+NARROWED, NARROWEST = 0.5, 0.33  # width that is left of a digit that fills its picture; of a 1
+NEAR_LEVEL, TWO_LEVELS = 0.1, 0.9  # of the picture's contrast: so near to its ends are this part of a drawing's pixels
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
 FULL = 0.9  # of the picture's sides: such a digit fills it
@@ -62,6 +65,10 @@ class Cuts:
                 images.append(image)
         return np.stack(images)[1:]
 
+    def parts(self) -> tuple[np.ndarray, bool]:
+        """The digits that the ink may be instead of one; see `recognition.parts.parts_of`."""
+        return parts_of(_full(self.inks[0])) if len(self.inks) else (self.images[:0], False)
+
     def without_form(self) -> Cuts | None:
         """The same picture's digit, cut out after the form's lines were taken away; None if there is none."""
         try:
@@ -85,9 +92,29 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     page, inks = digit_ink(grey)
     ink = inks[0]
     several = _several(ink) or (page is not ink and _several(page))
+    thing = several and is_thing(grey)
     form = without_form(grey) if may_have_form else None
     around = [_compact(_reduced(_around(each), LONGEST)) for each in inks]
-    return Cuts(centred(cut_out(ink))[None], several, around, trust(page, ink), form)
+    plain = cut_out(ink)
+    if grey.shape[0] == grey.shape[1] and _fills(ink) and _has_two_levels(grey):  # a digit stretched to fill it
+        plain = _narrowed(plain, NARROWED)
+    return Cuts(centred(plain)[None], several and not thing, around, 0.0 if thing else trust(page, ink), form)
+
+
+def _fills(ink: Ink) -> bool:
+    """True if a digit is as large as the picture, and wide."""
+    height, width = map(_length, box_of(ink.own))
+    return height > FULL * len(ink.own) and width > max(FULL * ink.own.shape[1], SQUARE * height)
+
+
+def _has_two_levels(grey: np.ndarray) -> bool:
+    """True if nearly all pixels are as dark as the darkest or as light as the lightest."""
+    away = np.minimum(grey - float(grey.min()), float(grey.max()) - grey)
+    return bool(np.mean(away < NEAR_LEVEL * np.ptp(grey)) > TWO_LEVELS)
+
+
+def _narrowed(cut: np.ndarray, width: float) -> np.ndarray:
+    return np.asarray(scipy.ndimage.zoom(cut, (1, width), order=1))
 
 
 def _around(ink: Ink) -> Ink:
@@ -112,8 +139,13 @@ def _compact(ink: Ink) -> Ink:
     return Ink(ink.depth.astype(np.float16), ink.own, ink.threshold, ink.enlargement)
 
 
+def _full(ink: Ink) -> Ink:
+    """Compact ink, to compute with."""
+    return Ink(ink.depth.astype(np.float32), ink.own, ink.threshold, ink.enlargement)
+
+
 def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
-    ink = Ink(ink.depth.astype(np.float32), ink.own, ink.threshold, ink.enlargement)
+    ink = _full(ink)
     exponent = FAINT_EXPONENT if ink.enlargement >= TINY else None
     for threshold, own in ((ink.threshold, ink.own), (FAINT, _faint(ink))):
         if own is not None:
@@ -123,9 +155,8 @@ def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
                 if mask is not None:
                     yield cut_out(Ink(ink.depth, mask, threshold, ink.enlargement), exponent=faint)
     yield cut_out(ink, _with_rim(Pieces(ink.depth, ink.threshold), ink.own))
-    height, width = map(_length, box_of(ink.own))
-    if height > FULL * len(ink.own) and width > FULL * ink.own.shape[1] and width > SQUARE * height:
-        yield scipy.ndimage.zoom(cut_out(ink), (1, NARROWED), order=1)
+    if _fills(ink):
+        yield from (_narrowed(cut_out(ink), width) for width in (1, NARROWED, NARROWEST))
 
 
 def _faint(ink: Ink) -> Mask | None:

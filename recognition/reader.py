@@ -22,6 +22,7 @@ from recognition.kind import PictureKind
 from recognition.novelty import NoveltyDetector
 from recognition.preparation import cuts_of, way_of
 from recognition.rows import FoundDigit, joined
+from recognition.shape import DOUBTED
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -32,6 +33,7 @@ LONGEST_NAME = 4096  # characters of a listed name; Linux opens no longer path
 DOUBT = 0.55  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
 SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines
+PIECE, HALF = 0.3, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 UNLIKE = 10.0  # novelty beyond the threshold that divides the odds of being a digit by e
 
 
@@ -236,7 +238,7 @@ class DigitReader:
         """
         if not cuts:
             return []
-        cuts = self.without_forms(cuts)
+        cuts = self.settled(cuts)
         plain = np.stack([each.images[0] for each in cuts])
         trust = np.array([each.trust for each in cuts])
         probabilities = doubted(self.of_cuts(plain, np.stack(self.choose(cuts))), trust)
@@ -246,18 +248,24 @@ class DigitReader:
             for path, row, (no_digit, several) in zip(paths, probabilities, marks, strict=True)
         ]
 
-    def without_forms(self, cuts: Sequence[Cuts]) -> list[Cuts]:
-        """The same cuts; of a picture without a form's lines, if a digit is more plausible there."""
+    def settled(self, cuts: Sequence[Cuts]) -> list[Cuts]:
+        """The same cuts: without a form's lines, if more plausible so; marked as several, if the parts are digits."""
         read = list(cuts)
         formed = [number for number, each in enumerate(cuts) if each.form is not None]
-        if not formed:
-            return read
-        likely = self._plausible(np.stack([cuts[number].images[0] for number in formed]))
+        likely = self._plausible(np.stack([cuts[number].images[0] for number in formed])) if formed else np.empty(0)
         for number, value in zip(formed, likely.tolist(), strict=True):
-            other = cuts[number].without_form() if value < SURE else None
-            if other and float(self._plausible(other.images)[0]) > value:
-                read[number] = replace(other, trust=min(other.trust, cuts[number].trust or 1.0))
-        return read
+            wanted = SURE if cuts[number].trust < 1 else value
+            other = cuts[number].without_form() if value < SURE or cuts[number].trust < 1 else None
+            if other and float(self._plausible(other.images)[0]) > min(value, wanted):
+                read[number] = other
+        return [self._as_several(each) for each in read]
+
+    def _as_several(self, cuts: Cuts) -> Cuts:
+        parts, apart = cuts.parts()
+        likely = float(self._plausible(parts).min()) if len(parts) and cuts.trust else 0.0
+        if likely < (PIECE if apart else HALF):
+            return cuts
+        return replace(cuts, several=cuts.several or (apart and likely > HALF), trust=min(cuts.trust, DOUBTED))
 
     def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
         """Of each picture the cut to read, [28, 28] uint8: the plain one, unless it is in doubt and another is not."""

@@ -14,18 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recognition.depth import FAINT, Grey, evened, inner, under_paper
 from recognition.picture import BlankError, PictureError
 
-Grey = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 MINIMUM_SIDE = 112  # pixels; smaller pictures are enlarged first, so that a stroke is some pixels wide
 TINY = 4  # enlargement from which on a stroke is no wider than a pixel or two of the picture, and light has no room
-WINDOWS = (32, 22, 16, 11, 8, 5, 3, 2, 1)  # parts of the longest side in which the paper's brightness is looked for
-LONGEST_GUESS = 400  # pixels of the copy on which the window is chosen
 THRESHOLDS = (0.4, 0.55, 0.7)  # parts of the ink's contrast from which on a pixel counts as ink; mostly the first
 FLAT = 0.5  # of the steepest edges: an outline that follows nothing steeper is not one of ink
-DIMMEST = 2.5  # how many times darker than most of the paper its shaded parts are taken to be at most
 MINIMUM_CONTRAST = 12  # grey levels between ink and paper under which there is nothing to read
 MINIMUM_EXTENT = 0.012  # of the picture's longest side; what is smaller is no digit
 MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
@@ -78,7 +75,7 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
     if (
         enlargement < TINY
     ):  # along the rim sheets end, which would speak for the sheet as ink; a tiny picture is all rim
-        edges = np.pad(_inner(edges), [(side // 12,) for side in edges.shape])
+        edges = np.pad(inner(edges), [(side // 12,) for side in edges.shape])
     found: list[tuple[np.ndarray, Ink]] = []
     failures = []
     for candidate in (smooth, 255 - smooth):
@@ -125,6 +122,8 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
             f"nothing to read: expected ink that stands out from the paper by {MINIMUM_CONTRAST} of 255 grey levels, "
             f"got {depth.max():.0f}"
         )
+    if tiny and depth.max() < FAINT:
+        depth = evened(depth)
     first = None
     for threshold in THRESHOLDS[:1] if tiny else THRESHOLDS:
         own = pick(Pieces(depth, threshold))
@@ -134,76 +133,6 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
         first = first or Ink(depth, own, threshold, enlargement)
     assert first
     return first
-
-
-def under_paper(grey: Grey) -> Grey:
-    """Darkness of each pixel relative to the paper around it; the paper comes from a closing that no stroke fills.
-
-    A window too small loses fat strokes, one too large takes shadows for ink. Between the two is the smallest that
-    shows ink as strong as any, and of which the next larger ones show little more.
-    """
-    factor = -(-max(grey.shape) // LONGEST_GUESS)  # the window is chosen on a smaller copy
-    small = block_means(grey, factor)
-    depths = [under_closing(small, max(grey.shape) // (factor * part) // 2) for part in WINDOWS]
-    peaks = [float(np.percentile(_inner(depth), 99.8)) for depth in depths]
-    areas = [np.count_nonzero(depth > THRESHOLDS[0] * peak) for depth, peak in zip(depths, peaks, strict=True)]
-    for k in range(len(WINDOWS) - 2):
-        if peaks[k] > 0.6 * max(peaks[:-1]) and max(areas[k + 1 : k + 3]) < 1.2 * areas[k]:
-            best = k + 2  # twice the smallest: where strokes cross they are wider
-            break
-    else:
-        best = len(WINDOWS) - 2
-    # In the shade ink is darker than paper by the same part, not by as many grey levels.
-    depth = depths[best] if factor == 1 else under_closing(grey, max(grey.shape) // WINDOWS[best] // 2)
-    paper = grey + depth
-    return depth * np.clip(np.median(paper) / np.maximum(paper, 1), 0.5, DIMMEST)
-
-
-def block_means(grey: Grey, factor: int) -> Grey:
-    """A picture reduced by a whole factor; rows and columns beyond the last whole block are left out.
-
-    A side shorter than the factor becomes one pixel.
-    """
-    if factor == 1:
-        return grey
-    down, across = (min(factor, side) for side in grey.shape)
-    height, width = len(grey) // down, grey.shape[1] // across
-    return grey[: height * down, : width * across].reshape(height, down, width, across).mean((1, 3))
-
-
-def under_closing(grey: Grey, reach: int) -> Grey:
-    """Depth under the closing by a square of 2 `reach` + 1 pixels, less its median, at least 0."""
-    depth = _extreme(np.minimum, _extreme(np.maximum, grey, reach), reach) - grey
-    return np.maximum(depth - np.median(depth), 0)
-
-
-def _extreme(pick: np.ufunc, values: Grey, reach: int) -> Grey:
-    """Minimum or maximum in the square around each pixel, as far as it lies in the picture.
-
-    Spans double from step to step (SciPy's filter, which goes from pixel to pixel, takes three times as long).
-    """
-    for _ in range(2):
-        values = values.T
-        end = min(reach, len(values) - 1)
-        if end == 0:
-            continue
-        done, spare, span = values, np.empty_like(values), 1  # `done`: over so many pixels from each one on
-        while span <= end:
-            step = min(span, end + 1 - span)
-            pick(done[:-step], done[step:], out=spare[:-step])
-            spare[-step:] = done[-step:]
-            done, spare = spare, np.empty_like(values) if done is values else done
-            span += step
-        pick(done[end:], done[:-end], out=spare[end:])
-        pick(done[:end], done[0], out=spare[:end])
-        values = spare
-    return values
-
-
-def _inner(image: np.ndarray) -> np.ndarray:
-    """The picture without its outer twelfth on each side, where shadows, frames and the sheet's edges are."""
-    rows, columns = (side // 12 for side in image.shape)
-    return image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
 
 
 def box_of(mask: Mask) -> tuple[slice, slice]:
@@ -245,9 +174,9 @@ class Pieces:
         self.extents = np.array([max(side.stop - side.start for side in box) for box in self.boxes])
         self.weights = ndimage.sum_labels(depth, self.labels, self.numbers)
         # Shadows, frames and the sheet's edges lie along the rim; a digit, though it may touch it, does not.
-        inner = np.zeros_like(depth)
-        _inner(inner)[:] = 1
-        inside = ndimage.sum_labels(depth * inner, self.labels, self.numbers) / self.weights
+        middle = np.zeros_like(depth)
+        inner(middle)[:] = 1
+        inside = ndimage.sum_labels(depth * middle, self.labels, self.numbers) / self.weights
         rim = np.concatenate([self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]])
         along_rim = np.bincount(rim, minlength=self.count + 1)[1:] / (2 * self.extents)
         self.likely = self.weights * (inside**2 * np.clip(1 - 2 * along_rim, 0, 1) + 1e-9)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 
+from recognition.depth import block_means
 from recognition.ruling import straight
 from recognition.segmentation import TINY, Ink, Mask, box_of, stroke_width
 
 DOUBTED = 0.88  # trust in ink that may be a digit, or dirt
 SMALL, SMALL_BLOB = 0.12, 0.3  # of the picture's longest side: a smaller bar may be a fibre, a smaller blob a speck
 BAR, STUMP, SOLID = 0.17, 0.25, 0.65  # width by length of a bar at most; and the share of its rectangle that it fills
+THREAD, THREAD_AT_RIM = 0.04, 0.08  # width by length: a thinner bar is a line; or, near the rim, the sheet's edge
+NEAR_RIM = 4.0  # stroke widths from the picture's rim
 BLOB = 4.0  # stroke widths: what is solid and no longer is a blob
+THING, ALONE = 0.3, 0.8  # of the picture's longest side: a larger blob is a thing, if it has so much of the ink
 WIDE = 1.35  # width by height: what is wider may be two digits that touch
 LONGEST = 25.0  # stroke widths: a thin pen's digits are 20 long
+NET = 14.0  # stroke widths from which on ink at three sides of the picture may be a net of creases
 AT_RIM = 0.5  # stroke widths from the picture's rim
 FREE = 2.0  # stroke widths beside a bar from which on the picture is not cropped to it
 SPAN, SLOPE = 0.85, 0.02  # of a side of the picture: a line as long goes through it, if it leaves its row by no more
 LINES = 0.75  # of the ink: so much of it in lines through the picture is nothing but lines
+FAINTEST = 32.0  # mean grey levels from the paper: stains and shadows are fainter than most ink
+BROKEN, BITS = 0.5, 4  # a digit's largest piece has more of its ink than this, or its pieces are fewer
+HOLES = 3  # an 8 has 2
+REDUCED = 100  # pixels of a side on which holes are counted
+ROUND, SQUARE = 0.06, 0.88  # spread of a ring's radius; share of its box that an outline encloses if it is a box itself
 
 
 def trust(page: Ink, near: Ink) -> float:
@@ -26,25 +37,84 @@ def trust(page: Ink, near: Ink) -> float:
         page: in the whole picture.
         near: the same ink as seen from near.
     """
-    rows, columns = box_of(page.own)
-    size = max(rows.stop - rows.start, columns.stop - columns.start) / max(page.own.shape)
     part = near.own[box_of(near.own)]
-    ratio = max(part.shape) / stroke_width(part)
     thin, long = _sides(part)
     solid = np.count_nonzero(part) / (thin * long) > SOLID
-    bar = solid and thin < STUMP * long
-    if page.enlargement < TINY:
-        stroke = stroke_width(page.own[rows, columns])
-        margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
-        at_rim = [margin < AT_RIM * stroke for margin in margins]
-        ends, beside = (at_rim[:2], margins[2:]) if len(part) > part.shape[1] else (at_rim[2:], margins[:2])
-        if (bar and all(ends) and thin < BAR * long and max(beside) > FREE * stroke) or _only_lines(page.own, stroke):
-            return 0.0
-        if ((bar and any(ends)) or sum(at_rim) > 1) and max(margins) > FREE * stroke:
-            return DOUBTED
-    small_bar, small_blob = bar and size < SMALL, solid and ratio < BLOB and size < SMALL_BLOB
-    doubted = small_bar or small_blob or ratio > LONGEST or part.shape[1] > WIDE * len(part)
-    return DOUBTED if doubted else 1.0
+    bar = thin / long if solid else 1.0
+    stroke = stroke_width(part)
+    by_place = _trust_in_place(page, bar, stroke if page is near else stroke_width(page.own[box_of(page.own)]))
+    if by_place < 1:
+        return by_place
+    rows, columns = box_of(page.own)
+    size = max(rows.stop - rows.start, columns.stop - columns.start) / max(page.own.shape)
+    ratio = max(part.shape) / stroke
+    small = (bar < STUMP and size < SMALL) or (solid and ratio < BLOB and size < SMALL_BLOB)
+    doubted = small or bar < THREAD or ratio > LONGEST or part.shape[1] > WIDE * len(part)
+    faint = page.enlargement < TINY and page.depth[page.own].mean() < FAINTEST
+    return DOUBTED if doubted or faint or _is_litter(near) or _is_net_or_outline(part, stroke) else 1.0
+
+
+def is_thing(grey: np.ndarray) -> bool:
+    """True if a picture [H, W] uint8 shows something large and solid, dark or light: a disc, a shirt, a shoe."""
+    factor = -(-max(grey.shape) // REDUCED)
+    small = block_means(grey.astype(np.float32), factor)
+    middle = np.percentile(small, [2, 98]).mean()
+    for mask in (small < middle, small > middle):
+        labels, _ = scipy.ndimage.label(mask)
+        sizes = np.bincount(labels.ravel())
+        sizes[[0, *labels[0], *labels[-1], *labels[:, 0], *labels[:, -1]]] = 0
+        if sizes.max() > ALONE * sizes.sum():
+            largest = labels == sizes.argmax()
+            part = largest[box_of(largest)]
+            if max(part.shape) > THING * max(small.shape) and max(part.shape) < BLOB * stroke_width(part):
+                return True
+    return False
+
+
+def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
+    """Trust by the ink's place in the picture; `bar` is its width by its length if it is one, else 1."""
+    if page.enlargement >= TINY:
+        return 1.0
+    rows, columns = box_of(page.own)
+    margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
+    at_rim = [margin < AT_RIM * stroke for margin in margins]
+    high, wide = rows.stop - rows.start, columns.stop - columns.start
+    ends, beside = (at_rim[:2], margins[2:]) if high > wide else (at_rim[2:], margins[:2])
+    if (bar < BAR and all(ends) and max(beside) > FREE * stroke) or _only_lines(page.own, stroke):
+        return 0.0
+    edge = bar < THREAD_AT_RIM and min(margins) < NEAR_RIM * stroke
+    if sum(at_rim) > 2 and max(high, wide) > NET * stroke:
+        return DOUBTED
+    cut = (bar < STUMP and any(ends)) or sum(at_rim) > 1 or edge
+    opposite = margins[1], margins[0], margins[3], margins[2]
+    cut |= any(rim and far > side for rim, far, side in zip(at_rim, opposite, (high, high, wide, wide), strict=True))
+    return DOUBTED if cut and max(margins) > FREE * stroke else 1.0
+
+
+def _is_litter(ink: Ink) -> bool:
+    """True if ink is many bits."""
+    rows, columns = box_of(ink.own)
+    labels, count = scipy.ndimage.label(ink.own[rows, columns], np.ones((3, 3)))
+    if count < BITS:
+        return False
+    weights = scipy.ndimage.sum_labels(ink.depth[rows, columns], labels, range(1, count + 1))
+    return bool(weights.max() < BROKEN * weights.sum())
+
+
+def _is_net_or_outline(part: Mask, stroke: float) -> bool:
+    """True if ink has more holes than digits have, or goes around a circle or a box, as rings and empty fields do."""
+    factor = -(-max(part.shape) // REDUCED)
+    small = np.pad(block_means(part.astype(np.float32), factor) > 0.3, 1)
+    labels, _ = scipy.ndimage.label(~small)
+    sizes = np.bincount(labels[labels != labels[0, 0]])[1:]
+    if np.count_nonzero(sizes > (stroke / factor) ** 2 / 8) >= HOLES:
+        return True
+    inside = labels != labels[0, 0]
+    if np.count_nonzero(inside) < 1.5 * np.count_nonzero(small):
+        return False
+    row, column = np.nonzero(inside & ~scipy.ndimage.binary_erosion(inside))
+    radius = np.hypot(row - row.mean(), column - column.mean())
+    return bool(radius.std() < ROUND * radius.mean() or inside[1:-1, 1:-1].mean() > SQUARE)
 
 
 def _sides(part: Mask) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from recognition.segmentation import under_paper
+from recognition.depth import under_paper
 
 USUAL_SECONDS = 0.009  # of processor time for the work below, on the machine for which limits are chosen
 SLOWEST = 20.0  # times as slow: a hostile picture is given up in the end

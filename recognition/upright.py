@@ -13,11 +13,12 @@ import numpy.typing as npt
 import scipy
 from PIL import Image
 
+from recognition.depth import Grey, under_paper
 from recognition.digit import centred
 from recognition.paper import sheet_alone
 from recognition.picture import BlankError
 from recognition.ruling import straight
-from recognition.segmentation import MINIMUM_CONTRAST, MINIMUM_SIDE, Grey, Ink, Mask, cut_out, under_paper
+from recognition.segmentation import MINIMUM_CONTRAST, MINIMUM_SIDE, Ink, Mask, cut_out
 from recognition.strip import Box, Turn
 
 GRAIN = 0.8  # pixels: standard deviation of the smoothing

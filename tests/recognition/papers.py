@@ -1,18 +1,22 @@
 """Pictures that hold no digit, or several: blank and marked papers, and rows of MNIST's test digits.
 
-    python -m tests.recognition.papers 0 200
+    python -m tests.recognition.papers 0 200 FOLDER
 
-lists those that are answered above 0.9 without a mark: not refused, no `no_digit`, no `several`. Seeds below 1000 are
-for tuning.
+lists those that are answered above 0.9 without a mark: not refused, no `no_digit`, no `several`; and draws all of them
+into a folder, if one is named. Seeds below 3000 are for tuning.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
 from data.dataset import load_mnist
@@ -220,7 +224,7 @@ def blank(seed: int) -> tuple[str, Grey]:
     sheet = PAPERS[kind](paper(random, height, width), random)
     if random.random() < 0.3:
         sheet = _specks(sheet, random)
-    return kind, _photographed(sheet, random)
+    return kind, photographed(sheet, random)
 
 
 def several(seed: int, images: Grey) -> tuple[str, Grey]:
@@ -236,7 +240,7 @@ def several(seed: int, images: Grey) -> tuple[str, Grey]:
         x, line = left, (0.4 + 1.5 * row) * high
         for _ in range(count):
             patch = digit(images[random.integers(len(images))], high * random.uniform(0.8, 1.15), pen)
-            _lay(ink, patch, line + random.normal(0, 0.05) * high, x)
+            lay(ink, patch, line + random.normal(0, 0.05) * high, x)
             step = patch.shape[1] + random.uniform(0.04, 0.5) * high
             if layout == "touching" and random.random() < 0.7:
                 step = patch.shape[1] - random.uniform(0, 0.12) * high
@@ -244,15 +248,16 @@ def several(seed: int, images: Grey) -> tuple[str, Grey]:
                 step = 1.3 * high
                 box = np.full([round(1.3 * high) + 2] * 2, 0.6, np.float32)
                 box[2:-2, 2:-2] = 0
-                _lay(ink, box, line - 0.12 * high, x - 0.15 * high)
+                lay(ink, box, line - 0.12 * high, x - 0.15 * high)
             x += max(step, 3)
         right = max(right, x)
     ink = ink[:, : round(right + random.uniform(0.05, 1) * high)]
     sheet = paper(random, *ink.shape) * (1 - ink * np.float32(depth))
-    return f"{rows} row{'s' * (rows > 1)}, {layout}", _photographed(sheet, random)
+    return f"{rows} row{'s' * (rows > 1)}, {layout}", photographed(sheet, random)
 
 
-def _lay(ink: Sheet, patch: Sheet, top: float, left: float) -> None:
+def lay(ink: Sheet, patch: Sheet, top: float, left: float) -> None:
+    """Draw a patch of ink onto a sheet of ink, as far as it fits."""
     y, x = max(round(top), 0), max(round(left), 0)
     under = ink[y : y + len(patch), x : x + patch.shape[1]]
     np.maximum(under, patch[: len(under), : under.shape[1]], out=under)
@@ -268,7 +273,8 @@ def digit(image: Grey, high: float, pen: float) -> Sheet:
     return np.clip(ndimage.zoom(smaller, high / len(ink), order=1), 0, 1).astype(np.float32)
 
 
-def _photographed(sheet: Sheet, random: Random) -> Grey:
+def photographed(sheet: Sheet, random: Random) -> Grey:
+    """A sheet as a camera keeps it: grain, perhaps a negative, perhaps JPEG."""
     grey = np.clip(sheet + random.normal(0, random.uniform(0, 4), sheet.shape), 0, 255).astype(np.uint8)
     if random.random() < 0.12:
         grey = 255 - grey
@@ -291,12 +297,25 @@ def surely_answered(draw: Callable[[int], tuple[str, Grey]], reader: DigitReader
 
 
 def main() -> None:
-    """Print what is answered surely without a mark, of the seeds between two numbers."""
-    seeds = range(*map(int, sys.argv[1:3]))
+    """Print what is answered surely without a mark, of the seeds between two numbers; draw those into a folder."""
+    from tests.recognition.clutter import cluttered  # these two use this module
+    from tests.recognition.numbers import number
+
+    seeds, folders = range(*map(int, sys.argv[1:3])), map(Path, sys.argv[3:4])
     digits, reader = load_mnist().test_images, DigitReader.load()
-    for name, draw in (("blank", blank), ("several", lambda seed: several(seed, digits))):
+    draws: dict[str, Callable[[int], tuple[str, Grey]]] = {
+        "blank": blank,
+        "cluttered": cluttered,
+        "several": partial(several, images=digits),
+        "number": partial(number, images=digits),
+    }
+    for name, draw in draws.items():
         found = surely_answered(draw, reader, seeds)
         print(f"{name}: {len(found)} of {len(seeds)} answered above {SURE} without a mark", *found, sep="\n    ")
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        for (name, draw), seed in itertools.product(draws.items(), seeds):
+            Image.fromarray(draw(seed)[1]).save(folder / f"{name}_{seed}.png")
 
 
 if __name__ == "__main__":

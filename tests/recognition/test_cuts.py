@@ -17,6 +17,7 @@ from recognition.output import as_csv, as_json, as_table_row
 from recognition.picture import BlankError
 from recognition.reader import Answer, DigitReader
 from recognition.ruling import without_lines
+from recognition.segmentation import find_ink, one_digit
 from tests.conftest import MODEL
 
 PAPER, PEN = 240.0, 50.0
@@ -145,6 +146,41 @@ def test_other_cuts_are_made_in_doubt_alone(mnist: Mnist, reader: DigitReader, m
     assert len(sure.images) == 1 and len(sure.others()) and made.pop() is sure
     reader.read(["", ""], [sure, doubtful])
     assert all(each is doubtful for each in made)
+
+
+def test_faint_pencil_of_uneven_pressure_is_made_even() -> None:
+    grey = np.full((28, 28), 255, np.uint8)
+    grey[4:24, 8:11], grey[4:24, 18:21] = 160, 225
+    ink = find_ink(grey, one_digit)
+    faint, dark = (ink.depth[40:70, columns].max() for columns in (slice(72, 84), slice(32, 44)))
+    assert faint > 0.7 * dark
+
+
+def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: DigitReader) -> None:
+    def stretched(number: int) -> np.ndarray:
+        part = Image.fromarray(digit(mnist, number, 64)).resize((16, 16), Image.Resampling.BOX)
+        return np.where(np.asarray(part) > 0.45, 0, 255).astype(np.uint8)
+
+    right, _ = marked(stretched, mnist, reader)
+    assert right >= 18
+
+
+@pytest.mark.parametrize("side", [120, 280])
+def test_a_thing_is_no_digit_and_not_several(side: int, reader: DigitReader) -> None:
+    row, column = np.mgrid[:side, :side] / side - 0.5
+    disc = np.where(np.hypot(row, column) < 0.4, 50, 235).astype(np.uint8)
+    answer = reader.answer(disc)
+    assert answer.no_digit and not answer.several
+
+
+def test_parts_of_the_ink_that_are_digits(mnist: Mnist, reader: DigitReader) -> None:
+    first, second = (digit(mnist, number, 40) for number in (30, 31))
+    column = np.zeros((124, 90), np.float32)
+    put(put(column, first, 20, 30), second, 66, 30)
+    parts, apart = cut_digit(picture(column)).parts()
+    assert apart and len(parts) == 2 and reader.answer(picture(column)).several
+    for number in NUMBERS:
+        assert not cut_digit(picture(np.pad(digit(mnist, number, 60), 30))).parts()[1], number
 
 
 def test_several_digits_name_the_option() -> None:

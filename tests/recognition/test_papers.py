@@ -9,6 +9,8 @@ from data.dataset import Mnist
 from recognition.cuts import cut_digit
 from recognition.reader import DigitReader
 from tests.conftest import MODEL
+from tests.recognition.clutter import cluttered
+from tests.recognition.numbers import number
 from tests.recognition.papers import blank, several, surely_answered
 
 
@@ -23,6 +25,14 @@ def test_papers_without_a_digit(reader: DigitReader) -> None:
 
 def test_papers_with_several_digits(reader: DigitReader, mnist: Mnist) -> None:
     assert not surely_answered(lambda seed: several(seed, mnist.test_images), reader, [*range(8), 163, 180])
+
+
+def test_clutter_and_numbers_that_were_answered_surely(reader: DigitReader, mnist: Mnist) -> None:
+    clutter = [14, 22, 26, 81, 85, 98, 152, 164, 183, 244, 248]
+    assert not surely_answered(cluttered, reader, clutter)
+    assert not surely_answered(blank, reader, [1070, 1104, 1154, 1199])
+    numbers = [42, 50, 66, 138, 158, 177, 206, 209, 222, 230, 235]
+    assert not surely_answered(lambda seed: number(seed, mnist.test_images), reader, numbers)
 
 
 def test_a_line_through_the_picture_is_no_digit_and_a_stroke_is_one(reader: DigitReader) -> None:

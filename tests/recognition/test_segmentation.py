@@ -8,9 +8,10 @@ from PIL import Image
 from scipy import ndimage
 
 from data.dataset import Mnist
+from recognition.depth import under_closing
 from recognition.digit import BOX, MIDDLE, SIDE, centred
 from recognition.picture import PictureError
-from recognition.segmentation import cut_out, find_ink, one_digit, under_closing
+from recognition.segmentation import cut_out, find_ink, one_digit
 
 PAPER, PEN = 225.0, 40.0
 
