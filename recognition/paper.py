@@ -19,6 +19,7 @@ SMALLEST_SHEET, LARGEST_SHEET = 0.15, 0.95  # of the picture
 BRIGHTER = 30  # grey levels: the sheet is so much brighter than the table
 HIGHER = 0.0, 0.2, 0.4  # of that difference above the middle: levels between sheet and table
 ABRUPT, ALONG = 0.5, 0.6  # of that difference, across the edge; at so much of the edge: shadows end gently
+LEAST_PAPER = 0.7  # of the sheet, the rest being ink: noise has half
 CONVEX = 0.85  # of the convex hull around the sheet: writing and patches of light are less full
 
 
@@ -35,7 +36,7 @@ def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], flo
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     reduced = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), np.float32)
     bare = scipy.ndimage.grey_closing(reduced, (STROKES, STROKES))
-    sheet = _sheet(bare)
+    sheet = _sheet(bare, reduced)
     if sheet is None:
         return grey, 1.0
     inner = scipy.ndimage.binary_erosion(sheet, iterations=EDGE, border_value=1)
@@ -48,8 +49,8 @@ def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], flo
     return np.where(paper, grey, np.asarray(around.resize(full, Image.Resampling.BILINEAR))), float(inner.mean())
 
 
-def _sheet(bare: np.ndarray) -> Mask | None:
-    """The bright region that is most like a sheet on something darker, without its holes; None if none is."""
+def _sheet(bare: np.ndarray, reduced: np.ndarray) -> Mask | None:
+    """The bright region most like a sheet, without its holes, of a `reduced` picture and without strokes; or None."""
     middle = _threshold(bare)
     darker, brighter = bare[bare <= middle], bare[bare > middle]
     if not len(darker) or not len(brighter):
@@ -65,7 +66,7 @@ def _sheet(bare: np.ndarray) -> Mask | None:
         if not count:
             continue
         sheet = scipy.ndimage.binary_fill_holes(labels == 1 + np.bincount(labels.ravel())[1:].argmax())
-        if not SMALLEST_SHEET < sheet.mean() < LARGEST_SHEET:
+        if not SMALLEST_SHEET < sheet.mean() < LARGEST_SHEET or (reduced[sheet] > middle).mean() < LEAST_PAPER:
             continue
         # The edge lies between the sheet and the table, not along the picture's sides.
         edge = sheet & ~scipy.ndimage.binary_erosion(sheet, border_value=1)
