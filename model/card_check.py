@@ -8,9 +8,11 @@ from typing import Any
 from common.cells import is_formula
 from common.errors import one_line
 from common.project import __version__
+from common.ranges import is_number
 
 CARD_FORMAT = 1  # raised when a reader of the old form could not read the new one
 MOST_LABELS = 1000
+LARGEST_ODDS = 1e9  # a logarithm's
 
 
 def card_problem(card: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -49,6 +51,9 @@ def card_problem(card: Mapping[str, Any], names: Sequence[str]) -> str:
     temperature = card.get("temperature", 1)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
         return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
+    marks = card.get("no_digit", {})
+    if not isinstance(marks, dict) or not is_number(marks.get("least_odds", 0), -LARGEST_ODDS, LARGEST_ODDS):
+        return f"expected no_digit.least_odds, a number, got {one_line(marks, 60)}"
     return ""
 
 

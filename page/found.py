@@ -25,6 +25,7 @@ class Found:
         boxes: left, top, right, bottom of each digit in pixels of that picture.
         several: one digit was looked for, and the picture plainly holds several.
         trust: of one digit's ink, see `recognition.shape.trust`.
+        coarse: see `recognition.reader.is_coarse`.
         votes: of a row, the answers of the network of rows, one a digit.
     """
 
@@ -35,6 +36,7 @@ class Found:
     votes: Sequence[Vote] = ()
     plain: Sequence[np.ndarray] = ()
     trust: float = 1.0
+    coarse: bool = False
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
@@ -46,6 +48,7 @@ class Found:
             "votes": [list(vote) for vote in self.votes],
             "plain": _to_text(self.plain),
             "trust": self.trust,
+            "coarse": self.coarse,
         }
 
     @classmethod
@@ -69,8 +72,8 @@ class Found:
             raise UserError("expected one plain cut a digit, or none")
         if not 0 <= trust <= 1:
             raise UserError(f"expected a trust of 0 to 1, got {trust:g}")
-        several = sent.get("several") is True
-        return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust)
+        several, coarse = sent.get("several") is True, sent.get("coarse") is True
+        return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust, coarse=coarse)
 
 
 def _to_text(images: Sequence[np.ndarray]) -> str:

@@ -19,6 +19,7 @@ from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from page.found import Found
 from recognition.cuts import Cuts
+from recognition.preparation import is_coarse
 from recognition.reader import DigitReader, doubted
 from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
@@ -154,7 +155,7 @@ class Reader:
         with_form = self.cuts(data)
         (cuts,) = self.with_first(lambda digits: digits.settled([with_form]))
         chosen = self.with_first(lambda digits: digits.choose([cuts]))
-        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=cuts.trust)
+        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=cuts.trust, coarse=is_coarse(cuts))
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -219,9 +220,13 @@ class Reader:
                     "which reads first; name it by --model-dir when the page starts"
                 )
         trust = np.full(len(stack), found.trust)
-        probabilities = {name: doubted(each.digits.of_cuts(plain, stack), trust) for name, each in loaded.items()}
-        telling = next((each.digits for each in loaded.values() if each.digits.can_tell), None)
-        unlike = (telling.no_digit(plain) if telling else np.zeros(len(stack), bool)) | (trust == 0)
+        coarse = np.full(len(stack), found.coarse)
+        read = {name: each.digits.of_cuts(plain, stack, coarse) for name, each in loaded.items()}
+        probabilities = {name: doubted(each, trust) for name, (each, _) in read.items()}
+        telling = next((name for name, each in loaded.items() if each.digits.can_tell), None)
+        unlike = trust == 0
+        if telling:
+            unlike = unlike | (loaded[telling].digits.no_digit(stack) if found.votes else read[telling][1])
         if found.votes:
             for name, each in loaded.items():
                 probabilities[name] = joined(found.votes, probabilities[name], unlike, each.digits.labels)

@@ -5,12 +5,15 @@ lines of growing size, and how much is added by closings (granulometry: Matheron
 1975; Maragos, "Pattern Spectrum and Multiscale Shape Representation", IEEE PAMI 11(7), 1989). The description of each
 digit's training images is taken for normally distributed, as in quadratic discriminant analysis; so is that of random
 blobs, which stand for everything else. No network is asked, and no picture of anything real is needed.
+
+So things are found, but not letters, whose strokes are as wide as digits'. For them, the network's probability and the
+distance from the digits' shapes (`recognition.directions`, in the same file) count too: a letter is seldom read surely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -19,6 +22,8 @@ import safetensors.numpy
 from common.errors import UserError
 from common.project import __version__
 from data.formats.idx import Bytes
+from recognition import directions
+from recognition.directions import ClassShapes, is_array
 
 SQUARES = {"opened": (2, 3, 4, 5, 6, 8, 10), "closed": (2, 3, 4, 5, 7, 9)}  # sides, pixels
 LINES = {"opened": (3, 5, 8, 12, 16), "closed": (3, 5, 8, 12)}  # lengths, across and down
@@ -28,6 +33,10 @@ FEATURES = 5 + sum(map(len, SQUARES.values())) + 2 * sum(map(len, LINES.values()
 # Measured on shapes, textures, scribbles and letters made for it, never on pictures of another data set.
 BLOB_WEIGHT = 0.2  # of the likelihood as a blob; 0 lets more solid shapes pass, 0.5 more letters and textures
 ACCEPTED = 0.985  # share of the validation images that count as digits
+
+UNLIKE = 10.0  # novelty beyond the threshold, or distance, that divides the odds of being a digit by e
+WITH_ODDS = 0.99  # as ACCEPTED, if the network's probability counts; of the test images more are unusual
+MOST_JUDGED = 10_000  # validation images whose odds are looked at
 
 MOST_FITTED = 3_000  # training images, and validation images; more change nothing, and take seconds
 BLOBS = 500
@@ -50,12 +59,14 @@ class NoveltyDetector:
         precisions: [K, FEATURES, FEATURES] float32, inverse covariances.
         spreads: [K] float32, logarithms of the covariances' determinants.
         threshold: [1] float32, score from which on a picture holds no digit.
+        shapes: of each digit's outlines; None in the file of a release that had none.
     """
 
     means: np.ndarray
     precisions: np.ndarray
     spreads: np.ndarray
     threshold: np.ndarray
+    shapes: ClassShapes | None = None
 
     def scores(self, images: Bytes) -> np.ndarray:
         """Novelty score of each image of [N, 28, 28] uint8, [N]; higher is less like a digit.
@@ -75,9 +86,26 @@ class NoveltyDetector:
         """Which of [N, 28, 28] uint8, made by `recognition.digit.to_mnist`, are no digits, [N] bool."""
         return self.scores(images) > self.threshold
 
+    def unlikeness(self, images: Bytes) -> np.ndarray:
+        """Part of the odds that the images' strokes and shapes take away, [N]; needs `shapes`."""
+        assert self.shapes
+        return (self.scores(images) - self.threshold + self.shapes.distances(images)) / UNLIKE
+
+    def odds(self, images: Bytes, probabilities: np.ndarray) -> np.ndarray:
+        """Logarithm of the odds that images show a digit, [N], by their calibrated probabilities [N, K] too."""
+        return odds(self.unlikeness(images), probabilities)
+
     def to_bytes(self) -> bytes:
         """The detector as a safetensors file."""
-        return safetensors.numpy.save(asdict(self))
+        parts = [self] if self.shapes is None else [self, self.shapes]
+        return safetensors.numpy.save(
+            {
+                name: np.ascontiguousarray(value)  # of another order, safetensors would write the bytes as they lie
+                for part in parts
+                for name, value in vars(part).items()
+                if isinstance(value, np.ndarray)
+            }
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NoveltyDetector:
@@ -87,17 +115,38 @@ class NoveltyDetector:
             NoveltyError: it is something else.
         """
         try:
-            detector = cls(**safetensors.numpy.load(data))
+            arrays = safetensors.numpy.load(data)
+            own = {name: arrays.pop(name) for name in ("means", "precisions", "spreads", "threshold")}
+            detector = cls(**own, shapes=ClassShapes(**arrays) if arrays else None)
         except Exception as error:  # safetensors raises its own class, the dataclass TypeError
             raise NoveltyError("expected a novelty detector, got a file of another form; train again") from error
-        count = len(detector.spreads)
-        shapes = (count, FEATURES), (count, FEATURES, FEATURES), (count,), (1,)
-        arrays = detector.means, detector.precisions, detector.spreads, detector.threshold
-        if count < 2 or any(a.shape != shape or a.dtype != np.float32 for a, shape in zip(arrays, shapes, strict=True)):
+        if not detector._is_whole():
             raise NoveltyError(
                 f"expected a novelty detector of release {__version__}, got arrays of other shapes; train again"
             )
         return detector
+
+    def _is_whole(self) -> bool:
+        """True for arrays of the shapes and the type that the class states, and finite."""
+        count = len(self.spreads)
+        shapes = (count, FEATURES), (count, FEATURES, FEATURES), (count,), (1,)
+        arrays = self.means, self.precisions, self.spreads, self.threshold
+        return (
+            count >= 2
+            and all(is_array(*each) for each in zip(arrays, shapes, strict=True))
+            and (self.shapes is None or self.shapes.is_whole())
+        )
+
+
+def odds(unlikeness: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """See `NoveltyDetector.odds`."""
+    ordered = np.maximum(np.sort(probabilities, axis=1), np.finfo(np.float32).tiny)
+    return np.asarray(np.log(ordered[:, -1]) - np.log(ordered[:, :-1].sum(axis=1)) - unlikeness)
+
+
+def least_odds(unlikeness: np.ndarray, probabilities: np.ndarray) -> float:
+    """The odds from which on a picture shows a digit: those that `WITH_ODDS` of the validation images have."""
+    return float(np.quantile(odds(unlikeness, probabilities), 1 - WITH_ODDS))
 
 
 def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
@@ -115,10 +164,11 @@ def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
     groups = [described[digits == digit] for digit in np.unique(digits)]
     fitted = [_normal(group, usual) for group in [*groups, described_blobs()]]
     means, precisions, spreads = (np.stack(part).astype(np.float32) for part in zip(*fitted, strict=True))
+    shapes = directions.fit(images[some], digits)
     detector = NoveltyDetector(means, precisions, spreads, np.zeros(1, np.float32))
     digits_held_out = validation[:MOST_FITTED] if len(validation) else images[some]
     threshold = np.quantile(detector.scores(digits_held_out), ACCEPTED)
-    return NoveltyDetector(means, precisions, spreads, np.array([threshold], np.float32))
+    return NoveltyDetector(means, precisions, spreads, np.array([threshold], np.float32), shapes)
 
 
 def _normal(described: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
 from recognition.cuts import Cuts
 from recognition.kind import PictureKind
-from recognition.novelty import NoveltyDetector
-from recognition.preparation import cuts_of, way_of
+from recognition.novelty import UNLIKE, NoveltyDetector
+from recognition.preparation import cuts_of, is_coarse, way_of
 from recognition.rows import FoundDigit, joined
 from recognition.shape import DOUBTED
 from recognition.workers import Unread, Workers
@@ -34,7 +34,6 @@ DOUBT = 0.55  # plausibility of the plain cut under which the others are looked 
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
 SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines
 PIECE, HALF = 0.3, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
-UNLIKE = 10.0  # novelty beyond the threshold that divides the odds of being a digit by e
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> It
     while True:
         chunk = list(itertools.islice(remaining, CHUNK))
         # The workers begin with the next chunk before the network answers for this one.
-        begun = (chunk, workers.read_cuts(_sources(chunk, workers), reader.way))
+        begun = (chunk, workers.read_cuts([source(path, workers.limits.max_bytes) for path in chunk], reader.way))
         if in_hand:
             yield from _answered(in_hand[0], list(in_hand[1]), reader)
         if not chunk:
@@ -178,6 +177,8 @@ class DigitReader:
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
         self.can_tell = self._novelty is not None
+        learnt = self._novelty is not None and self._novelty.shapes is not None
+        self._least_odds = model.card.get("no_digit", {}).get("least_odds") if learnt else None
 
     @classmethod
     def load(cls, folder: str | Path | None = None, top_k: int = 3, reject_below: float = 0.0) -> DigitReader:
@@ -213,17 +214,35 @@ class DigitReader:
         """Calibrated probability of each digit, [N, 10], of images [N, 28, 28] uint8 made like MNIST's."""
         return self._predictor.calibrated(self.inputs(images))
 
-    def of_cuts(self, plain: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Calibrated probability of each digit, [N, 10], the mean of two cuts' [N, 28, 28] uint8 where they differ."""
+    def of_cuts(self, plain: np.ndarray, chosen: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Read two cuts of each picture, [N, 28, 28] uint8.
+
+        Returns:
+            Calibrated probability of each digit, [N, 10], the mean of both cuts' where they differ; True for each
+            picture without a digit, [N], by the plain cut: of any thing some cut looks like a digit. If it was set
+            aside, or the picture is `coarse` [N], doubt is not enough.
+        """
         probabilities = self.probabilities(plain)
+        no_digit = self.no_digit(plain, probabilities)
         changed = (plain != chosen).any(axis=(1, 2))
+        unsure = no_digit & (changed | coarse)
+        if unsure.any():
+            no_digit[unsure] = self.no_digit(plain[unsure])
         if changed.any():
             probabilities[changed] = (probabilities[changed] + self.probabilities(chosen[changed])) / 2
-        return probabilities
+        return probabilities, no_digit
 
-    def no_digit(self, images: np.ndarray) -> np.ndarray:
-        """True for each image [N, 28, 28] uint8 that is unlike every digit; [N] bool, all False unless `can_tell`."""
-        return self._novelty.holds_no_digit(self._kind.apply(images)) if self._novelty else np.zeros(len(images), bool)
+    def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
+        """True for each image [N, 28, 28] uint8 without a digit; [N] bool, all False unless `can_tell`.
+
+        With the network's probabilities [N, 10], letters are found too.
+        """
+        if not self._novelty:
+            return np.zeros(len(images), bool)
+        images = self._kind.apply(images)
+        if probabilities is None or self._least_odds is None:
+            return self._novelty.holds_no_digit(images)
+        return self._novelty.odds(images, probabilities) < self._least_odds
 
     def trial(self) -> bytes:
         """All numbers that are computed for a few images of noise; see `Predictor.trial`."""
@@ -232,17 +251,16 @@ class DigitReader:
         return b"".join(each.tobytes() for each in numbers)
 
     def read(self, paths: Sequence[str], cuts: Sequence[Cuts]) -> list[Answer]:
-        """The answer for each picture's cuts; its probabilities are the mean of the plain and the chosen cut's.
-
-        The plain cut alone decides if the picture holds no digit: of any thing some cut looks like one.
-        """
+        """The answer for each picture's cuts."""
         if not cuts:
             return []
         cuts = self.settled(cuts)
         plain = np.stack([each.images[0] for each in cuts])
         trust = np.array([each.trust for each in cuts])
-        probabilities = doubted(self.of_cuts(plain, np.stack(self.choose(cuts))), trust)
-        marks = zip(self.no_digit(plain) | (trust == 0), [each.several for each in cuts], strict=True)
+        coarse = np.array([is_coarse(each) for each in cuts])
+        probabilities, unlike = self.of_cuts(plain, np.stack(self.choose(cuts)), coarse)
+        probabilities = doubted(probabilities, trust)
+        marks = zip(unlike | (trust == 0), [each.several for each in cuts], strict=True)
         return [
             replace(self._answer(path, row, bool(no_digit)), several=several)
             for path, row, (no_digit, several) in zip(paths, probabilities, marks, strict=True)
@@ -290,14 +308,6 @@ class DigitReader:
         beyond = self._novelty.scores(self._kind.apply(images)) - self._novelty.threshold
         return probabilities * scipy.special.expit(-beyond / UNLIKE)
 
-    def answers(self, paths: Sequence[str], images: Sequence[np.ndarray]) -> list[Answer]:
-        """The answer for each image [28, 28] uint8."""
-        if not images:
-            return []
-        stack = np.stack(images)
-        marked = zip(paths, self.probabilities(stack), self.no_digit(stack), strict=True)
-        return [self._answer(path, probabilities, bool(no_digit)) for path, probabilities, no_digit in marked]
-
     def row(self, path: str, found: Sequence[FoundDigit]) -> list[Answer]:
         """The answer for each digit of a row: the mean of the row reader's and this one's."""
         stack = np.stack([each.image for each in found])
@@ -315,10 +325,6 @@ def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N]; see `recognition.shape`."""
     share = np.where(trust > 0, trust, 1)[:, None]
     return probabilities * share + (1 - share) / probabilities.shape[1]
-
-
-def _sources(paths: Iterable[str], workers: Workers) -> list[str | bytes]:
-    return [source(path, workers.limits.max_bytes) for path in paths]
 
 
 def source(path: str, max_bytes: int) -> str | bytes:

@@ -239,6 +239,9 @@ class _Loop:
                 (validation.log_probabilities, validation.labels) if validation else None,
                 (test.log_probabilities, test.labels),
             )
+            if validation:
+                temperature = progress.best_confidence["temperature"]
+                progress.best_confidence |= setup.marks(validation.log_probabilities, temperature)
             state.best_parameters = parameters
             save_best_model(setup, state, row)
         self._save()

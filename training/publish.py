@@ -92,7 +92,8 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
     if setup.world.rank:
         return
     files = setup.exporter.files(state.best_parameters)
-    model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=setup.novelty)
+    detector = setup.novelty.to_bytes() if setup.novelty else None
+    model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=detector)
     if setup.settings.export and isinstance(setup.test, Subset):
         try:
             model = with_onnx(model, setup.test.images)

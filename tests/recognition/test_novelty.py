@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from data.dataset import Mnist
-from recognition.digit import to_mnist
+from recognition.cuts import Cuts
+from recognition.digit import centred, to_mnist
 from recognition.novelty import NoveltyDetector, NoveltyError, fit
+from recognition.reader import DigitReader
+from tests.conftest import MODEL
+
+LETTERS = "ΓΔΘΛΞΠΣΦΨΩαγδεθλπφψωAEFHKMNRTWXYaefhkmnrtwxy"  # that have no digit's shape
+
+
+@cache
+def letters() -> np.ndarray:
+    """Letters of two fonts that come with Matplotlib, upright and slanted, [N, 28, 28] uint8."""
+    made = []
+    for name in ("DejaVuSans", "DejaVuSerif"):
+        font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf", f"{name}.ttf"), 60)
+        for letter in LETTERS:
+            for slant in (0, 0.25):
+                picture = Image.new("L", (120, 120))
+                ImageDraw.Draw(picture).text((30, 20), letter, 255, font)
+                picture = picture.transform((120, 120), Image.Transform.AFFINE, (1, slant, -60 * slant, 0, 1, 0))
+                made.append(centred(np.asarray(picture.crop(picture.getbbox())) / 255))
+    return np.stack(made)
+
+
+@pytest.fixture(scope="module")
+def reader() -> DigitReader:
+    return DigitReader.load(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +101,49 @@ def test_few_images_are_enough_to_go_on(mnist: Mnist) -> None:
     chosen = np.append(np.flatnonzero(mnist.train_labels[:200] < 3), np.flatnonzero(mnist.train_labels == 7)[0])
     few = fit(mnist.train_images[chosen], mnist.train_labels[chosen], mnist.train_images[:0])
     assert np.isfinite(few.scores(mnist.test_images[:20])).all() and len(few.means) == 5
+
+
+def read(reader: DigitReader, images: np.ndarray, **of_ink: float) -> np.ndarray:
+    """Which images are marked as no digit, each a picture's only cut."""
+    cuts = [Cuts(image[None], **of_ink) for image in images]  # type: ignore[arg-type]
+    return np.array([each.no_digit for each in reader.read([""] * len(cuts), cuts)])
+
+
+def test_letters_are_no_digits_and_digits_are(reader: DigitReader, mnist: Mnist) -> None:
+    assert read(reader, letters()).mean() > 0.6
+    assert reader.no_digit(letters()).mean() < 0.4  # by the width of their strokes alone
+    assert read(reader, mnist.test_images[:2000]).mean() < 0.02
+    assert read(reader, solid_shapes()).mean() > 0.9
+
+
+def test_doubt_is_not_enough_if_another_cut_is_read_or_the_picture_is_coarse(reader: DigitReader) -> None:
+    images = letters()[read(reader, letters()) & ~reader.no_digit(letters())]
+    nowhere, all_ = np.zeros(len(images), bool), np.ones(len(images), bool)
+    assert reader.of_cuts(images, images, nowhere)[1].all()
+    assert not reader.of_cuts(images, images, all_)[1].any()
+    assert not reader.of_cuts(images, images[::-1], nowhere)[1][(images != images[::-1]).any(axis=(1, 2))].any()
+
+
+def test_shapes_survive_the_file_and_are_checked(detector: NoveltyDetector, mnist: Mnist) -> None:
+    assert detector.shapes
+    images = mnist.test_images[:50]
+    again = NoveltyDetector.from_bytes(detector.to_bytes())
+    assert again.unlikeness(images).tolist() == detector.unlikeness(images).tolist()
+    older = NoveltyDetector.from_bytes(replace(detector, shapes=None).to_bytes())
+    assert older.shapes is None and older.scores(images).tolist() == detector.scores(images).tolist()
+    for change in (
+        {"axes": detector.shapes.axes[:, 1:]},
+        {"extents": detector.shapes.extents + np.float32(np.nan)},
+        {"weight": detector.shapes.weight.astype(np.float64)},
+    ):
+        with pytest.raises(NoveltyError, match="expected a novelty detector"):
+            NoveltyDetector.from_bytes(replace(detector, shapes=replace(detector.shapes, **change)).to_bytes())
+
+
+def test_what_a_model_was_trained_on_is_not_marked(mnist: Mnist) -> None:
+    """Letters are classes like any others: no other picture is learnt from."""
+    shifted = np.concatenate([np.roll(letters(), (down, right), (1, 2)) for down in range(3) for right in range(3)])
+    labels = np.tile(np.arange(len(letters())) // 2 % len(LETTERS), 9)
+    of_letters = fit(shifted[::2], labels[::2], shifted[1::2]).unlikeness(shifted[1::2])
+    of_digits = fit(mnist.train_images[:3000], mnist.train_labels[:3000], mnist.train_images[-500:])
+    assert np.median(of_letters) < np.median(of_digits.unlikeness(shifted[1::2])) - 5
