@@ -186,7 +186,7 @@ def _guard(settings: Settings) -> Guard:
 
 def _named(settings: Settings) -> Iterator[str]:
     """Every picture that the arguments and the list name."""
-    from recognition.reader import find_pictures, listed
+    from recognition.names import find_pictures, listed
 
     yield from find_pictures(settings.pictures)
     if settings.list:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from common.errors import UserError, one_line
 from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
 from recognition.cuts import Cuts
 from recognition.kind import PictureKind
+from recognition.names import STANDARD_INPUT
 from recognition.novelty import UNLIKE, NoveltyDetector
 from recognition.preparation import cuts_of, is_coarse, way_of
 from recognition.rows import FoundDigit, joined
@@ -26,9 +25,6 @@ from recognition.shape import DOUBTED
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
-
-STANDARD_INPUT = "-"
-LONGEST_NAME = 4096  # characters of a listed name; Linux opens no longer path
 
 DOUBT = 0.55  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
@@ -68,58 +64,6 @@ class Failure:
     path: str
     error: str
     no_digit: bool = False
-
-
-def listed(file: Path) -> Iterator[str]:
-    """Names of pictures and folders in a file or pipe, one a line; empty lines are skipped.
-
-    Raises:
-        OSError: the file cannot be read.
-        UserError: a line is longer than any name, as in a file that is no list.
-    """
-    with file.open(encoding="utf-8", errors="surrogateescape") as text:
-        for number, line in enumerate(iter(lambda: text.readline(LONGEST_NAME + 2), ""), start=1):
-            name = line.rstrip("\n")
-            if len(name) > LONGEST_NAME:
-                raise UserError(
-                    f"{one_line(file)} line {number}: expected a name of at most {LONGEST_NAME} characters, got a "
-                    "longer line; is this a list of pictures?"
-                )
-            if name.strip():
-                yield name
-
-
-def find_pictures(arguments: Iterable[str]) -> Iterator[str]:
-    """Files as they are named, and every file under each folder, in order of name; hidden ones are skipped.
-
-    Links are followed, and each folder is read once, whichever way leads to it. A folder that cannot be listed is
-    yielded itself, so that reading it reports why.
-    """
-    for argument in arguments:
-        if argument == STANDARD_INPUT or not os.path.isdir(argument):  # noqa: PTH112  (a name may be no valid Path)
-            yield argument
-            continue
-        yield from _files_under(argument)
-
-
-def _files_under(top: str) -> Iterator[str]:
-    """Files under a folder; a list instead of recursion, which ends at a depth of a thousand folders."""
-    folders, seen = [top], set[tuple[int, int]]()
-    while folders:
-        folder = folders.pop()
-        try:
-            status = os.stat(folder)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                paths = sorted(entry.path for entry in entries if not entry.name.startswith("."))
-        except OSError:
-            yield folder
-            continue
-        inner = {path for path in paths if os.path.isdir(path)}  # noqa: PTH112
-        yield from (path for path in paths if path not in inner)
-        folders += sorted(inner, reverse=True)
 
 
 def recognise(paths: Iterable[str], reader: DigitReader, workers: Workers) -> Iterator[Answer | Failure]:

@@ -143,7 +143,7 @@ def test_shapes_survive_the_file_and_are_checked(detector: NoveltyDetector, mnis
 def test_what_a_model_was_trained_on_is_not_marked(mnist: Mnist) -> None:
     """Letters are classes like any others: no other picture is learnt from."""
     shifted = np.concatenate([np.roll(letters(), (down, right), (1, 2)) for down in range(3) for right in range(3)])
-    labels = np.tile(np.arange(len(letters())) // 2 % len(LETTERS), 9)
+    labels = np.tile(np.arange(len(letters())) // 2 % len(LETTERS), 9).astype(np.uint8)
     of_letters = fit(shifted[::2], labels[::2], shifted[1::2]).unlikeness(shifted[1::2])
     of_digits = fit(mnist.train_images[:3000], mnist.train_labels[:3000], mnist.train_images[-500:])
     assert np.median(of_letters) < np.median(of_digits.unlikeness(shifted[1::2])) - 5

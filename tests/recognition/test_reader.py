@@ -12,8 +12,8 @@ import recognition
 from common.errors import UserError
 from data.dataset import Mnist
 from recognition import Answer, DigitReader
+from recognition.names import listed
 from recognition.picture import PictureError
-from recognition.reader import listed
 from tests.conftest import MODEL, ROOT
 
 SEVEN = ROOT / "docs" / "samples" / "seven_on_squared_paper.png"

@@ -23,7 +23,7 @@ from common.errors import UsageError, UserError
 from common.files import make_folder, new_folder
 from data import sources
 from model.kernels import build
-from recognition.reader import find_pictures
+from recognition.names import find_pictures
 from results import event_files
 from results.run_folder import new_run_folder
 from results.runs import load_runs

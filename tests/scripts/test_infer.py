@@ -20,9 +20,10 @@ from model.image import ImageSpec, network_input
 from model.networks import NETWORKS
 from model.predictor import Predictor
 from model.saved_model import holds_only_a_model, load_model
+from recognition.names import find_pictures
 from recognition.output import as_csv
 from recognition.picture import Limits
-from recognition.reader import Answer, DigitReader, Failure, find_pictures, recognise
+from recognition.reader import Answer, DigitReader, Failure, recognise
 from recognition.workers import Workers
 from tests.conftest import MODEL, ROOT, Script
 
