@@ -1,9 +1,8 @@
 """Distance of an image from the shapes of the classes, by the directions of its outline.
 
-An image is described by a histogram of gradient directions around the points of a grid, and each class is a modified
-quadratic discriminant function: Liu, Nakashima, Sako and Fujisawa, "Handwritten digit recognition: benchmarking of
-state-of-the-art techniques", Pattern Recognition 36 (2003), and Kimura et al., "Modified quadratic discriminant
-functions and the application to Chinese character recognition", IEEE PAMI 9(1) (1987).
+An image is described by a histogram of gradient directions around the points of a grid. Each class is a modified
+quadratic discriminant function (Kimura et al., IEEE PAMI 9(1), 1987). Both are as in Liu et al., "Handwritten digit
+recognition: benchmarking of state-of-the-art techniques", Pattern Recognition 36 (2003).
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ distance from the digits' shapes (`recognition.directions`, in the same file) co
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -22,6 +23,7 @@ import safetensors.numpy
 from common.errors import UserError
 from common.project import __version__
 from data.formats.idx import Bytes
+from model.calibration import tempered
 from recognition import directions
 from recognition.directions import ClassShapes, is_array
 
@@ -35,6 +37,8 @@ BLOB_WEIGHT = 0.2  # of the likelihood as a blob; 0 lets more solid shapes pass,
 ACCEPTED = 0.985  # share of the validation images that count as digits
 
 UNLIKE = 10.0  # novelty beyond the threshold, or distance, that divides the odds of being a digit by e
+SURELY = 12.0  # novelty beyond the threshold from which on a picture shows no digit, however sure the network is
+HALF_SURE = 0.5  # probability of the likeliest digit
 WITH_ODDS = 0.99  # as ACCEPTED, if the network's probability counts; of the test images more are unusual
 MOST_JUDGED = 10_000  # validation images whose odds are looked at
 
@@ -60,6 +64,7 @@ class NoveltyDetector:
         spreads: [K] float32, logarithms of the covariances' determinants.
         threshold: [1] float32, score from which on a picture holds no digit.
         shapes: of each digit's outlines; None in the file of a release that had none.
+        judged: [M], unlikeness of the validation images; None in a detector that was loaded, or fitted without them.
     """
 
     means: np.ndarray
@@ -67,6 +72,7 @@ class NoveltyDetector:
     spreads: np.ndarray
     threshold: np.ndarray
     shapes: ClassShapes | None = None
+    judged: np.ndarray | None = None
 
     def scores(self, images: Bytes) -> np.ndarray:
         """Novelty score of each image of [N, 28, 28] uint8, [N]; higher is less like a digit.
@@ -86,14 +92,30 @@ class NoveltyDetector:
         """Which of [N, 28, 28] uint8, made by `recognition.digit.to_mnist`, are no digits, [N] bool."""
         return self.scores(images) > self.threshold
 
-    def unlikeness(self, images: Bytes) -> np.ndarray:
+    def shows_none(self, images: Bytes, probabilities: np.ndarray, least_odds: float) -> np.ndarray:
+        """Which images are no digits by the network's calibrated probabilities [N, K] too, [N] bool; needs `shapes`."""
+        scores = self.scores(images)
+        low = odds(self.unlikeness(images, scores), probabilities) < least_odds
+        return np.asarray(low | (scores > self.threshold + SURELY))
+
+    def unlikeness(self, images: Bytes, scores: np.ndarray | None = None) -> np.ndarray:
         """Part of the odds that the images' strokes and shapes take away, [N]; needs `shapes`."""
         assert self.shapes
-        return (self.scores(images) - self.threshold + self.shapes.distances(images)) / UNLIKE
+        scores = self.scores(images) if scores is None else scores
+        return np.asarray((scores - self.threshold + self.shapes.distances(images)) / UNLIKE)
 
-    def odds(self, images: Bytes, probabilities: np.ndarray) -> np.ndarray:
-        """Logarithm of the odds that images show a digit, [N], by their calibrated probabilities [N, K] too."""
-        return odds(self.unlikeness(images), probabilities)
+    def add_entry(self, entries: dict[str, Any], log_probabilities: np.ndarray) -> None:
+        """Add "no_digit" to the card's entries, from the network's answers [M, K] for the validation images.
+
+        Its "least_odds" are those that `WITH_ODDS` of these images have at the entries' temperature. A network that
+        doubts as many digits gets no entry: the widths of strokes alone decide.
+        """
+        if self.judged is None:
+            return
+        answers = tempered(log_probabilities[: len(self.judged)], entries["temperature"])
+        if np.quantile(answers.max(axis=1), 1 - WITH_ODDS) >= HALF_SURE:
+            least = float(np.quantile(odds(self.judged, answers), 1 - WITH_ODDS))
+            entries["no_digit"] = {"least_odds": least}
 
     def to_bytes(self) -> bytes:
         """The detector as a safetensors file."""
@@ -103,7 +125,7 @@ class NoveltyDetector:
                 name: np.ascontiguousarray(value)  # of another order, safetensors would write the bytes as they lie
                 for part in parts
                 for name, value in vars(part).items()
-                if isinstance(value, np.ndarray)
+                if isinstance(value, np.ndarray) and name != "judged"
             }
         )
 
@@ -139,14 +161,9 @@ class NoveltyDetector:
 
 
 def odds(unlikeness: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """See `NoveltyDetector.odds`."""
+    """Logarithm of the odds that images of this unlikeness [N] show a digit, [N], by their probabilities [N, K]."""
     ordered = np.maximum(np.sort(probabilities, axis=1), np.finfo(np.float32).tiny)
     return np.asarray(np.log(ordered[:, -1]) - np.log(ordered[:, :-1].sum(axis=1)) - unlikeness)
-
-
-def least_odds(unlikeness: np.ndarray, probabilities: np.ndarray) -> float:
-    """The odds from which on a picture shows a digit: those that `WITH_ODDS` of the validation images have."""
-    return float(np.quantile(odds(unlikeness, probabilities), 1 - WITH_ODDS))
 
 
 def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
@@ -168,7 +185,8 @@ def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
     detector = NoveltyDetector(means, precisions, spreads, np.zeros(1, np.float32))
     digits_held_out = validation[:MOST_FITTED] if len(validation) else images[some]
     threshold = np.quantile(detector.scores(digits_held_out), ACCEPTED)
-    return NoveltyDetector(means, precisions, spreads, np.array([threshold], np.float32), shapes)
+    detector = replace(detector, threshold=np.array([threshold], np.float32), shapes=shapes)
+    return replace(detector, judged=detector.unlikeness(validation[:MOST_JUDGED])) if len(validation) else detector
 
 
 def _normal(described: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -186,7 +186,7 @@ class DigitReader:
         images = self._kind.apply(images)
         if probabilities is None or self._least_odds is None:
             return self._novelty.holds_no_digit(images)
-        return self._novelty.odds(images, probabilities) < self._least_odds
+        return self._novelty.shows_none(images, probabilities, self._least_odds)
 
     def trial(self) -> bytes:
         """All numbers that are computed for a few images of noise; see `Predictor.trial`."""

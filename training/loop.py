@@ -239,9 +239,8 @@ class _Loop:
                 (validation.log_probabilities, validation.labels) if validation else None,
                 (test.log_probabilities, test.labels),
             )
-            if validation:
-                temperature = progress.best_confidence["temperature"]
-                progress.best_confidence |= setup.marks(validation.log_probabilities, temperature)
+            if validation and setup.novelty:
+                setup.novelty.add_entry(progress.best_confidence, validation.log_probabilities)
             state.best_parameters = parameters
             save_best_model(setup, state, row)
         self._save()

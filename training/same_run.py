@@ -1,8 +1,7 @@
 """The same run or another one: what a process compares with run.json before it continues a run.
 
-Weights, log and model come out the same bit for bit, given the same settings, data, versions, processor, backend and
-number of threads (docs/reliability.md). Settings and data are made sure of, backend and threads are restored, and
-whatever differs all the same is reported.
+The bits are the same, given the same settings, data, versions, processor, backend and threads (docs/reliability.md).
+Settings and data are made sure of, backend and threads are restored, and any other difference is reported.
 """
 
 from __future__ import annotations

@@ -8,14 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from common.errors import UsageError
 from common.project import __version__
 from data.dataset import DIGITS, Mnist, Subset, split
 from data.plausibility import doubts
 from data.row_sets import RowSet, rows_in_pass
-from model.calibration import tempered
 from model.device import Device, choose_device
 from model.engine import Exporter, PaddleEngine
 from model.image import ImageSpec
@@ -28,7 +25,6 @@ from model.shards import ShardedEngine
 from model.world import ALONE, World
 from recognition import novelty
 from recognition.kind import PictureKind, kind_doubts, kind_notes
-from recognition.novelty import MOST_JUDGED, NoveltyDetector, least_odds
 from reference.engine import NumpyEngine
 from reference.networks import NETWORKS as NUMPY_NETWORKS
 from reference.optimizers import optimizer_of
@@ -96,27 +92,11 @@ class Setup:
         return math.ceil(self.examples / self.recipe.batch_size)
 
     @cached_property
-    def novelty(self) -> NoveltyDetector | None:
+    def novelty(self) -> novelty.NoveltyDetector | None:
         """The detector of pictures without a digit, for which all passes take the same images; None for rows."""
         if isinstance(self.validation, RowSet):
             return None
         return novelty.fit(self.training.images, self.training.labels, self.validation.images)
-
-    @cached_property
-    def _unlikeness(self) -> np.ndarray:
-        """Of the validation images (`recognition.novelty`)."""
-        assert self.novelty and isinstance(self.validation, Subset)
-        return self.novelty.unlikeness(self.validation.images[:MOST_JUDGED])
-
-    def marks(self, log_probabilities: np.ndarray, temperature: float) -> dict[str, Any]:
-        """The card's entry about pictures without a digit, from the network's answers for the validation images [N, K].
-
-        It is "no_digit": "least_odds", those of a picture with a digit at that temperature; nothing for rows.
-        """
-        if self.novelty is None:
-            return {}
-        probabilities = tempered(log_probabilities[:MOST_JUDGED], temperature)
-        return {"no_digit": {"least_odds": least_odds(self._unlikeness, probabilities)}}
 
     def report(self, line: str) -> None:
         """Report to all callbacks something that the user should know; one line."""

@@ -113,7 +113,7 @@ def test_letters_are_no_digits_and_digits_are(reader: DigitReader, mnist: Mnist)
     assert read(reader, letters()).mean() > 0.6
     assert reader.no_digit(letters()).mean() < 0.4  # by the width of their strokes alone
     assert read(reader, mnist.test_images[:2000]).mean() < 0.02
-    assert read(reader, solid_shapes()).mean() > 0.9
+    assert read(reader, solid_shapes()).mean() > 0.85
 
 
 def test_doubt_is_not_enough_if_another_cut_is_read_or_the_picture_is_coarse(reader: DigitReader) -> None:
