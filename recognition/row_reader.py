@@ -40,12 +40,14 @@ class RowDigit(NamedTuple):
         confidence: probability that it is right, calibrated on validation rows.
         x0: its left edge, pixels of the row.
         x1: its right edge, the first pixel behind it.
+        middle: of the columns that the network names it in, pixels of the row.
     """
 
     digit: int
     confidence: float
     x0: float
     x1: float
+    middle: float
 
 
 class RowReader:
@@ -105,9 +107,10 @@ class RowReader:
         width = row.shape[1]
         scale = width / self._width(row)
         edges = np.clip((np.array(_edges(spans[0], views[0])).reshape(-1, 2) - MARGIN) * scale, 0, width).tolist()
+        middles = [(_middle(span) - MARGIN) * scale for span in spans[0]]
         return [
-            RowDigit(digit, confidence, x0, x1)
-            for digit, confidence, (x0, x1) in zip(digits, confidences.tolist(), edges, strict=True)
+            RowDigit(digit, confidence, *between, middle)
+            for digit, confidence, between, middle in zip(digits, confidences.tolist(), edges, middles, strict=True)
         ]
 
     def _width(self, row: np.ndarray, wider: float = 1.0) -> int:
@@ -149,11 +152,16 @@ def _trimmed(row: np.ndarray, level: np.ndarray) -> np.ndarray:
     return row[top:bottom] if len(row[top:bottom]) < TRIM * len(row) else row
 
 
+def _middle(span: ColumnSpan) -> float:
+    """Middle of a digit's columns, pixels of a levelled row."""
+    return FIRST_COLUMN + COLUMN * (span.start + span.end - 1) / 2
+
+
 def _edges(spans: list[ColumnSpan], level: np.ndarray) -> list[tuple[float, float]]:
     """Left and right edge of each digit in a levelled row [32, W]: the ink around it, up to halfway to the next."""
     if not spans:
         return []
-    middles = [FIRST_COLUMN + COLUMN * (span.start + span.end - 1) / 2 for span in spans]
+    middles = [_middle(span) for span in spans]
     halfway = [(one + other) / 2 for one, other in itertools.pairwise(middles)]
     edges = []
     for middle, left, right in zip(middles, [0.0, *halfway], [*halfway, level.shape[1]], strict=True):

@@ -15,6 +15,7 @@ import scipy
 from PIL import Image
 
 from recognition.digit import centred
+from recognition.left_out import with_left_out
 from recognition.segmentation import THRESHOLDS, Ink, Mask, box_of, cut_out
 from recognition.strip import LEVEL, Box, Rows, Strip
 
@@ -47,7 +48,7 @@ class FoundDigit:
 
 def read_rows(rows: Rows, reader: RowReader) -> list[list[FoundDigit]]:
     """The digits of a page, from the top, each row from the left; rows without a digit are left out."""
-    found = [list(_cut_row(strip, reader.read(strip.grey))) for strip in rows.strips]
+    found = [list(_cut_row(strip, with_left_out(strip, reader.read(strip.grey), reader))) for strip in rows.strips]
     return [row for row in found if row]
 
 
