@@ -58,7 +58,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
     rows = _without_edges(rows, labels.shape)
     if not rows:
         raise BlankError(NOTHING)
-    return [_strip(page, labels, row, pieces) for row in rows]
+    return [_strip(page, labels, row, pieces, lines) for row in rows]
 
 
 def _may_be_writing(piece: Piece, height: float) -> bool:
@@ -183,7 +183,7 @@ def _between(lines: Mask, one: Piece, other: Piece) -> bool:
     return bool((part.mean(axis=0) > 0.9).any())
 
 
-def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]) -> Strip:
+def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece], lines: Mask) -> Strip:
     height = float(np.median([piece.high for piece in row]))
     margin = round(MARGIN * height) + 2
     first, last = min(piece.box[0] for piece in row), max(piece.box[2] for piece in row)
@@ -206,4 +206,5 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     near = scipy.ndimage.binary_dilation(ink, iterations=max(2, round(SURROUNDINGS * height)))
     depth = page.depth[part] * near
     levels = depth / max(float(np.percentile(page.depth[part][ink], 70)), 1e-6)
-    return Strip(np.rint(255 - LEVEL * np.clip(levels, 0, 1)).astype(np.uint8), ink, height, left, top, page.turn)
+    grey = np.rint(255 - LEVEL * np.clip(levels, 0, 1)).astype(np.uint8)
+    return Strip(grey, ink, height, left, top, page.turn, ruled=bool(lines[part].any()))

@@ -49,7 +49,7 @@ def with_left_out(strip: Strip, digits: Sequence[RowDigit], reader: RowReader) -
             continue
         left, top, right, bottom = piece.box
         within = first < (left + right) / 2 < last or len(named) >= LONG
-        if piece.wide < NARROW * piece.high and not within:
+        if piece.wide < NARROW * piece.high and (strip.ruled or not within):
             continue
         alone = np.full_like(strip.grey, PAPER)[:, left:right]
         mask = labels[:, left:right] == piece.number

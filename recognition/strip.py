@@ -58,6 +58,7 @@ class Strip:
         left: of the strip, pixels of the upright page.
         top: likewise.
         turn: of the page.
+        ruled: lines were taken away here, of which narrow pieces of ink may be rests.
     """
 
     grey: npt.NDArray[np.uint8]
@@ -66,6 +67,7 @@ class Strip:
     left: int
     top: int
     turn: Turn
+    ruled: bool = False
 
     def box(self, left: float, top: float, right: float, bottom: float) -> Box:
         """Box of the picture around one of the strip."""
