@@ -109,8 +109,8 @@ class RowReader:
         edges = np.clip((np.array(_edges(spans[0], views[0])).reshape(-1, 2) - MARGIN) * scale, 0, width).tolist()
         middles = [(_middle(span) - MARGIN) * scale for span in spans[0]]
         return [
-            RowDigit(digit, confidence, *between, middle)
-            for digit, confidence, between, middle in zip(digits, confidences.tolist(), edges, middles, strict=True)
+            RowDigit(digit, confidence, x0, x1, middle)
+            for digit, confidence, (x0, x1), middle in zip(digits, confidences.tolist(), edges, middles, strict=True)
         ]
 
     def _width(self, row: np.ndarray, wider: float = 1.0) -> int:
