@@ -43,19 +43,17 @@ def with_left_out(strip: Strip, digits: Sequence[RowDigit], reader: RowReader) -
     first, last = min(digit.middle for digit in digits), max(digit.middle for digit in digits)
     least = LOWEST * float(np.median([piece.high for piece in named]))
     found = list(digits)
-    for piece in pieces:
-        others = [other for other in pieces if other is not piece and other.high >= least]
-        if piece in named or piece.high < least or max((_cover(piece, other) for other in others), default=0) > COVERED:
+    high = [piece for piece in pieces if piece.high >= least]
+    for piece in high:
+        if piece in named or any(_cover(piece, other) > COVERED for other in high if other is not piece):
             continue
         left, top, right, bottom = piece.box
         within = first < (left + right) / 2 < last or len(named) >= LONG
         if piece.wide < NARROW * piece.high and (strip.ruled or not within):
             continue
-        alone = np.full_like(strip.grey, PAPER)[:, left:right]
-        mask = labels[:, left:right] == piece.number
-        alone[mask] = strip.grey[:, left:right][mask]
-        margin = round(0.2 * piece.high)
-        read = reader.read(np.pad(alone[top:bottom], margin, constant_values=PAPER))
+        part = slice(top, bottom), slice(left, right)
+        alone = np.where(labels[part] == piece.number, strip.grey[part], np.uint8(PAPER))
+        read = reader.read(np.pad(alone, round(0.2 * piece.high), constant_values=PAPER))
         if len(read) == 1 and read[0].confidence >= SURE:
             found = [_beside(digit, piece) for digit in found]
             found.append(read[0]._replace(x0=float(left), x1=float(right), middle=(left + right) / 2))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from tests.recognition.papers import Grey, Random, Sheet, paper, photographed, spot
+from tests.recognition.papers import Grey, Random, Sheet, any_sheet, photographed, spot
 
 
 def _polar(sheet: Sheet, y: float, x: float) -> tuple[np.ndarray, np.ndarray]:
@@ -228,6 +228,4 @@ def cluttered(seed: int) -> tuple[str, Grey]:
     """A paper without a digit, and its kind; a pure function of the seed."""
     random = np.random.default_rng([23, seed])
     kind = list(CLUTTER)[seed % len(CLUTTER)]
-    longest = int(random.choice([random.integers(28, 120), random.integers(120, 700), random.integers(700, 1200)]))
-    height, width = sorted((longest, int(longest * random.uniform(0.5, 1))), reverse=random.random() < 0.6)
-    return kind, photographed(CLUTTER[kind](paper(random, height, width), random), random)
+    return kind, photographed(CLUTTER[kind](any_sheet(random, 1200), random), random)

@@ -215,13 +215,18 @@ PAPERS: dict[str, Callable[[Sheet, Random], Sheet]] = {
 }
 
 
+def any_sheet(random: Random, largest: int) -> Sheet:
+    """A sheet of any size, upright or not; its longest side is at most this many pixels."""
+    longest = int(random.choice([random.integers(28, 120), random.integers(120, 700), random.integers(700, largest)]))
+    height, width = sorted((longest, int(longest * random.uniform(0.5, 1))), reverse=random.random() < 0.6)
+    return paper(random, height, width)
+
+
 def blank(seed: int) -> tuple[str, Grey]:
     """A paper without a digit, and its kind; a pure function of the seed."""
     random = np.random.default_rng([21, seed])
     kind = list(PAPERS)[seed % len(PAPERS)]
-    longest = int(random.choice([random.integers(28, 120), random.integers(120, 700), random.integers(700, 1600)]))
-    height, width = sorted((longest, int(longest * random.uniform(0.5, 1))), reverse=random.random() < 0.6)
-    sheet = PAPERS[kind](paper(random, height, width), random)
+    sheet = PAPERS[kind](any_sheet(random, 1600), random)
     if random.random() < 0.3:
         sheet = _specks(sheet, random)
     return kind, photographed(sheet, random)
