@@ -43,8 +43,8 @@ from common.signals import StopRequest
 from model.recipes import NetworkName, RecipeName
 from results.run_folder import LOCK, RunFolder
 from training.config import repeated
-from training.same_run import what_was_finished
-from training.settings import CHANGEABLE, Settings, resumed
+from training.same_run import CHANGEABLE, resumed, what_was_finished
+from training.settings import Settings
 
 POLL_SECONDS = 0.5
 # Settings that a run which is there already must share with the command.

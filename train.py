@@ -33,8 +33,8 @@ from common.processes import bind_to_share, rank_and_size
 from common.signals import StopRequest
 from results.run_folder import RunFolder, new_run_folder, use_threads
 from training.config import repeated
-from training.same_run import restore_arithmetic, what_was_finished
-from training.settings import Settings, resumed
+from training.same_run import restore_arithmetic, resumed, what_was_finished
+from training.settings import Settings
 
 if TYPE_CHECKING:
     from data.dataset import Mnist

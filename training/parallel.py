@@ -22,7 +22,8 @@ from model.shards import ShardedEngine
 from model.team import Team
 from results.checkpoint import MAX_FILE_BYTES, checkpoint_names
 from results.run_folder import RunFolder, environment
-from training.settings import CHANGEABLE, Settings
+from training.same_run import CHANGEABLE
+from training.settings import Settings
 from training.setup import Setup
 from training.state import State
 

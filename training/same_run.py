@@ -1,4 +1,4 @@
-"""The same run or another one: what a process compares with run.json before it continues a run.
+"""The same run or another one: what is compared with run.json before a run continues, and the options that may change.
 
 The bits are the same, given the same settings, data, versions, processor, backend and threads (docs/reliability.md).
 Settings and data are made sure of, backend and threads are restored, and any other difference is reported.
@@ -8,15 +8,48 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, one_line
+from common.errors import UsageError, UserError, one_line
 from common.files import sha256
 from results.run_folder import ARITHMETIC, RunFolder
-from training.settings import CHANGEABLE
+from training.settings import Settings, from_json
 
 Record = Mapping[str, Any]
+# What may differ when a run goes on; everything else is part of what the run is.
+CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to", "timeout")
+
+
+def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:
+    """The settings with which a run goes on: its own, and over them what may be changed and was given.
+
+    Args:
+        run_dir: the run's folder.
+        parse: reads the command line again, over these settings instead of the defaults.
+
+    Raises:
+        UserError: no run is there, or its record is damaged.
+        UsageError: an option was given that would make another run of it.
+    """
+    record = RunFolder(run_dir).read_record(whole=True)
+    folder = RunFolder(run_dir, one_line(record.get("run") or ""))
+    try:
+        own = from_json(record["settings"])
+    except (TypeError, ValueError, KeyError, AttributeError, UsageError) as error:
+        raise UserError(f"{folder.record}: settings that this release does not have: {one_line(error, 160)}") from error
+    settings = parse(own)
+    for field in fields(Settings):
+        if field.name not in CHANGEABLE and getattr(settings, field.name) != getattr(own, field.name):
+            option = f"--{field.name.replace('_', '-')}"
+            has = getattr(own, field.name)
+            raise UsageError(
+                f"{option}: the run in {run_dir} has {'the default' if has is None else has}, and goes on with its own "
+                f"settings; only {', '.join('--' + name.replace('_', '-') for name in CHANGEABLE[1:])} may change"
+            )
+    return settings, folder
 
 
 def what_was_finished(folder: RunFolder, passes: int | None) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from common.errors import UsageError, UserError, one_line
+from common.errors import UsageError, one_line
 from common.guard import TIMEOUT_SECONDS
 from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import importing
 from data.distortions import Distortions
 from model.recipes import NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
-from results.run_folder import RunFolder
 
 RANGES = {
     "passes": Range(1, 10**6),
@@ -228,39 +227,6 @@ class Settings:
         """Values of the options among those fields that were given."""
         values = {field.name: getattr(self, field.name, None) for field in fields}
         return {name: value for name, value in values.items() if value is not None}
-
-
-# What may differ when a run goes on; everything else is part of what the run is.
-CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to", "timeout")
-
-
-def resumed(run_dir: Path, parse: Callable[[Settings], Settings]) -> tuple[Settings, RunFolder]:
-    """The settings with which a run goes on: its own, and over them what may be changed and was given.
-
-    Args:
-        run_dir: the run's folder.
-        parse: reads the command line again, over these settings instead of the defaults.
-
-    Raises:
-        UserError: no run is there, or its record is damaged.
-        UsageError: an option was given that would make another run of it.
-    """
-    record = RunFolder(run_dir).read_record(whole=True)
-    folder = RunFolder(run_dir, one_line(record.get("run") or ""))
-    try:
-        own = from_json(record["settings"])
-    except (TypeError, ValueError, KeyError, AttributeError, UsageError) as error:
-        raise UserError(f"{folder.record}: settings that this release does not have: {one_line(error, 160)}") from error
-    settings = parse(own)
-    for field in dataclasses.fields(Settings):
-        if field.name not in CHANGEABLE and getattr(settings, field.name) != getattr(own, field.name):
-            option = f"--{field.name.replace('_', '-')}"
-            has = getattr(own, field.name)
-            raise UsageError(
-                f"{option}: the run in {run_dir} has {'the default' if has is None else has}, and goes on with its own "
-                f"settings; only {', '.join('--' + name.replace('_', '-') for name in CHANGEABLE[1:])} may change"
-            )
-    return settings, folder
 
 
 def to_json(settings: Settings) -> dict[str, Any]:

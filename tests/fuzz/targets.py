@@ -43,7 +43,8 @@ from results.predictions import read_predictions, write_predictions
 from results.records import Row, Step
 from results.run_folder import RunFolder
 from tests.models import write_model
-from training.settings import Settings, resumed, to_json
+from training.same_run import resumed
+from training.settings import Settings, to_json
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from results import event_files
 from results.run_folder import new_run_folder
 from results.runs import load_runs
 from tests.conftest import ROOT
-from training.settings import Settings, resumed
+from training.same_run import resumed
+from training.settings import Settings
 
 SCRIPTS = {"train": Settings, "infer": infer.Settings, "compare": compare.Options, "demo": demo.Settings}
 FILTERS = {("compare", "seed"), ("compare", "passes")}  # a number that no run has is a good question

@@ -38,7 +38,8 @@ from tests.models import write_model
 from training.callbacks import trackers as tracking
 from training.callbacks.callback import Callback, Started
 from training.loop import train
-from training.settings import Settings, from_json, resumed, to_json
+from training.same_run import resumed
+from training.settings import Settings, from_json, to_json
 
 CARD = {
     "input": {"name": "image", "shape": [-1, 1, 28, 28], "low": 0, "high": 1, "fit": "none"},
