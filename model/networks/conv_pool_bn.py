@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 
 from model.image import ImageSpec
-from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, torch_default, two_sizes
+from model.networks.layers import ConvPool, FullyConnected, KernelSize, pooled_twice, two_sizes
 from model.networks.network import Network
 from model.ops.batch_norm import BatchNorm
 from model.ops.conv_pool import Pooling
@@ -36,16 +36,10 @@ class ConvPoolBN(Network):
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
-
-        def conv(inputs: int, outputs: int, size: int) -> ConvPool:
-            init = torch_default(inputs * size * size)
-            return ConvPool(inputs, outputs, size, "relu", pooling, init, init)
-
-        self.conv1 = conv(1, first, first_size)
+        self.conv1 = ConvPool(1, first, first_size, "relu", pooling)
         self.norm = BatchNorm(first)
-        self.conv2 = conv(first, second, second_size)
-        init = torch_default(second * side * side)
-        self.output = FullyConnected(second * side * side, classes, init, init)
+        self.conv2 = ConvPool(first, second, second_size, "relu", pooling)
+        self.output = FullyConnected(second * side * side, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

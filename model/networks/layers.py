@@ -1,4 +1,4 @@
-"""The layers that the networks are made of, beside those of paddle.nn."""
+"""The layers that the networks are made of, beside those of paddle.nn; initial values are PyTorch's unless given."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class ConvPool(nn.Layer):
         size: int,
         activation: Activation,
         pooling: Pooling,
-        weight_init: Initializer,
-        bias_init: Initializer,
+        weight_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
     ) -> None:
         super().__init__()
-        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init)
-        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
+        default = torch_default(inputs * size * size)
+        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or default)
+        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
         self.activation = activation
         self.pooling = pooling
 
@@ -42,15 +43,22 @@ class ConvPool(nn.Layer):
 class WholeMapConv(nn.Layer):
     """Convolution whose kernel is as large as its input, as LeNet-5's C5: maps [N, inputs, size, size] -> [N, maps].
 
-    One place for the kernel means one matrix product; as such a training step of it takes 3.4 ms where
-    paddle.nn.Conv2D takes 7.5 ms (stock backend, 16 maps of 5×5 to 120, 128 images; 2 busy cores,
-    AMD EPYC, Paddle 3.3.1).
+    A kernel with one place is a matrix product: a training step of the layer takes 3.4 ms, of paddle.nn.Conv2D 7.5 ms
+    (stock backend, 16 maps of 5×5 to 120, 128 images; 2 busy cores, AMD EPYC, Paddle 3.3.1).
     """
 
-    def __init__(self, inputs: int, maps: int, size: int, weight_init: Initializer, bias_init: Initializer) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        maps: int,
+        size: int,
+        weight_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+    ) -> None:
         super().__init__()
-        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init)
-        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init)
+        default = torch_default(inputs * size * size)
+        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or default)
+        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
         """See the class."""
@@ -60,8 +68,11 @@ class WholeMapConv(nn.Layer):
 class FullyConnected(nn.Linear):
     """Dense layer: [N, inputs], or maps that come to as many inputs, -> [N, outputs]; weight [inputs, outputs]."""
 
-    def __init__(self, inputs: int, outputs: int, weight_init: Initializer, bias_init: Initializer) -> None:
-        weight, bias = (paddle.ParamAttr(initializer=init) for init in (weight_init, bias_init))
+    def __init__(
+        self, inputs: int, outputs: int, weight_init: Initializer | None = None, bias_init: Initializer | None = None
+    ) -> None:
+        default = torch_default(inputs)
+        weight, bias = (paddle.ParamAttr(initializer=init or default) for init in (weight_init, bias_init))
         super().__init__(inputs, outputs, weight_attr=weight, bias_attr=bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:

@@ -6,15 +6,7 @@ import paddle
 from paddle.nn import functional
 
 from model.image import ImageSpec
-from model.networks.layers import (
-    ConvPool,
-    FullyConnected,
-    KernelSize,
-    WholeMapConv,
-    pooled_twice,
-    torch_default,
-    two_sizes,
-)
+from model.networks.layers import ConvPool, FullyConnected, KernelSize, WholeMapConv, pooled_twice, two_sizes
 from model.networks.network import Network
 from model.ops.conv_pool import Pooling
 
@@ -42,17 +34,11 @@ class LeNet5ReLU(Network):
         first, second = maps
         first_size, second_size = two_sizes(kernel_size)
         side = pooled_twice(self.image.size, kernel_size)
-
-        def conv(inputs: int, outputs: int, size: int) -> ConvPool:
-            init = torch_default(inputs * size * size)
-            return ConvPool(inputs, outputs, size, "relu", pooling, init, init)
-
-        self.conv1 = conv(1, first, first_size)
-        self.conv2 = conv(first, second, second_size)
-        init = torch_default(second * side * side)
-        self.conv3 = WholeMapConv(second, 120, side, init, init)
-        self.full1 = FullyConnected(120, 84, torch_default(120), torch_default(120))
-        self.output = FullyConnected(84, classes, torch_default(84), torch_default(84))
+        self.conv1 = ConvPool(1, first, first_size, "relu", pooling)
+        self.conv2 = ConvPool(first, second, second_size, "relu", pooling)
+        self.conv3 = WholeMapConv(second, 120, side)
+        self.full1 = FullyConnected(120, 84)
+        self.output = FullyConnected(84, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         """See the class."""

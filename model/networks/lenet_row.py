@@ -32,8 +32,7 @@ class LeNetRow(Network):
     def __init__(self, maps: tuple[int, int] = (20, 50)) -> None:
         super().__init__()
         first, second = maps
-        init = torch_default(25)
-        self.conv1 = ConvPool(1, first, 5, "relu", "max", init, init)
+        self.conv1 = ConvPool(1, first, 5, "relu", "max")
         self.norm1 = BatchNorm(first)
         self.conv2 = _conv(first, second, (5, 5))
         self.pool2 = nn.MaxPool2D((2, 1), (2, 1))
