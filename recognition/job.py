@@ -60,7 +60,7 @@ class Job:
         if not record.exists() and os.path.lexists(self.output):
             if self.rank:
                 return False
-            raise UsageError(f"--output {one_line(self.output)}: it exists; remove it, or name another file")
+            raise self._taken()
         if self.rank == 0 and not record.exists():
             self._list(what, pictures)
         begun = time.monotonic()
@@ -86,7 +86,12 @@ class Job:
         if not self.pictures:
             self._remove()
             raise UserError("expected pictures, found none")
+        if os.path.lexists(self.output) and not self._has_all:  # else it is ours, of a process that was killed then
+            raise self._taken()
         return True
+
+    def _taken(self) -> UsageError:
+        return UsageError(f"--output {one_line(self.output)}: it exists; remove it, or name another file")
 
     def _list(self, what: Mapping[str, Any], pictures: Iterable[str]) -> None:
         """Make the folder with the list of all pictures and the record of the job, in one step."""
@@ -136,7 +141,7 @@ class Job:
             fcntl.flock(held, fcntl.LOCK_EX)
             if not self._folder.is_dir():
                 return self.output.exists()
-            if not all(self._path(part).exists() for part in range(self._parts)):
+            if not self._has_all:
                 return False
             write_file(self.output, self._joined(header))
             self._remove()
@@ -151,6 +156,10 @@ class Job:
     def _remove(self) -> None:
         remove_leftovers(self._folder)  # of killed processes
         remove_folder(self._folder, [LIST, RECORD, LOCK, *(self._path(part).name for part in range(self._parts))])
+
+    @property
+    def _has_all(self) -> bool:
+        return all(self._path(part).exists() for part in range(self._parts))
 
     @property
     def _parts(self) -> int:

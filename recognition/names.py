@@ -19,7 +19,7 @@ def listed(file: Path) -> Iterator[str]:
         OSError: the file cannot be read.
         UserError: a line is longer than any name, as in a file that is no list.
     """
-    with file.open(encoding="utf-8", errors="surrogateescape") as text:
+    with file.open(encoding="utf-8-sig", errors="surrogateescape") as text:
         for number, line in enumerate(iter(lambda: text.readline(LONGEST_NAME + 2), ""), start=1):
             name = line.rstrip("\n")
             if len(name) > LONGEST_NAME:

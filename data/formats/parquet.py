@@ -21,34 +21,29 @@ from data.formats.pictures import LARGEST_FILE, Pictures, Places
 ROWS = 1024  # read at a time
 # Beginnings of the parts' names: of a file, or of its folder.
 PARTS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
-LABELS = (
-    "labels",
-    "class",
-    "target",
-    "digit",
-    "letter",
-    "character",
-)  # names of a column of labels, if none is `label`
+LABELS = ("labels", "class", "target", "digit", "letter", "character")  # names of its column if none is `label`
 
 
 def read_parquet(path: Path) -> Labelled:
     """Read the labels of one file, or of a folder of train-*.parquet, validation-* and test-*, perhaps in one below.
 
     Raises:
-        DataError: no such columns, no label, or a broken file.
+        DataError: no such columns, no label, other names of classes in another file, or a broken file.
         UsageError: pyarrow is not installed.
         OSError: a file cannot be read.
     """
 
-    def read(paths: list[Path]) -> tuple[Part, _Table]:
-        table = _Table(paths)
+    def read(paths: list[Path], names: dict[int, str]) -> tuple[Part, _Table]:
+        table = _Table(paths, names)
         labels = table.labels()
         pictures = Pictures(one_line(paths[0]), np.arange(len(labels)), table.pictures, table.name)
         return Part(pictures, labels), table
 
     files = _by_part(path) if path.is_dir() else {"train": [path]}
-    train, table = read([*files["train"], *files.get("validation", [])])
-    test, notes = read(files["test"])[0] if "test" in files else None, table.notes
+    train, table = read([*files["train"], *files.get("validation", [])], {})
+    test, notes = read(files["test"], table.names)[0] if "test" in files else None, table.notes
+    if others := one_line(", ".join(file.name for file in files.get("", [])), 100):
+        notes = (*notes, f"left alone: {others}")
     if test and (test.labels == -1).all():  # as the hub stores labels that are kept secret
         test, notes = None, (*notes, "left alone: the test files, whose labels are all -1")
     return Labelled(
@@ -68,7 +63,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def _by_part(path: Path) -> dict[str, list[Path]]:
-    """Files of each part.
+    """Files of each part; under the empty name those of no part.
 
     Raises:
         DataError: none to train on, or two sets.
@@ -77,9 +72,10 @@ def _by_part(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     roots: set[Path] = set()
     for file in files:
+        named = [(file.name, file.parent), (file.parent.name, file.parent.parent)]
         parts = [
             (part, root)
-            for name, root in ((file.name, file.parent), (file.parent.name, file.parent.parent))
+            for name, root in (named if file.parent != path else named[:1])  # the set's own name states no part
             for part, pattern in PARTS.items()
             if re.match(rf"{pattern}\b|{pattern}[-_]", name)
         ]
@@ -99,15 +95,15 @@ class _Table:
     """The rows of one or more files.
 
     Attributes:
-        names: name of each class, if the files have them.
+        names: name of each class, if the files, or those of another part, have them.
         notes: lines for the user.
     """
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], names: dict[int, str]) -> None:
         self._arrow: Any = extra("pyarrow", "pyarrow>=15", "--data with a Parquet file")
         self._parquet: Any = extra("pyarrow.parquet", "pyarrow>=15", "--data with a Parquet file")
         self._paths, self._firsts = paths, list[int]()
-        self.names: dict[int, str] = {}
+        self.names = names
         self.notes: tuple[str, ...] = ()
         self._image, self._label = "image", "label"
         rows = 0
@@ -121,7 +117,11 @@ class _Table:
                         f"files, got {' and '.join(columns)}"
                     )
                 self._image, self._label = columns
-                self.names = self.names or _class_names(file.schema_arrow).get(self._label, {})
+                names = _class_names(file.schema_arrow).get(self._label) or self.names
+                if self.names and names != self.names:  # a label would be another class than in the other files
+                    got = " and ".join(one_line(", ".join(each.values()), 60) for each in (self.names, names))
+                    raise DataError(f"{one_line(path)}: expected the same names of classes in all files, got {got}")
+                self.names = names
                 self._firsts.append(rows)
                 rows += file.metadata.num_rows
         if not rows:
@@ -150,8 +150,8 @@ class _Table:
         """Bytes of the pictures in some rows; none if a row has no picture, or one that is too large."""
         for path, first in zip(self._paths, self._firsts, strict=True):
             with self._open(path) as file:
-                row, groups = first, range(file.num_row_groups)
-                for group in groups:
+                row = first
+                for group in range(file.num_row_groups):
                     size, got = file.metadata.row_group(group).num_rows, 0
                     if np.ptp(np.searchsorted(places, (row, row + size))):
                         for batch in file.iter_batches(ROWS, [group], columns=[self._image], use_threads=False):

@@ -215,8 +215,10 @@ def decode_as_it_is(data: bytes) -> Bytes:
 
 
 def size_of(picture: Picture) -> tuple[int, int] | None:
-    """Width and height of a picture by its header, pixels; None for one that cannot be read."""
+    """Width and height of a picture by its header, pixels; None for one that cannot be read, or is too large."""
     try:
+        if isinstance(picture, str) and Path(picture).stat().st_size > LARGEST_FILE:
+            return None  # of some formats, Pillow reads the whole file for it
         with (
             warnings.catch_warnings(),
             io.BytesIO(picture) if isinstance(picture, bytes) else open_file(Path(picture)) as file,

@@ -16,8 +16,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from data.formats import pictures as formats
 from data.formats.idx import LARGEST_SET, DataError
-from data.formats.pictures import AsTheyAre, Pictures, decode_as_it_is, prepare_all
+from data.formats.pictures import AsTheyAre, Pictures, decode_as_it_is, prepare_all, size_of
 from data.load import load
 from tests.conftest import ROOT
 from tests.data.test_load import png, write_idx
@@ -103,6 +104,14 @@ def test_a_picture_whose_pixels_do_not_show_all_is_refused() -> None:
     file = io.BytesIO()
     palette.save(file, "PNG")
     assert decode_as_it_is(file.getvalue()).shape == (28, 28)
+
+
+def test_no_size_is_asked_of_a_picture_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow reads the whole file for that of a WebP; one of 20 GB that is mostly a hole needs no disk."""
+    Image.fromarray(IMAGES[0]).save(tmp_path / "x.webp")
+    assert size_of(str(tmp_path / "x.webp")) == (28, 28)
+    monkeypatch.setattr(formats, "LARGEST_FILE", 100)
+    assert size_of(str(tmp_path / "x.webp")) is None
 
 
 def test_no_memory_is_taken_for_a_number_of_pictures_that_cannot_be() -> None:

@@ -639,6 +639,27 @@ def test_test_files_with_secret_labels_are_left_alone(tmp_path: Path) -> None:
     assert f"{tmp_path}: left alone: the test files, whose labels are all -1" in said
 
 
+@pytest.mark.parametrize("part", ["train-00001-of-00002", "validation", "test"])
+def test_files_that_name_classes_otherwise_are_refused(part: str, tmp_path: Path) -> None:
+    """A label would be another class there; a file without names has those of the others."""
+    write_table(tmp_path / "train-00000-of-00002.parquet", 20, {"label": LETTERS})
+    write_table(tmp_path / f"{part}.parquet", 10, {})
+    assert load(tmp_path).classes == tuple(LETTERS)
+    write_table(tmp_path / f"{part}.parquet", 10, {"label": LETTERS[::-1]})
+    expected = f"{part}.parquet: expected the same names of classes in all files, got {', '.join(LETTERS)} and j, i, h"
+    assert expected in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["own", "test-set"])
+def test_a_table_of_no_part_is_stated(name: str, tmp_path: Path) -> None:
+    """The name of the set's own folder is no part's."""
+    folder = write_table(tmp_path / name / "own.parquet", 20, {})
+    assert len(loaded(folder)[0].train_labels) == 10
+    (folder / "own.parquet").rename(folder / "train.parquet")
+    write_table(folder / "more.parquet", 10, {})
+    assert f"{folder}: left alone: more.parquet" in loaded(folder)[1]
+
+
 def test_two_of_the_hubs_configurations_are_named(tmp_path: Path) -> None:
     for name in ("letters", "digits"):
         write_table(tmp_path / name / "train-0.parquet", 10, {})

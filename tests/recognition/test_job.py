@@ -83,6 +83,23 @@ def test_another_jobs_parts_and_an_old_output_are_refused(tmp_path: Path) -> Non
         Job(output).begin({"model": 1}, NAMES)
 
 
+def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    work(Job(output), NAMES, most=1)
+    output.write_text("a user's own")
+    for rank in (0, 1):
+        with pytest.raises(UsageError, match=r"--output .*: it exists"):
+            Job(output, rank, 2).begin({"model": 1}, NAMES)
+    assert output.read_text() == "a user's own"
+    output.unlink()
+    job = Job(output)
+    job.begin({"model": 1}, NAMES)
+    for part, pictures in job.missing():
+        job.keep(part, [name.upper() for name in pictures])
+    output.write_text(WHOLE)  # by a process that was killed before it removed the parts
+    assert work(Job(output), NAMES) and list(tmp_path.iterdir()) == [output]
+
+
 def test_a_folder_of_other_things_is_neither_written_to_nor_removed(tmp_path: Path) -> None:
     output, parts = tmp_path / "answers.csv", tmp_path / "answers.csv.parts"
     parts.mkdir()

@@ -47,7 +47,7 @@ def test_other_arrays_are_refused_in_one_line(reader: DigitReader, pixels: np.nd
 def test_a_listed_name_is_no_longer_than_any_path(tmp_path: Path) -> None:
     """A line is not read to its end, which may be far away; the names before it are given."""
     names = tmp_path / "names.txt"
-    names.write_bytes(b"a.png\r\n\n  \n" + b"x" * 4096 + b"\n\xff.png\n" + b"y" * 4097 + b"\nb.png\n")
+    names.write_bytes(b"\xef\xbb\xbfa.png\r\n\n  \n" + b"x" * 4096 + b"\n\xff.png\n" + b"y" * 4097 + b"\nb.png\n")
     found = listed(names)
     assert [next(found) for _ in range(3)] == ["a.png", "x" * 4096, "\udcff.png"]
     with pytest.raises(UserError, match=rf"^{names} line 6: expected a name of at most 4096 characters, got a longer"):
