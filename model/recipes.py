@@ -41,8 +41,8 @@ class Recipe:
         learning_rate: step size at its largest, for the mean of a batch's losses.
         batch_size: images per step.
         passes: times through the training images.
-        shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in document
-            001; 1: file order.
+        shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in the
+            fluid tutorial; 1: file order.
         validation_size: images held out of the 60,000, the last ones in file order.
         select_by: what makes a pass the best one: least loss, or fewest errors.
         early_stopping: when to stop before `passes`; None for never, as where nothing is held out.
