@@ -33,7 +33,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run, to_stderr
-from common.console import ScriptConsole, print_line
+from common.console import ScriptConsole, outlive_readers, print_line
 from common.errors import UsageError, UserError, one_line
 from common.files import make_folder, open_file, open_own
 from common.processes import VARIABLES
@@ -151,6 +151,7 @@ def main(stop: StopRequest) -> int:
         member.expect_same()
     logs = options.folder / "logs"
     make_folder(logs)
+    outlive_readers(f"note: nobody reads the output any more; the runs go on, see {one_line(logs)}")
     threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
     failed: dict[str, int] = {}
     with stop.deferred():

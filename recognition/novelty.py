@@ -183,10 +183,11 @@ def fit(images: Bytes, labels: Bytes, validation: Bytes) -> NoveltyDetector:
     means, precisions, spreads = (np.stack(part).astype(np.float32) for part in zip(*fitted, strict=True))
     shapes = directions.fit(images[some], digits)
     detector = NoveltyDetector(means, precisions, spreads, np.zeros(1, np.float32))
-    digits_held_out = validation[:MOST_FITTED] if len(validation) else images[some]
-    threshold = np.quantile(detector.scores(digits_held_out), ACCEPTED)
+    held_out = validation[:MOST_JUDGED] if len(validation) else images[some]
+    scores = detector.scores(held_out)
+    threshold = np.quantile(scores[:MOST_FITTED], ACCEPTED)
     detector = replace(detector, threshold=np.array([threshold], np.float32), shapes=shapes)
-    return replace(detector, judged=detector.unlikeness(validation[:MOST_JUDGED])) if len(validation) else detector
+    return replace(detector, judged=detector.unlikeness(held_out, scores)) if len(validation) else detector
 
 
 def _normal(described: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

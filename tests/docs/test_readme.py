@@ -29,8 +29,8 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def project(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """200 images beside the 5,000 that are held out: that what is trained works is for other tests to show."""
-    return copy_project(tmp_path_factory.mktemp("readme"), mnist, train=5200, test=1000)
+    """320 images beside the 80 that are held out: that what is trained works is for other tests to show."""
+    return copy_project(tmp_path_factory.mktemp("readme"), mnist, train=400, test=1000)
 
 
 # `make train` is the same at full length, and the longest of all.

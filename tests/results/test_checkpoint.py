@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,17 @@ def test_a_checkpoint_of_another_run_is_refused_though_its_name_and_data_are_the
 ) -> None:
     shutil.rmtree(run.checkpoints)
     shutil.copytree(runs / "two" / "one" / "checkpoints", run.checkpoints)
+    with pytest.raises(UserError, match=rf"no usable checkpoint: .*{NEWEST} refused: it is that of another run"):
+        resume(run, tiny)
+
+
+def test_a_checkpoint_of_other_data_is_refused_though_its_name_and_settings_are_the_same(
+    run: RunFolder, tiny: Mnist
+) -> None:
+    other = RunFolder(run.path.parent / "other" / "one")
+    train(settings(run.path.parent), other, data=replace(tiny, sums={"all": "1"}))
+    shutil.rmtree(run.checkpoints)
+    shutil.copytree(other.checkpoints, run.checkpoints)
     with pytest.raises(UserError, match=rf"no usable checkpoint: .*{NEWEST} refused: it is that of another run"):
         resume(run, tiny)
 

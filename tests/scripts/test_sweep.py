@@ -104,6 +104,16 @@ def test_what_is_finished_is_skipped_and_a_failure_stops_no_other(tmp_path: Path
     assert "as was asked for" in (tmp_path / "sweep" / "logs" / f"{ALL[1]}.txt").read_text()  # of the first time
 
 
+def test_a_sweep_outlives_its_reader(tmp_path: Path, notes: Path) -> None:
+    watched = machine(tmp_path / "sweep", notes)
+    assert watched.stdout and watched.stderr
+    watched.stdout.close()  # as `| head -1` does
+    assert watched.wait(300) == 0 and counted(notes, "end") == ALL
+    logs = tmp_path / "sweep" / "logs"
+    assert watched.stderr.read() == f"note: nobody reads the output any more; the runs go on, see {logs}\n"
+    watched.stderr.close()
+
+
 def test_a_signal_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path, notes: Path) -> None:
     stopped = machine(tmp_path / "sweep", notes, STUB_SECONDS="60")
     while not counted(notes, "begin"):
