@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,7 +122,7 @@ def _hold(suite: Suite, peers: Path | None, data: Mnist, folder: Path, record: d
     threads = 1 if suite.one_thread else len(os.sched_getaffinity(0))
     results, problems = compete(suite, threads=threads, common=common, peers=peers)
     record["contests"].append(
-        {"name": suite.name, "title": suite.title, "results": [result.to_json() for result in results]}
+        {"name": suite.name, "title": suite.title, "results": [asdict(result) for result in results]}
     )
     record["problems"] += [f"{suite.title}: {problem}" for problem in problems]
     if suite.network != "conv_pool_bn":
@@ -137,7 +137,7 @@ def _commands(settings: Settings, data: Mnist, folder: Path) -> list[dict[str, A
         small = write_data(data, folder / "small", 1280)
         _both(settings.peers, small, 1280, 1, 0, 0)
     return [
-        command.to_json()
+        asdict(command)
         for seed in range(rounds)
         for command in _both(settings.peers, whole, images, settings.passes, seed, validation)
     ]
@@ -148,7 +148,7 @@ def _images(settings: Settings, data: Mnist, folder: Path) -> list[dict[str, Any
     commands = []
     for images in (1000, 2000) if settings.quick else (10_000, 60_000, 600_000):
         repeated = write_data(data, folder / f"repeated-{images}", images)
-        commands += [command.to_json() for command in _both(settings.peers, repeated, images, 1, 0, 0)]
+        commands += [asdict(command) for command in _both(settings.peers, repeated, images, 1, 0, 0)]
         shutil.rmtree(repeated)
     return commands
 

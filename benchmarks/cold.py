@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.commands import POLL_SECONDS
-from benchmarks.suite import ROOT, CompetitorError, environment, peak_bytes
+from benchmarks.suite import CompetitorError, environment, peak_bytes
 from common.errors import one_line
+from common.project import FOLDER
 
 
 def write_pictures(images: np.ndarray, folder: Path, count: int) -> Path:
@@ -89,7 +90,7 @@ def _seconds(command: Sequence[str]) -> float:
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:
     whole = [sys.executable, *command]
-    return subprocess.Popen(whole, cwd=ROOT, env=environment({}), stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(whole, cwd=FOLDER, env=environment({}), stdout=subprocess.DEVNULL, text=True)
 
 
 def _expect_success(process: subprocess.Popen[str]) -> None:

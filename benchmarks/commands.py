@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.suite import ROOT, CompetitorError, environment, peak_bytes
+from benchmarks.suite import CompetitorError, environment, peak_bytes
 from common.errors import one_line
+from common.project import FOLDER
 from data.dataset import Mnist
 
 # No page of a step's buffers is given back to the system, to be faulted in again in the next step.
@@ -52,10 +52,6 @@ class Command:
     peak_bytes: int
     learning_rate: float = LEARNING_RATE
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it."""
-        return asdict(self)
-
 
 def train_py(data: Path, images: int, passes: int, seed: int, validation: int) -> Command:
     """train.py on a folder of IDX files."""
@@ -86,7 +82,7 @@ def _run(label: str, command: Sequence[object], extra: dict[str, str], model: Pa
         start = time.perf_counter()
         process = subprocess.Popen(
             [str(word) for word in command],
-            cwd=ROOT,
+            cwd=FOLDER,
             env=environment(extra),
             stdout=said,
             stderr=subprocess.STDOUT,

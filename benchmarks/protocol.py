@@ -25,7 +25,7 @@ Batch = tuple[Floats, npt.NDArray[np.int64]]
 
 PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # the two packages that may bring it
 
-OPTIONS = "CONTENDER_OPTIONS"  # the environment variable that holds them, as JSON
+OPTIONS = "COMPETITOR_OPTIONS"  # the environment variable that holds them, as JSON
 options: dict[str, Any] = json.loads(os.environ.get(OPTIONS, "{}"))
 
 

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.protocol import OPTIONS
 from common.errors import UserError, one_line
+from common.project import FOLDER
 
-ROOT = Path(__file__).resolve().parent.parent
 WARM_UP_STEPS, WARM_UP_IMAGES = 20, 2560  # whichever is less
 TOLERANCE = 1e-3  # of the values that competitors report after two steps
 
@@ -93,10 +93,6 @@ class Result:
     facts: dict[str, Any]
     peak_bytes: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it."""
-        return asdict(self)
-
 
 class CompetitorError(UserError):
     """A competitor could not start, died, or does not compute what the others compute."""
@@ -125,7 +121,7 @@ class Player:
             stderr=self._errors,
             text=True,
             pass_fds=[reply_to],
-            cwd=ROOT,
+            cwd=FOLDER,
             env=environment({**competitor.environment, OPTIONS: options}),
         )
         os.sched_setaffinity(0, own_cores)

@@ -1,4 +1,4 @@
-"""MNIST as the networks take it: split, ordered, cut into batches, its pixels in a network's size and range."""
+"""A labelled data set such as MNIST: its images and labels, held out for validation, ordered, cut into batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGITS = tuple(map(str, range(10)))  # MNIST's classes
 
 @dataclass(frozen=True)
 class Mnist:
-    """A labelled data set, MNIST or another of as large images; its arrays cannot be written to.
+    """A labelled data set, MNIST or another with images of its size; its arrays cannot be written to.
 
     Attributes:
         train_images: uint8 [N, 28, 28], 0 background to 255 ink; MNIST has 60,000.
@@ -95,18 +95,6 @@ def load_mnist(data_dir: Path | None = None, console: Console | None = None) -> 
         found.arrays[sources.TEST_LABELS],
         found.sums,
         found.source,
-    )
-
-
-def part(mnist: Mnist, name: Literal["train", "test", "all"]) -> Subset:
-    """The images of one part of a data set, or of both, training images first."""
-    if name == "all":
-        images = np.concatenate([mnist.train_images, mnist.test_images])
-        return Subset(images, np.concatenate([mnist.train_labels, mnist.test_labels]))
-    return (
-        Subset(mnist.train_images, mnist.train_labels)
-        if name == "train"
-        else Subset(mnist.test_images, mnist.test_labels)
     )
 
 

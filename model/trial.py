@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, one_line
+from common.project import FOLDER
 
 TRIAL_SECONDS = 120.0  # importing Paddle takes 2 to 8, an answer a few hundredths
 
@@ -26,7 +27,7 @@ def survive_trial(folder: Path) -> None:
     try:
         ended = subprocess.run(
             command,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=FOLDER,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

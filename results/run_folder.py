@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from common import project
 from common.cells import is_formula
 from common.checksummed import dump_checksummed, load_checksummed, parse_object
 from common.errors import UsageError, UserError, one_line
@@ -30,13 +29,13 @@ from common.files import (
     write_file,
 )
 from common.folders import missing_parents, remove_empty
+from common.project import FOLDER
 
 LARGEST_RECORD = 2**24  # bytes of run.json, which has a few thousand, and a line for each time that a run went on
 LOCK = "lock"
 LOCK_TRIES, LOCK_SECONDS = 5, 0.05  # to take it, and between two
 OWN_FILES = ("run.json", "results.csv", "steps.csv")
 OWN_FOLDERS = ("checkpoints", "inference_model", "figures", "answers", "tensorboard", "visualdl")
-REPOSITORY = project.FOLDER
 
 # With how many threads and which instructions the libraries and the fused operator compute, and so in which order.
 ARITHMETIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CONV_POOL_THREADS", "CONV_POOL_ISA")
@@ -221,7 +220,7 @@ def _commit() -> str | None:
     """The project's git commit, with a + if files differ from it; None where there is no git or no repository."""
     try:
         described = subprocess.run(
-            ["git", "-C", str(REPOSITORY), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            ["git", "-C", str(FOLDER), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -17,6 +17,7 @@ from common import command_line
 from common.checksummed import load_checksummed
 from common.errors import UserError
 from common.files import write_file
+from common.project import FOLDER
 from common.signals import StopRequest
 from data.dataset import Subset, load_mnist
 from docs.tables.chinese import in_chinese
@@ -27,20 +28,19 @@ from docs.tables.released import confidence_table, rejection_table, write_pages
 from docs.tables.results import ablation_table, headline, results_table, summary_table
 from docs.tables.search import search_table
 from model.recipes import NetworkName
-from results.run_folder import REPOSITORY
 from results.runs import Run, find_runs, load_runs
 
-EXPERIMENTS = REPOSITORY / "docs" / "experiments"
+EXPERIMENTS = FOLDER / "docs" / "experiments"
 RUNS = EXPERIMENTS / "published"
 ABLATION = EXPERIMENTS / "ablation"  # runs of `--recipe best` with one ingredient changed
 SEARCH = EXPERIMENTS / "search"  # runs that led to it
 RELEASED_CARD = RUNS / "conv_pool_bn-best-seed2" / "card.json"
-BENCHMARKS = REPOSITORY / "docs" / "benchmarks.json"
-READMES = tuple(REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
-NETWORKS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("networks.md", "zh/networks.md"))
-OPTIONS_PAGES = tuple(REPOSITORY / "docs" / name for name in ("options.md", "zh/options.md"))
-BENCHMARKS_PAGE = REPOSITORY / "docs" / "zh" / "benchmarks.md"  # its twin is all made by make bench
-READING_PAGES = tuple(REPOSITORY / "docs" / name for name in ("reading.md", "zh/reading.md"))
+BENCHMARKS = FOLDER / "docs" / "benchmarks.json"
+READMES = tuple(FOLDER / name for name in ("README.md", "README.zh-CN.md"))
+NETWORKS_PAGES = tuple(FOLDER / "docs" / name for name in ("networks.md", "zh/networks.md"))
+OPTIONS_PAGES = tuple(FOLDER / "docs" / name for name in ("options.md", "zh/options.md"))
+BENCHMARKS_PAGE = FOLDER / "docs" / "zh" / "benchmarks.md"  # its twin is all made by make bench
+READING_PAGES = tuple(FOLDER / "docs" / name for name in ("reading.md", "zh/reading.md"))
 PAGES = (*READMES, *NETWORKS_PAGES, *OPTIONS_PAGES, *READING_PAGES, BENCHMARKS_PAGE)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, one_line
-from results.run_folder import REPOSITORY
+from common.project import FOLDER
 
 SCRIPTS = ("train.py", "infer.py", "compare.py", "evaluate.py", "sweep.py", "demo.py")
 
@@ -27,7 +27,7 @@ def options_table(script: str, chinese: bool = False) -> str:
         UserError: the script does not print its help.
     """
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / script), "--help"],
+        [sys.executable, str(FOLDER / script), "--help"],
         env={**os.environ, "COLUMNS": "2000"},  # wide enough that no line is broken for the screen's sake
         capture_output=True,
         text=True,
@@ -62,7 +62,7 @@ def _options(printed: str) -> list[tuple[str, str]]:
 
 def _cells(invocation: str, text: str) -> tuple[str, str, str]:
     what, _, rest = text.partition(" (default: ")
-    default = rest.removesuffix(")").replace(f"{REPOSITORY}/", "")
+    default = rest.removesuffix(")").replace(f"{FOLDER}/", "")
     default = {"": "–", "False": "off", "()": "–"}.get(default, default)
     return re.sub(r"\{(.*)\}", lambda found: found[1].replace(",", "|"), invocation), default, what
 

@@ -10,26 +10,24 @@ import paddle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.project import FOLDER
 from model.feature_maps import FeatureMaps
-from model.image import ImageSpec, network_input
+from model.image import network_input
 from model.saved_model import RELEASED, load_model
 from recognition.digit import to_mnist
 from recognition.picture import read_picture
 from results.figures.style import BLUE, bare, save, tiled
-from results.run_folder import REPOSITORY
 
-SAMPLE = REPOSITORY / "docs" / "samples" / "seven_on_squared_paper.png"
-PICTURE = REPOSITORY / "docs" / "pictures" / "network.png"
+SAMPLE = FOLDER / "docs" / "samples" / "seven_on_squared_paper.png"
+PICTURE = FOLDER / "docs" / "pictures" / "network.png"
 
 
 def network_picture() -> Figure:
     """Draw the sample, the feature maps of both convolution-pooling layers, and the probabilities, left to right."""
     paddle.enable_static()
-    model = load_model(REPOSITORY / "inference_model" / RELEASED)
+    model = load_model(FOLDER / "inference_model" / RELEASED)
     image = to_mnist(read_picture(SAMPLE))
-    layers = FeatureMaps.of_model(model).of(
-        network_input(image[np.newaxis], ImageSpec(size=28, low=-1.0, high=1.0, fit="none"))
-    )
+    layers = FeatureMaps.of_model(model).of(network_input(image[np.newaxis], model.image))
     scores = layers["output"][0].astype(np.float64) / model.temperature
     probability = np.exp(scores - scores.max())
     figure = Figure(figsize=(10.0, 2.7), layout="constrained")

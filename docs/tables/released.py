@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.project import FOLDER
 from model.calibration import rejection_threshold
 from model.saved_model import RELEASED, ROWS, read_model, save_model
-from results.run_folder import REPOSITORY
 
-MODELS = (REPOSITORY / "inference_model" / RELEASED, REPOSITORY / "inference_model" / RELEASED / ROWS)
+MODELS = (FOLDER / "inference_model" / RELEASED, FOLDER / "inference_model" / RELEASED / ROWS)
 ERROR_RATES = (0.005, 0.002, 0.001)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import safetensors.numpy
 
+from common.project import FOLDER
 from results.figures.logs import save_curves
-from results.run_folder import REPOSITORY, RunFolder
+from results.run_folder import RunFolder
 
 LOWEST_PRIORITY = 19
 
@@ -29,7 +30,7 @@ class Drawing:
         self._pictures = tempfile.TemporaryFile()  # noqa: SIM115  (until it is saved)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "results.figures.logs", str(folder.path.resolve())],
-            cwd=REPOSITORY,
+            cwd=FOLDER,
             stdout=self._pictures,
             start_new_session=True,
         )

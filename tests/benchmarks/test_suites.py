@@ -16,13 +16,13 @@ from benchmarks.commands import write_data
 from benchmarks.goals import goals_table, weaker
 from benchmarks.record import quartiles
 from benchmarks.report import write_report
-from benchmarks.suite import ROOT, Competitor, CompetitorError, Player, Suite, compete, environment
+from benchmarks.suite import Competitor, CompetitorError, Player, Suite, compete, environment
 from benchmarks.suites import FIRST_WRITTEN, MATRIX_PRODUCT, QUICK, SUITES
 from data.dataset import Mnist, load_mnist
 from model.image import ImageSpec, network_input
 from model.predictor import PREDICTION_BATCH, Predictor
 from model.saved_model import load_model
-from tests.conftest import MODEL
+from tests.conftest import MODEL, ROOT
 
 
 @pytest.fixture(scope="module")
