@@ -7,9 +7,8 @@
     python infer.py --lines number.jpg --annotate read.png   # rows of digits, found, read, and drawn around
 
 A picture may be a scan, a photo or a drawing of one digit, dark on light or light on dark; recognition/digit.py makes
-of it what MNIST would have made. One that cannot be read is named in one line on stderr, the others are done, and the
-exit status is 1. One that holds no digit is marked. Above the first answer of a table, stderr names the
-model that answers.
+of it what MNIST would have made. A picture that cannot be read is reported in one line on stderr; the rest are still
+read, and the exit status is 1. A picture without a digit is marked. Above a table, stderr names the model that answers.
 """
 
 from __future__ import annotations

@@ -138,9 +138,9 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         from training.parallel import expect_shards, folder_of_process
 
         expect_shards(settings, size)
-        with guard.waiting():  # for a network, or a process that fetches or compiles the same
+        with guard.waiting():  # a download or a compilation, its own or another process's, may take minutes
             _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
-            load_fused()  # before the processes meet, after which none waits long for another
+            load_fused()  # compiled before the processes meet; after that, none waits long for another
         world = join(guard)
     team = Team(world, stop)
     if finished := team.share(finished.encode()).decode():

@@ -1,4 +1,4 @@
-"""WHAT is computed: networks, the programs made of them, the operator beneath them, and the saved model.
+"""Networks, the programs made of them, the operators beneath them, and the saved model.
 
 Importing this package does not import Paddle, it prepares the process for it: it must come before `import paddle`.
 """
@@ -14,20 +14,20 @@ from common.errors import UserError
 
 # glog's information and warnings are about Paddle's insides; errors still show.
 os.environ.setdefault("GLOG_minloglevel", "2")
-# One operator after the other: their order is the program's, and on CPU the step was a third faster (2 cores, AMD EPYC,
+# Operators run one after the other, in the program's order. On a CPU a step was a third faster (2 cores, AMD EPYC,
 # Paddle 3.3.1) than with Paddle's own scheduling threads, which only get in the way of the operators' threads.
 os.environ.setdefault("FLAGS_new_executor_serial_run", "1")
 # Paddle's collector of dead tensors is off. At its default, 0, a thread wakes some twenty times a step to free what the
 # next step allocates again; kept, the tensors of a step of a LeNet are some tens of megabytes.
 os.environ.setdefault("FLAGS_eager_delete_tensor_gb", "-1")
-# Paddle's matrix products are MKL's of 2019, which takes its slowest way on AMD's processors unless a variable claims
-# AVX2 (type 5): a linear layer of 800 to 10 then took less than half as long (2 cores, AMD EPYC, Paddle 3.3.1). On
-# Intel's it would forbid AVX-512.
+# Paddle's matrix products are MKL's of 2019, which takes its slowest path on AMD's processors unless this variable
+# claims AVX2 (5): a linear layer of 800 to 10 then took less than half as long (2 cores, AMD EPYC, Paddle 3.3.1). On
+# Intel's it would disable AVX-512.
 with contextlib.suppress(OSError):  # another system than Linux
     if b"AuthenticAMD" in pathlib.Path("/proc/cpuinfo").read_bytes()[:1000]:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
-# A step's buffers, some megabytes each, come from the heap and stay there. By glibc's defaults each is a mapping of its
-# own, asked of the system and zeroed anew at every step: a fifth of its time (2 cores, AMD EPYC, Paddle 3.3.1).
+# A step's buffers, some megabytes each, come from the heap and stay there. By glibc's defaults the system maps and
+# zeroes each of them anew at every step, which is a fifth of its time (2 cores, AMD EPYC, Paddle 3.3.1).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 for _option, _bytes in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 2_000_000_000)):
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc

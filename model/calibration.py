@@ -15,6 +15,12 @@ from scipy.optimize import minimize_scalar
 from common.errors import UserError, one_line
 from common.ranges import is_count, is_number
 
+BINS = 15  # as in Guo et al. (2017), section 5
+TEMPERATURES = (0.05, 20.0)  # bounds of the search
+NEAR_A_BOUND = 0.01  # in the logarithm of the temperature
+MOST_THRESHOLDS = 50  # in a table of rejection; a bad network has hundreds of errors
+STATED_REJECTION = 0.01  # fraction of the test images that is rejected in the card's entry about the rest's errors
+
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at a temperature T: p(k) = exp(z(k) / T) / sum over j of exp(z(j) / T).
@@ -24,11 +30,11 @@ def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     image, which cancels.
 
     Args:
-        log_probabilities: [N, 10], natural logarithm.
+        log_probabilities: [N, classes], natural logarithm.
         temperature: above 0.
 
     Returns:
-        [N, 10] float64.
+        [N, classes] float64.
     """
     scaled = log_probabilities.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
@@ -66,21 +72,6 @@ def rejection_threshold(card: Mapping[str, Any], error_rate: float) -> float:
     return float(enough.min())
 
 
-BINS = 15  # as in Guo et al. (2017), section 5
-
-
-TEMPERATURES = (0.05, 20.0)  # between these a temperature is looked for
-
-
-NEAR_A_BOUND = 0.01  # in the logarithm of the temperature
-
-
-MOST_THRESHOLDS = 50  # in a table of rejection; a bad network has hundreds of errors
-
-
-STATED_REJECTION = 0.01  # share of the test images, for which the errors on the rest are stated
-
-
 @dataclass(frozen=True)
 class Confidences:
     """The confidence of each answer, and whether it was right.
@@ -95,20 +86,20 @@ class Confidences:
 
     @classmethod
     def of(cls, log_probabilities: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> Confidences:
-        """From natural logarithms of probabilities [N, 10] and the right digits [N]."""
+        """From natural logarithms of probabilities [N, classes] and the right classes [N]."""
         probabilities = tempered(log_probabilities, temperature)
         return cls(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
 def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which the right digits are likeliest: least mean of -log p(label), Guo et al. (2017), 4.2.
+    """The temperature at which the right classes are likeliest: least mean of -log p(label), Guo et al. (2017), 4.2.
 
     The mean is convex in 1 / T, so it has one minimum. Images that the network did not train on are to be given: on
     those it did it is surer than it should be.
 
     Args:
-        log_probabilities: [N, 10], natural logarithm.
-        labels: [N], the right digits.
+        log_probabilities: [N, classes], natural logarithm.
+        labels: [N], the right classes.
 
     Returns:
         T; 1 if every answer is right (or there is none), since then nothing shows how often the network errs. Also 1
@@ -225,7 +216,7 @@ def card_entries(
     """The entries of a model's card about its confidence; the test images are measured, and decide nothing.
 
     Args:
-        validation: log-probabilities [N, 10] and labels [N] of the images that decide; None if there are none, and
+        validation: log-probabilities [N, classes] and labels [N] of the images that decide; None if there are none, and
             then the temperature is 1 and there is no table of rejection.
         test: the same of the test images.
 

@@ -34,7 +34,7 @@ class PaddleEngine:
     each other. Parameters start from `paddle.seed(seed)`; never `Program.random_seed`, which would give equal layers
     equal weights.
 
-    Where the recipe averages the weights, the averages are what is scored, returned as parameters, and saved.
+    If the recipe averages the weights, the averages are scored, returned as parameters, and saved.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PaddleEngine:
         return self._session.get(RECENT)[REMEMBERED_STEPS - steps :]
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Natural logarithm of each digit's probability, [N, 10] float32, of images [N, 1, S, S] float32."""
+        """Natural logarithm of each class's probability, [N, classes] float32, of images [N, 1, S, S] float32."""
         if not self._evaluation_is_current:
             self._evaluation.set_parameters(self.parameters())
             self._evaluation_is_current = True
@@ -138,7 +138,7 @@ class Exporter:
         with old_representation(), paddle.static.scope_guard(self._session.scope):
             normal = paddle.static.normalize_program(program.main, feeds, fetches)
             for operator in normal.global_block().ops:
-                # Where it was built, line by line: paths of this machine, and four fifths of the file.
+                # The Python stack that built it: paths of this machine, and four fifths of the file.
                 operator.desc.remove_attr("op_callstack")
             parameters_file = paddle.static.serialize_persistables(
                 feeds, fetches, self._session.executor, program=program.main
@@ -209,7 +209,7 @@ def repeated_run(executor: static.Executor, main: static.Program, fetches: list[
     """A function that runs `main` as `executor.run` does; it takes the feed and returns the fetches.
 
     Paddle 3.3 prints the whole program at every call of `Executor.run`, to find it in a cache: half a millisecond of a
-    step of six. Here the cache is asked once. That uses Paddle's own inner calls; where they are not as in 3.3, it is
+    step of six. Here the cache is asked once, by Paddle's own inner calls. Any other Paddle than 3.3 gets
     `Executor.run` itself.
     """
     inner: tuple | None = None

@@ -54,7 +54,7 @@ class Predictor:
             device: "cpu" or "gpu".
             threads: CPU threads of the mathematical library.
             batch: images that it takes at a time.
-            faster: go over to Paddle's new representation with the first image, not after some.
+            faster: switch to Paddle's new representation at the first image, not after `FASTER_AFTER`.
 
         Raises:
             ModelError: this Paddle cannot read the model.
@@ -84,15 +84,15 @@ class Predictor:
                 f"{model.folder}: Paddle {paddle.__version__} cannot read this model, written by Paddle "
                 f"{one_line(model.card.get('paddle'), 20)}: {_last_line(error)}"
             ) from error
-        # Left to whoever has many images: it would make the start of infer.py for a single one longer.
+        # Only for many images: the switch would lengthen infer.py's start for a single one.
         if device == "cpu" and hasattr(inference.Config, "enable_new_ir"):
             self._take_faster = lambda: self._go_over(model, threads)
 
     def _go_over(self, model: SavedModel, threads: int) -> None:
-        """Go over to Paddle's new representation of programs if it answers alike: it is by 3 to 10 % faster.
+        """Switch to Paddle's new representation of programs if it answers alike: it is 3 to 10 % faster.
 
-        (Batch 64, 2 cores, AMD EPYC, Paddle 3.3.1; equal to the bit for four of the networks.) It takes numbers that
-        are almost 0 for 0, which leaves nothing of an untrained lenet5_1998's probabilities.
+        (Batch 64, 2 cores, AMD EPYC, Paddle 3.3.1; equal to the bit for four of the networks.) It rounds numbers near 0
+        to 0, which leaves nothing of an untrained lenet5_1998's probabilities.
         """
         proven = self._predictor, self._input, self._output
         expected = self.trial()

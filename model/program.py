@@ -81,7 +81,7 @@ def training_program(config: NetworkConfig, recipe: Recipe) -> Program:
 def average(network: Network, recipe: Recipe) -> None:
     """Append the step of the moving averages, if the recipe has any.
 
-    They are also those of the running statistics of batch normalisation, which no gradient changes.
+    Running statistics of batch normalisation, which no gradient changes, are averaged too.
     """
     if recipe.ema:
         values = network.parameters()
@@ -90,14 +90,14 @@ def average(network: Network, recipe: Recipe) -> None:
 
 
 def evaluation_program(config: NetworkConfig) -> Program:
-    """Build the program that scores images: feeds `image`, fetches `log_probability` [N, 10]; it changes nothing."""
+    """Build the program that scores images: feeds `image`, fetches `log_probability` [N, classes]; changes nothing."""
     with program_of(config) as (programs, network, image):
         network.eval()
         return value_of(programs, network, [image], {"log_probability": network.log_probability(network(image))})
 
 
 def inference_program(config: NetworkConfig) -> Program:
-    """Build the program that is saved: feeds `image`, fetches `probability` [N, 10]; stock operators only.
+    """Build the program that is saved: feeds `image`, fetches `probability` [N, classes]; stock operators only.
 
     It is built under Paddle's old intermediate representation, because a model file of that form is read by Paddle
     2.6 and 3 alike.
@@ -108,7 +108,7 @@ def inference_program(config: NetworkConfig) -> Program:
 
 
 def layers_program(config: NetworkConfig) -> Program:
-    """Build the program that shows a network's inside: feeds `image`, fetches the output of every layer by its name.
+    """Build the program of feature maps: feeds `image`, fetches the output of every layer by its name.
 
     It is built under the old intermediate representation, as saved models are, whose parameters it can read.
     """
@@ -139,9 +139,9 @@ AVERAGED = "averaged"  # [1]: how many steps have moved them
 def program_of(
     config: NetworkConfig, feed: bool = True
 ) -> Iterator[tuple[tuple[static.Program, static.Program], Network, paddle.Tensor]]:
-    """Two new programs, and in them a network and the image that it takes; without `feed`, None.
+    """Two new programs, main and startup, a network in them, and the image that it takes; without `feed`, None.
 
-    Inside the block, operators are appended to them, of the network's backend.
+    Inside the block, operators are appended to them, those of the network's backend.
     """
     programs = static.Program(), static.Program()
     with static.program_guard(*programs), paddle.utils.unique_name.guard(), backend(config.backend):
@@ -156,7 +156,7 @@ def value_of(
     feeds: list[paddle.Tensor],
     fetches: dict[str, paddle.Tensor],
 ) -> Program:
-    """The value of two programs, main and startup, in which the network was built."""
+    """The `Program` of main and startup programs in which the network was built."""
     parameters = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return Program(
         main=programs[0],

@@ -43,7 +43,7 @@ class Recipe:
         passes: times through the training images.
         shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in the
             fluid tutorial; 1: file order.
-        validation_size: images held out of the 60,000, the last ones in file order.
+        validation_size: images held out of the training images, the last ones in file order.
         select_by: what makes a pass the best one: least loss, or fewest errors.
         early_stopping: when to stop before `passes`; None for never, as where nothing is held out.
         momentum: of the optimizer "momentum": v ← momentum · v + g, w ← w - rate · v.
@@ -53,7 +53,7 @@ class Recipe:
         warmup_steps: steps in which the learning rate rises from 0 in a straight line.
         ema: decay per step of an exponential moving average of the weights, which is then what is scored and saved;
             0 for none.
-        label_smoothing: part of each label that is spread evenly over the ten digits (Szegedy et al. 2016).
+        label_smoothing: part of each label that is spread evenly over the classes (Szegedy et al. 2016).
         distortions: of the training images; None for none.
     """
 
@@ -155,8 +155,8 @@ _BEST = Recipe(
     ema=0.9995,
     distortions=Distortions(rotation=12.0, scale=0.12, shear=0.15, shift=2.0, elastic_alpha=8.0),
 )
-# With as much decay as an earlier form of that recipe had, lenet5_relu learned its training images less well than it
-# read validation images: less of everything for the other networks. They have had no ablation of their own.
+# With the decay of an earlier form of that recipe, lenet5_relu learned its training images less well than it read
+# validation images. The other networks therefore get less of everything; they have had no ablation of their own.
 _BEST_OF_OTHERS = replace(
     _BEST,
     passes=40,

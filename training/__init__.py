@@ -1,3 +1,3 @@
-"""When it is computed: one run, its passes, its checkpoints, its callbacks."""
+"""Training: one run, its passes, its checkpoints, its callbacks."""
 
 import model  # noqa: F401  prepares the process for Paddle; before anything imports it

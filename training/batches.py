@@ -31,8 +31,8 @@ def pass_batches(
         recipe: for batch size, order and distortions.
         seed: of the run.
         pass_number: from 1.
-        first: number of the batch to begin with, from 0.
-        own: the images, of a batch of so many, that are made; all labels are given.
+        first: number of the first batch to make, from 0.
+        own: from the size of a batch, the slice of its images that this process makes; labels are always whole.
 
     Returns:
         Images [N, 1, S, S] float32 and labels [N] int64 of each batch; the last one may be smaller. For a network that

@@ -20,8 +20,8 @@ class Patience:
     Steps are counted from 0 over the whole run, as the document counts its iterations: the pass with S steps that ends
     as number p is validated at step p · S - 1.
 
-    Validated is once a pass. The document does so every min(steps a pass, patience / 2) steps. With its patience of
-    10,000 that is another rule only above 5,000 steps a pass; MNIST has 100 of its batches.
+    Validation comes once a pass; in the document, every min(steps a pass, patience / 2) steps. With its patience of
+    10,000 the two differ only above 5,000 steps a pass; MNIST has 100.
 
     Attributes:
         rule: its constants.

@@ -95,7 +95,7 @@ def train(
 
 
 class _Loop:
-    """The passes of a run; `setup` does not change, `state` does."""
+    """The passes of a run: `setup` stays as it is, `state` changes."""
 
     def __init__(self, setup: Setup, stop: StopRequest, team: Team | None = None) -> None:
         self.setup, self.stop, self.team = setup, stop, team
@@ -175,7 +175,7 @@ class _Loop:
                         self._save()
                         mark = time.perf_counter()
             self._read_losses(unread, mark)
-        self.stop.agree()  # a pass may have fewer steps than that
+        self.stop.agree()  # once more: the pass may have fewer steps than READ_EVERY
 
     def _learning_rate(self, ahead: int = 0) -> float:
         """Learning rate of the step that follows the next `ahead` ones."""
@@ -183,7 +183,7 @@ class _Loop:
         return learning_rate(recipe, progress.passes * steps + progress.steps + ahead, recipe.passes * steps)
 
     def _read_losses(self, unread: list[int], mark: float) -> float:
-        """Take the latest steps into the sums and report them; returns the time from which the next steps count.
+        """Add the latest steps to the sums and report them; returns the time at which the next steps begin.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -218,7 +218,7 @@ class _Loop:
         return evaluate(self.setup.engine, self.setup.image, subset, self.stop.check, world=self.setup.world)
 
     def _finish_pass(self, validation: Scores | None, test: Scores) -> None:
-        """Log the pass, keep its model if it is the best, save a checkpoint; whole, whatever signal comes."""
+        """Log the pass, keep its model if it is the best, save a checkpoint; no signal interrupts this."""
         setup, state, progress = self.setup, self.state, self.state.progress
         parameters = setup.engine.parameters()
         if self.team:

@@ -1,7 +1,7 @@
 """The same run or another one: what is compared with run.json before a run continues, and the options that may change.
 
 The bits are the same, given the same settings, data, versions, processor, backend and threads (docs/reliability.md).
-Settings and data are made sure of, backend and threads are restored, and any other difference is reported.
+Other settings or data are refused, backend and threads are restored, and any other difference is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from results.run_folder import ARITHMETIC, RunFolder
 from training.settings import Settings, from_json
 
 Record = Mapping[str, Any]
-# What may differ when a run goes on; everything else is part of what the run is.
+# Settings that may differ when a run goes on; all others make it the run that it is.
 CHANGEABLE = ("resume", "passes", "device", "data_dir", "save_dir", "export", "figures", "live", "log_to", "timeout")
 
 
@@ -125,7 +125,7 @@ def continued(recorded: Record, now: Record, differing: list[str]) -> dict[str, 
 
 
 def _part(record: Record, *names: str) -> Record:
-    """An object within a record; empty where there is none."""
+    """An object within a record; empty if there is none."""
     for name in names:
         value = record.get(name)
         record = value if isinstance(value, dict) else {}

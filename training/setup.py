@@ -172,7 +172,7 @@ def prepare(
 
 
 def expect_rows(settings: Settings, data: Mnist) -> None:
-    """Refuse what a network that reads rows cannot be combined with; nothing of another network.
+    """Refuse options and data that a network that reads rows cannot take; other networks pass.
 
     Raises:
         UsageError: naming the option.

@@ -15,7 +15,7 @@ class ConvPoolBN(Network):
     """conv 20@5 → ReLU → max-pool → batch norm → conv 50@5 → ReLU → max-pool → FC 10 → softmax; 33,620 parameters.
 
     The fluid tutorial calls it LeNet-5; it is the LeNet of the Caffe and deeplearning.net tutorials with batch
-    normalisation in and the hidden dense layer out.
+    normalisation added and the hidden dense layer left out.
 
     The document states no initialisation. Its framework's default, He's normal one, left the chosen pass's validation
     loss at 0.044 to 0.047 (seeds 1 to 3, 10 passes of 55,000 images); PyTorch's default brings it to 0.035 to 0.036 and

@@ -47,7 +47,7 @@ class Squashing:
     def initial(self, fan_in: int) -> Initializer:
         """Initial weights of units with this function: the paper's ±2.4 / fan-in, uniform, for the paper's function.
 
-        Another function has them as much larger as it is flatter at 0; with the paper's own bound, six layers of
+        A function that is flatter at 0 has larger ones, by the same factor; with the paper's own bound, six layers of
         sigmoids let nothing of an image through.
         """
         return uniform(2.4 / fan_in * _PAPERS_STEEPNESS / (self.amplitude * self.slope))
@@ -66,9 +66,9 @@ C3_READS = (
     (0, 1, 2, 3, 4, 5),
 )
 
-# The paper's j, the penalty of the rubbish class; it gives no value. It is the distance from which on a digit is pulled
-# to its bitmap with full force, and the smaller the better: after 3 passes 98.50 % on validation for j = 1, 98.20 % for
-# 10, 97.04 % for 30 (Adam 1e-3, batch 32, seed 1).
+# The paper's j, the penalty of the rubbish class; the paper gives no value. Beyond this distance a digit is pulled to
+# its bitmap with full force, and smaller is better: after 3 passes 98.50 % on validation for j = 1, 98.20 % for 10,
+# 97.04 % for 30 (Adam 1e-3, batch 32, seed 1).
 RUBBISH_PENALTY = 1.0
 
 

@@ -1,4 +1,4 @@
-"""The loss of a batch, and what is remembered of it."""
+"""The loss of a batch, and the losses of the latest batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.ops.custom_op import fused_op
 def softmax_loss(
     logits: paddle.Tensor, label: paddle.Tensor, classes: int, smoothing: float
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """Cross-entropy of a softmax, and how good the batch's answers were.
+    """Cross-entropy of a softmax, and the number of right answers.
 
     Args:
         logits: [N, K], of which the first `classes` are those of classes.
@@ -48,7 +48,7 @@ def log_softmax(logits: paddle.Tensor) -> paddle.Tensor:
 
 
 def first(columns: int, values: paddle.Tensor) -> paddle.Tensor:
-    """The first columns of values [N, K], without an operator where these are all."""
+    """The first columns of values [N, K]; no operator is appended if these are all."""
     return values if values.shape[1] == columns else values[:, :columns]
 
 

@@ -99,8 +99,8 @@ def move_averages(
 ) -> None:
     """Move each average towards its value, by 1 - `decay` of the way; by 9 / (9 + t), as long as that is more.
 
-    By these first updates t the average soon forgets the random weights from which it started; so does TensorFlow's
-    tf.train.ExponentialMovingAverage with `num_updates`.
+    t counts the updates: while they are few, the average soon forgets the random weights that it started from, as in
+    TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`.
 
     Args:
         averages: variables that outlive a step.
@@ -119,8 +119,8 @@ def move_averages(
     paddle.assign(updates + 1, output=updates)
     rate = paddle.clip(9 / (9 + updates), min=1 - decay)
     for average, value in zip(averages, values, strict=True):
-        # Not average * decay + value * rate, whose factors, rounded, do not add up to 1: at 0.998 they miss it by
-        # enough to make one that stands still 1.3e-5 larger.
+        # Not average * decay + value * rate: these factors, rounded, do not add up to 1. At 0.998, the average of a
+        # constant would be 1.3e-5 too large.
         paddle.assign(average + (value - average) * rate, output=average)
 
 
