@@ -198,6 +198,6 @@ def headline(run: Run) -> str:
     if best is None or best.test_loss is None or best.test_correct is None or best.test_total is None:
         raise UserError(f"{run.folder}: expected a finished run")
     passes = [pass_line(row, len(run.rows)) for row in run.rows]
-    lines = [HEADER, *passes[:2], *(["…"] if len(passes) > 4 else passes[2:-2]), *passes[2:][-2:]]
+    lines = [HEADER, *passes[:1], *(["…"] if len(passes) > 3 else passes[1:-2]), *passes[1:][-2:]]
     lines.append(headline_line(best.pass_number, "validation", best.test_loss, best.test_correct, best.test_total))
     return "\n".join(["```", *lines, "```"])
