@@ -50,6 +50,20 @@ def test_verdicts_stand_whole_below_the_table(runs: Path, screen: io.StringIO) -
     assert sum("第一次" in line and "…" in line and "seed2" in line for line in lines) == 2  # in the table, and below
 
 
+def test_a_name_of_any_width_wraps_no_row(runs: Path, screen: io.StringIO) -> None:
+    """Also one that leaves the table room for nothing else, or that is as wide as the terminal."""
+    found, _ = load_runs(compare.runs_in(runs))
+    for cells in (12, 50, *range(74, 83)):
+        entries = [Entry(replace(run, name=f"第{'n' * (cells - 2)}"), run.rows[0]) for run in found]
+        for verdicts in ([], [Verdict(Outcome.REFERENCE), Verdict(Outcome.SAME, "a", 0.0005, -0.0011, 0.0021, 0.265)]):
+            screen.truncate(0)
+            screen.seek(0)
+            table.print_passes(entries, verdicts)
+            lines = screen.getvalue().splitlines()
+            assert max(map(cell_len, lines)) <= 80, cells
+            assert len(lines) in ((4, 8) if verdicts else (4,)), (cells, lines)  # beside the passes, or below
+
+
 def test_the_column_that_ranks_stays(runs: Path, screen: io.StringIO) -> None:
     """Across networks, the share of validation errors; within one, the loss."""
     found, _ = load_runs(compare.runs_in(runs))
