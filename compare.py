@@ -78,8 +78,8 @@ class Options:
     order, then run_dir, network, recipe, seed, run_best (the best pass of its run), test_accuracy_low,
     test_accuracy_high (95 % Wilson interval). Accuracies are fractions between 0 and 1, losses nats per image. With
     --verdict also: verdict, difference, difference_low, difference_high, p_value. With --group: network, recipe, runs,
-    test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value, differs (what other
-    groups of that network and recipe have otherwise)."""
+    test_accuracy_mean, _sd, _lowest, _highest, validation_loss_mean, verdict, p_value, differs (settings
+    that other groups of that network and recipe do not share)."""
     plot: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also draw the loss and error curves of the runs, across networks the error alone, into this file, .png, .svg or
     .pdf; with --passes or --limit, of the runs that the table shows."""
@@ -103,7 +103,7 @@ class Options:
     best: bool = False
     """Only the best pass of each run."""
     verdict: bool = False
-    """Also print which passes really differ from the first one, by the kept answers to the same test images: exact
+    """Also print which passes really differ from the first one, by the saved answers to the same test images: exact
     McNemar test, corrected by Holm for the number of passes; bootstrap interval of the difference."""
     group: bool = False
     """One line per group of runs that differ in nothing but seed and machine instead: test accuracy of their best

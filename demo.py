@@ -56,17 +56,17 @@ class Settings:
     """Port to listen on; if none is given, that of the environment's GRADIO_SERVER_PORT, or the first free one from
     7860."""
     model_dir: Path = field(default_factory=model_folder)
-    """The saved model that reads first; inference_model/released is the released one."""
+    """Folder of the model that reads first; inference_model/released is the released one."""
     trust: bool = False
     """Run the program of that model whatever it does; only for makers that you trust."""
     runs_dir: Path = Path("runs")
-    """Folder of runs: their models read too, and the second tab compares them."""
+    """Folder of runs, whose models can read too, and which the second tab compares."""
     max_bytes: int = 16 << 20
-    """Largest picture that is taken, bytes."""
+    """Maximum size of a picture's file, bytes."""
     max_seconds: float = 30.0
-    """Most processor time for one picture, seconds, a guard against hostile files; a slow machine gets more."""
+    """Maximum processor time for one picture, seconds, against hostile files; a slow machine gets more."""
     share: Literal["no", "yes"] = "no"
-    """yes: also make a public address through Gradio's servers, which takes the internet and lets anyone in."""
+    """yes: also make a public address through Gradio's servers, which needs the internet and lets anyone in."""
 
     allow_host: Annotated[tuple[str, ...], arg(metavar="[NAME ...]", help_behavior_hint="")] = ()
     """Names by which browsers may ask for the page, besides addresses, localhost and this machine's own name; "*" for

@@ -61,7 +61,7 @@ class Options:
     """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
     part: Annotated[Literal["test", "train", "all"] | None, arg(help_behavior_hint="")] = None
     """Images to score: the test part, the training part, or both. If none is named, the test part; of a set without
-    one, all images, or the fifth that training held out if a model was trained on this very set."""
+    one, all images, or the fifth that training set aside if a model was trained on this very set."""
     strict: bool = False
     """Stop at a picture that cannot be used, instead of leaving it out."""
     format: Literal["table", "json", "csv"] = "table"

@@ -80,24 +80,24 @@ class Settings:
     top_k: int = 3
     """Number of most likely classes to print, 1 to 1000."""
     reject_below: float = 0.0
-    """Probability under which an answer is marked as rejected, 0 to 1."""
+    """Probability below which an answer is marked as rejected, 0 to 1."""
     error_rate: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None
     """Reject the least confident answers so that at most this fraction of the rest is wrong on validation, 0 to 1."""
     lines: bool = False
-    """Find and read rows of digits, not one digit a picture."""
+    """Find and read rows of digits instead of one digit a picture."""
     list: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """File with more names of pictures and folders, one a line."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """With --format json or csv: write the answers to this file, in parts; a job that was cut off goes on. Several
+    """With --format json or csv: file for the answers, written in parts; a job that was cut off goes on. Several
     processes of one launcher share the parts."""
     annotate: Annotated[Path | None, arg(metavar="FOLDER|FILE.png", help_behavior_hint="")] = None
     """With --lines: file or folder for the pictures with boxes and digits drawn."""
     max_bytes: int = 64 << 20
-    """Largest file that is read, bytes."""
+    """Maximum size of a file, bytes."""
     max_pixels: int = 50_000_000
-    """Largest picture that is decoded, pixels."""
+    """Maximum size of a picture, pixels."""
     max_seconds: float = 60.0
-    """Most processor time for one picture, seconds, a guard against hostile files; a slow machine gets more."""
+    """Maximum processor time for one picture, seconds, against hostile files; a slow machine gets more."""
 
     def __post_init__(self) -> None:
         if not all(self.pictures):

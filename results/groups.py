@@ -30,7 +30,7 @@ class Group:
         validation_loss_mean: mean of the best passes, nats per image; None without validation.
         outcome: of Welch's test against the first group.
         p_value: of Welch's test against the first group, corrected by Holm for all pairs; None if impossible.
-        differs: settings by which other groups of the same network and recipe differ, in words.
+        differs: its settings that not all groups of its network and recipe share, in words.
     """
 
     network: str | None

@@ -43,16 +43,16 @@ NETWORKS_OWN = "(default: the network's)"
 
 @dataclass(frozen=True)
 class Settings:
-    """Train a LeNet on MNIST, choose the best pass on validation, save its inference model.
+    """Train a LeNet on MNIST, choose the best pass on validation images, and save its inference model.
 
-    What is not given comes from the recipe of the network. The run's folder keeps everything: settings, log,
+    Options that are not given come from the network's recipe. The run's folder keeps everything: settings, log,
     checkpoints, best model, figures.
     """
 
     network: Annotated[NetworkName, arg(help_behavior_hint="(default: conv_pool_bn)")] = "conv_pool_bn"
-    """Network of the literature."""
+    """Network to train; docs/networks.md describes each."""
     recipe: Annotated[RecipeName, arg(help_behavior_hint="(default: published)")] = "published"
-    """Training settings: published in the source (lenet5_numpy's has Adam, SGD and momentum), or the best known."""
+    """Training settings: those published in the source (lenet5_numpy's has three), or the best known."""
     maps: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]", help_behavior_hint=NETWORKS_OWN)] = None
     """Feature maps of the convolutions, such as 20 50."""
     kernel_size: Annotated[int | tuple[int, int] | None, arg(metavar="N [N]", help_behavior_hint=NETWORKS_OWN)] = None
@@ -64,15 +64,15 @@ class Settings:
     train_rbf: bool = False
     """Learn the bitmaps of lenet5_1998's output units, which are fixed in the paper."""
     passes: Annotated[int | None, arg(metavar="N", aliases=("--epochs",))] = None
-    """Times through the training images."""
+    """Number of passes, or epochs, over the training images."""
     patience: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Stop early after so many passes without a better validation, by the measure of --select-by."""
+    """Number of passes without a better validation, by --select-by, after which training stops early."""
     batch_size: Annotated[int | None, arg(metavar="N")] = None
     """Images per step."""
     optimizer: Annotated[Optimizer | None, arg(metavar="NAME")] = None
     """Update rule: adam, adamw, momentum or sgd."""
     learning_rate: Annotated[float | None, arg(metavar="X", aliases=("--lr",))] = None
-    """Step size at its largest."""
+    """Largest learning rate."""
     schedule: Annotated[Schedule | None, arg(metavar="NAME")] = None
     """Learning rate after the warm-up: constant, or half a cosine down to the final rate."""
     final_rate: Annotated[float | None, arg(metavar="X")] = None
@@ -115,13 +115,13 @@ class Settings:
     strict: bool = False
     """Stop at a picture that cannot be used, instead of leaving it out."""
     validation_size: Annotated[int | float | None, arg(metavar="N|SHARE")] = None
-    """Images held out of the training images, the last ones in file order, or a share of them between 0 and 1; the best
-    pass is chosen on them, and early stopping measures on them: with 0 there is none."""
+    """Number of training images held out, the last ones in file order, or a fraction of them between 0 and 1. The best
+    pass is chosen on them, and early stopping measures on them; 0 holds none out."""
     shuffle_buffer: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
-    """Shuffle all images before each pass, or through a buffer of N as the tutorials did; 1 keeps the file's order."""
+    """Shuffling before each pass: of all images, or in a buffer of N as in the tutorials; 1 keeps the file's order."""
     select_on: Literal["validation", "test", "last"] = "validation"
-    """Images that choose the best pass; test is how the tutorials did it, and makes its score look better than it is;
-    last takes the last pass unchosen, for a final training on all images with everything fixed beforehand."""
+    """Images that choose the best pass. test: as in the tutorials, which makes its score look better than it is. last:
+    the last pass is taken, for a final training on all images with everything fixed beforehand."""
     select_by: Annotated[Literal["loss", "error"] | None, arg(metavar="loss|error")] = None
     """Measure of the best pass: the least loss, or the fewest errors."""
     engine: Literal["paddle", "numpy"] = "paddle"
@@ -135,7 +135,7 @@ class Settings:
     threads: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all processors)")] = None
     """Threads of the fused operator, which does most of the work on a CPU."""
     timeout: float = TIMEOUT_SECONDS
-    """Seconds that one of several processes may hang or be stopped, before it is ended, and with it their job."""
+    """Seconds for which one process of several may hang or stand still before it is ended, and the job with it."""
     run_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """The run's folder; otherwise a new one under runs/, named by network, seed and time."""
     save_dir: Path = dataclasses.field(default_factory=model_folder)
@@ -145,7 +145,7 @@ class Settings:
     resume: Annotated[Path | None, arg(metavar="RUN_DIR", help_behavior_hint="")] = None
     """Folder of a run to continue exactly where it stopped, with its own settings."""
     config: Annotated[Path | None, arg(metavar="RUN_DIR|run.json", help_behavior_hint="")] = None
-    """Repeat the settings of a run, but for its folders; other options override them."""
+    """Run whose settings are repeated, except its folders; other options override them."""
     log_every: int = 100
     """Batches from one row of steps.csv to the next; 1 logs each."""
     checkpoint_seconds: float = 60.0
@@ -157,7 +157,7 @@ class Settings:
     log_to: Annotated[
         tuple[Literal["visualdl", "tensorboard"], ...], arg(metavar="visualdl|tensorboard ...", help_behavior_hint="")
     ] = ()
-    """Log scalars, images and histograms for these too, into visualdl/ and tensorboard/ of the run's folder."""
+    """Tools to log scalars, images and histograms for too, in visualdl/ and tensorboard/ of the run's folder."""
     profile: bool = False
     """Train for some steps, print where their time goes, and leave."""
     summary: bool = False
