@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 import model  # noqa: F401  prepares the process for Paddle; before anything imports it
+from common.files import sha256
 from data.dataset import Mnist, load_mnist
+from recognition import novelty
 from tests.launcher import ROOT, SHARED
 
 MODEL = ROOT / "inference_model" / "released"  # the model that tests read digits by
@@ -47,6 +49,23 @@ def _no_garbage_is_left(_session: None) -> Iterator[None]:
     gc.freeze()  # what is left lasts, such as libraries: the next collection takes a hundredth of a second
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_detector_is_fitted_once() -> Iterator[None]:
+    """Trainings of the same images in this process share one; fitting it takes half of such a small training."""
+    fitted: dict[tuple[str, ...], novelty.NoveltyDetector] = {}
+    fit = novelty.fit
+
+    def fit_once(*images_and_labels: np.ndarray) -> novelty.NoveltyDetector:
+        key = tuple(sha256(array.tobytes()) for array in images_and_labels)
+        if key not in fitted:
+            fitted[key] = fit(*images_and_labels)
+        return fitted[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(novelty, "fit", fit_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

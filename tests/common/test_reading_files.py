@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UsageError, UserError
 from common.files import open_file, read_file
-from model.saved_model import ModelError, read_model
+from model.saved_model import MODEL_FILES, README, ModelError, read_model
 from recognition.picture import PictureError, read_picture
 from results import log as results
 from results.checkpoint import load_checkpoint
@@ -110,6 +110,16 @@ def test_a_damaged_model_folder_is_still_refused(tmp_path):
     (tmp_path / "model" / "inference.pdmodel").unlink()
     with pytest.raises(ModelError, match=r"inference\.pdmodel: expected a file of the model, got: No such file"):
         read_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", sorted({*MODEL_FILES} - {README}))
+def test_a_changed_byte_of_any_file_of_a_model_is_noticed(name, tmp_path):
+    write_model(tmp_path, b"program", b"parameters", CARD, b"onnx", b"novelty")
+    data = bytearray((tmp_path / name).read_bytes())
+    data[-1] ^= 3  # the card's line end becomes a tab, which JSON takes too
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ModelError, match=rf"{name}: .*altered or damaged"):
+        read_model(tmp_path)
 
 
 def test_a_picture_error_names_no_traceback(tmp_path):

@@ -26,7 +26,7 @@ from model.saved_model import ModelError, load_model, read_model
 from model.scoring import Scores, evaluate
 from results.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from results.log import read_results
-from results.run_folder import RunFolder
+from results.run_folder import ARITHMETIC, RunFolder
 from tests.conftest import ROOT, Script
 from tests.models import write_model
 from tests.reliability.kill_test import KillTest
@@ -34,8 +34,8 @@ from tests.reliability.order import Order
 from tests.reliability.processes import Fault, Trainer, differences, new_run
 from training import loop
 from training.loop import TrainingError, train
+from training.same_run import continued, restore_arithmetic
 from training.same_run import differences as differing
-from training.same_run import restore_arithmetic
 from training.settings import Settings
 
 
@@ -417,22 +417,27 @@ def test_a_failed_write_names_its_file_and_leaves_the_old_one(tmp_path: Path, mo
 
 def test_threads_are_restored_and_differences_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
+    arithmetic = {"OMP_NUM_THREADS": "3", "LD_PRELOAD": "x", "CONV_POOL_ISA": "\0"}
     begun = {
         "settings": {},
         "device": "cpu",
         "kernel": "fused",
-        "environment": {"arithmetic": {"OMP_NUM_THREADS": "3", "LD_PRELOAD": "x"}, "packages": {"numpy": "2"}},
+        "environment": {"arithmetic": arithmetic, "packages": {"numpy": "2"}},
     }
     folder.write_record(begun)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setenv("CONV_POOL_THREADS", "5")
+    for name in ARITHMETIC:
+        monkeypatch.setenv(name, "7")
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     restore_arithmetic(folder)
-    assert os.environ["OMP_NUM_THREADS"] == "3"
-    assert "CONV_POOL_THREADS" not in os.environ and "LD_PRELOAD" not in os.environ
+    assert {name: os.environ[name] for name in (*ARITHMETIC, "LD_PRELOAD") if name in os.environ} == {
+        "OMP_NUM_THREADS": "3"
+    }
     assert list(differing(begun, begun)) == []
     (line,) = differing(begun, {**begun, "kernel": "stock"})
     assert line.startswith("kernel: the run began with fused and goes on with stock")
+    for noted, kept in ((["earlier"], ["earlier"]), (7, [])):  # a stranger's record may hold anything there
+        record = continued({**begun, "resumed": noted}, {"settings": {}, "recipe": {}}, [line])
+        assert record["resumed"] == [*kept, line]
 
 
 def test_a_record_that_was_altered_is_not_resumed_from(tmp_path: Path, script: Script) -> None:

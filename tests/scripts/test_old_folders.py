@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -24,10 +26,10 @@ SAMPLES = ROOT / "tests" / "samples" / "c93bf08"
 
 
 def run_main(script: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run a script's main in this process, in the project's folder."""
+    """Run a script's main in this process, in the project's folder; the environment stays as it is."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [script.__file__, *map(str, arguments)])
-    with catch_signals() as stop:
+    with catch_signals() as stop, mock.patch.dict(os.environ):  # train.py --resume sets the run's threads
         status: int = script.main(stop)
     return status
 
