@@ -16,6 +16,7 @@ from PIL import Image
 from benchmarks.commands import POLL_SECONDS
 from benchmarks.suite import CompetitorError, environment, peak_bytes
 from common.errors import one_line
+from common.processes import children
 from common.project import FOLDER
 
 
@@ -67,10 +68,8 @@ def infer_peak_bytes(folder: Path) -> int:
 def _family(process: int) -> Iterator[int]:
     """A process and its descendants."""
     yield process
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-        for children in Path(f"/proc/{process}/task").glob("*/children"):
-            for child in children.read_text().split():
-                yield from _family(int(child))
+    for child in children(process):
+        yield from _family(child)
 
 
 def _command(process: int) -> bytes:

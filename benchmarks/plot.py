@@ -48,24 +48,21 @@ def _bars(axes: Any, found: list[Result], title: str) -> None:
 
 
 def _lines(axes: Any, found: list[Result], title: str, xlabel: str) -> None:
-    labels = dict.fromkeys(result["label"] for result in found)
-    for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
-        points = sorted((result["batch"], median(result["rates"])) for result in found if result["label"] == label)
-        axes.loglog(*zip(*points, strict=True), color=colour, marker=marker, label=label)
     axes.set(title=title, xlabel=xlabel, ylabel="images/s")
-    _finish(axes, sorted({result["batch"] for result in found}))
+    _draw(axes, [(result["label"], result["batch"], median(result["rates"])) for result in found])
 
 
 def _seconds(axes: Any, commands: list[Record]) -> None:
-    labels = dict.fromkeys(command["label"] for command in commands)
-    for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
-        points = [(c["images"], c["seconds"]) for c in commands if c["label"] == label]
-        axes.loglog(*zip(*points, strict=True), color=colour, marker=marker, label=label)
     axes.set(title="One pass, command to saved model", xlabel="training images", ylabel="seconds")
-    _finish(axes, sorted({command["images"] for command in commands}))
+    _draw(axes, [(command["label"], command["images"], command["seconds"]) for command in commands])
 
 
-def _finish(axes: Any, ticks: list[int]) -> None:
+def _draw(axes: Any, points: list[tuple[str, int, float]]) -> None:
+    """Draw points, label, x and y, as a line a label."""
+    for label, colour, marker in zip(dict.fromkeys(label for label, _, _ in points), COLOURS, MARKERS, strict=False):
+        line = sorted((x, y) for own, x, y in points if own == label)
+        axes.loglog(*zip(*line, strict=True), color=colour, marker=marker, label=label)
+    ticks = sorted({x for _, x, _ in points})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -66,7 +66,7 @@ Machine: {machine(record)}; {environment["machine"]["system"]}.
 Commit {(environment["commit"] or "unknown")[:12]}; load average before the start {load:.1f};
 {record["minutes"]} minutes.{warning}
 
-Contenders start from equal weights, see the same images in the same order, and take turns of a fraction of a second,
+Competitors start from equal weights, see the same images in the same order, and take turns of a fraction of a second,
 round after round; the others are stopped meanwhile. After two steps their losses or probabilities must agree within
 0.1 %. A warm-up (twice 20 steps, or as many as 2,560 images make) is not timed, nor is compiling. A figure is the
 median of the rounds with its quartiles; a ratio is the median of the rounds' ratios, so that a slow moment of the

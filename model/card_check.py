@@ -38,8 +38,7 @@ def card_problem(card: Mapping[str, Any], names: Sequence[str]) -> str:
     if picture.get("shape") not in shapes:
         return f"expected input.shape {' or '.join(map(str, shapes))}, got {one_line(picture.get('shape'), 60)}"
     for bound in ("low", "high"):
-        value = picture.get(bound)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e6:
+        if not is_number(value := picture.get(bound), -1e6, 1e6):
             return f"expected a number as input.{bound}, got {one_line(value, 60)}"
     if picture.get("fit") not in ("none", "pad", "resize", "row"):
         return f"expected input.fit none, pad, resize or row, got {one_line(picture.get('fit'), 60)}"
@@ -49,7 +48,7 @@ def card_problem(card: Mapping[str, Any], names: Sequence[str]) -> str:
     if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS or not all(map(_is_name, labels)):
         return "expected labels, a list of 2 to 1000 printable names that are no formulas to a spreadsheet"
     temperature = card.get("temperature", 1)
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0.01 <= temperature <= 100:
+    if not is_number(temperature, 0.01, 100):
         return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"
     marks = card.get("no_digit", {})
     if not isinstance(marks, dict) or not is_number(marks.get("least_odds", 0), -LARGEST_ODDS, LARGEST_ODDS):
