@@ -154,15 +154,15 @@ def main(stop: StopRequest) -> int:
         if settings.output:
             return _write_job(settings, guard, _answering(model, predictor, reader, rows), read, header, line)
         annotator = _annotator(settings.annotate)
-        unsaid = settings.format == "table"  # of machines, JSON and CSV, stderr holds errors alone
-        if header and not unsaid:
+        names_model = settings.format == "table"  # beside JSON and CSV, for machines, stderr holds errors alone
+        if header and not names_model:
             print(header)
         failed, answer = False, None
         for answer in read(_named(settings)):
-            if unsaid and not isinstance(answer, Failure):
+            if names_model and not isinstance(answer, Failure):
                 to_stderr(model_line(model.folder, model.card))
                 print(header)
-                unsaid = False
+                names_model = False  # once
             if text := line(answer):
                 print(text)
             if isinstance(answer, PageAnswer) and annotator:

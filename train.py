@@ -75,8 +75,8 @@ def main(stop: StopRequest) -> int:
         return _train_together(settings, stop)
     if settings.resume:
         settings, folder = resumed(settings.resume, lambda default: parse(Settings, default=default))
-        if said := what_was_finished(folder, settings.passes):
-            print_line(said, ScriptConsole())
+        if finished := what_was_finished(folder, settings.passes):
+            print_line(finished, ScriptConsole())
             return 0
         restore_arithmetic(folder)
     else:

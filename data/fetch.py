@@ -231,7 +231,7 @@ def _member(wheel: Path, member: str, max_bytes: int) -> bytes:
 
 @contextmanager
 def progress_bar(console: Console | None) -> Iterator[Report]:
-    """Yield what draws a bar on `console` for each file that it hears of; with None, nothing is drawn."""
+    """Yield a function that draws a bar on `console` for each file that is reported to it; nothing with None."""
     if console is None:
         yield lambda name, done, total: None
         return

@@ -1,4 +1,4 @@
-"""Draw the figures of runs, finished or not, again.
+"""Figures of runs, finished or not, drawn again.
 
 python -m training.figures runs/NAME                  # all of them, into runs/NAME/figures/
 python -m training.figures runs/NAME --which curves   # those of the logs alone, which takes a second
@@ -105,10 +105,11 @@ def draw_model(folder: RunFolder, settings: Settings, data: Mnist) -> None:
     inputs, unseen = (network_input(images, image) for images in (data.test_images, validation.images))
     predictor = Predictor(model)
     log_probabilities = predictor.log_probabilities(inputs)
-    answers = {"test": Confidences.of(log_probabilities, data.test_labels, model.temperature)}
+    answers = {}
     if len(validation):
-        told = Confidences.of(predictor.log_probabilities(unseen), validation.labels, model.temperature)
-        answers = {"validation": told, **answers}
+        found = predictor.log_probabilities(unseen)
+        answers["validation"] = Confidences.of(found, validation.labels, model.temperature)
+    answers["test"] = Confidences.of(log_probabilities, data.test_labels, model.temperature)
     layers = FeatureMaps.of_model(model)
     outputs = {name: values[0] for name, values in layers.of(inputs[:1]).items()}
     outputs["probability"] = np.exp(log_probabilities[0])

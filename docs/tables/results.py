@@ -114,7 +114,7 @@ def _spread(percentages: Sequence[float]) -> str:
 def _vote(runs: Sequence[Run]) -> str:
     """Right answers of a majority of the runs' chosen passes, where at least three have kept their answers.
 
-    If as many give the one as the other, the first of them in order of seed is heard.
+    A tie goes to the answer of the first seed among them.
     """
     paths = [predictions_path(run.folder, run.best.pass_number) for run in runs if run.best is not None]
     if len(paths) < 3 or not all(path.exists() for path in paths):

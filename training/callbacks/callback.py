@@ -1,4 +1,4 @@
-"""Events of a run, and the base class of what listens to them: progress bars, logs, figures, a user's own."""
+"""Events of a run, and the base class of its callbacks: progress bars, logs, figures, a user's own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Started:
 
 
 class Callback:
-    """Base of all listeners; override what you want to hear. An error raised in a callback ends the run.
+    """Base of all callbacks; override the events that you need. An error raised in a callback ends the run.
 
     Steps come in order, each once, but some steps late, so that the device need not wait for the host every time.
     """
