@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy
 
 from common.errors import UserError, one_line
 from common.ranges import is_count, is_number
@@ -116,7 +116,7 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
         return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
 
     lowest, highest = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-4})
+    found = scipy.optimize.minimize_scalar(loss, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-4})
     at_a_bound = min(found.x - lowest, highest - found.x) < NEAR_A_BOUND
     return 1.0 if at_a_bound or found.fun >= loss(0.0) else float(np.exp(found.x))
 

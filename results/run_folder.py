@@ -18,16 +18,7 @@ from typing import IO, Any
 from common.cells import is_formula
 from common.checksummed import dump_checksummed, load_checksummed, parse_object
 from common.errors import UsageError, UserError, one_line
-from common.files import (
-    is_leftover,
-    make_folder,
-    open_own,
-    read_file,
-    real_path,
-    remove_leftovers,
-    sync,
-    write_file,
-)
+from common.files import is_leftover, make_folder, open_own, read_file, real_path, remove_leftovers, sync, write_file
 from common.folders import missing_parents, remove_empty
 from common.project import FOLDER
 

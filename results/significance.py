@@ -1,7 +1,7 @@
 """Uncertainty of scores, and tests of whether two scores differ.
 
-SciPy's tests are imported where they are used: the import of scipy.stats takes longer (1.1 s) than a plain comparison.
-For the same reason, and because a table asks it for each row, `wilson_interval` is not SciPy's (0.4 ms a call).
+SciPy loads scipy.stats when a test first asks for it, which takes longer (1.1 s) than a plain comparison. For that
+reason, and because a table asks it for each row, `wilson_interval` is not SciPy's (0.4 ms a call).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from enum import Enum
 from statistics import NormalDist
 
 import numpy as np
+import scipy
 
 from common.errors import UserError, one_line
 from results.predictions import Predictions, predictions_path, read_predictions
@@ -96,10 +97,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12: 153–157, in its exact, binomial form. Images that both got right, or both wrong, do not count.
     """
-    from scipy.stats import binomtest
-
     different = only_first + only_second
-    return float(binomtest(only_first, different).pvalue) if different else 1.0
+    return float(scipy.stats.binomtest(only_first, different).pvalue) if different else 1.0
 
 
 def bootstrap_difference(only_first: int, only_second: int, total: int, confidence: float) -> tuple[float, float]:
@@ -122,10 +121,8 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
     """
     if min(len(first), len(second)) < 2 or np.ptp(first) == np.ptp(second) == 0:
         return None
-    from scipy.stats import ttest_ind_from_stats
-
     summaries = [part for each in (first, second) for part in (np.mean(each), np.std(each, ddof=1), len(each))]
-    return float(ttest_ind_from_stats(*summaries, equal_var=False).pvalue)
+    return float(scipy.stats.ttest_ind_from_stats(*summaries, equal_var=False).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

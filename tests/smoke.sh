@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job in small, with the Python given: train one pass on a tenth of MNIST's validation split, read a digit, compare.
+# The main job in small, with the Python given: train one pass on 10,000 images of MNIST, read a digit, compare.
 #   tests/smoke.sh .venv/bin/python
 set -euo pipefail
 python=$1

@@ -17,15 +17,7 @@ from data.dataset import Subset
 from model.networks import NETWORKS, with_classes
 from model.onnx import ExportError, agreement_in, with_onnx
 from model.predictor import Predictor
-from model.saved_model import (
-    README,
-    ROWS,
-    SavedModel,
-    describe_model,
-    holds_only_a_model,
-    load_model,
-    save_model,
-)
+from model.saved_model import README, ROWS, SavedModel, describe_model, holds_only_a_model, load_model, save_model
 from model.scoring import Scores, evaluate
 from recognition.kind import PictureKind
 from results.log import read_results

@@ -14,6 +14,7 @@ from common.errors import UserError
 from data.distortions import Distortions
 from model.recipes import RECIPES, Recipe
 from results.predictions import predictions_path, read_predictions
+from results.printed import HEADER, headline_line, pass_line
 from results.records import Row
 from results.run_folder import RunFolder
 from results.runs import Run
@@ -192,8 +193,6 @@ def _errors(run: Run) -> int:
 
 def headline(run: Run) -> str:
     """The output of `make train` for a run, as a block of text: header, first and last passes, headline."""
-    from results.printed import HEADER, headline_line, pass_line
-
     best: Row | None = run.best
     if best is None or best.test_loss is None or best.test_correct is None or best.test_total is None:
         raise UserError(f"{run.folder}: expected a finished run")
