@@ -92,13 +92,13 @@ class Found:
 
 
 def cache_root() -> Path:
-    """Folder that MNIST_CACHE_DIR names, or ours in the user's cache folder as the operating system has it."""
+    """Folder that MNIST_CACHE_DIR names, or ours in the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     return user_path(named) if named else platformdirs.user_cache_path("lenet5-paddle")
 
 
 def usual_places() -> Places:
-    """Paddle's cache, then ours: MNIST_CACHE_DIR, or the user's cache folder as the operating system has it."""
+    """Paddle's cache, the data sets that AI Studio mounts, and our cache (`cache_root`)."""
     ours = cache_root() if os.environ.get(CACHE_VARIABLE) else cache_root() / "mnist"
     mounted = [
         each for each in (MOUNTED, *_entries(MOUNTED)) if len(_files(each)) == len(SUMS) or (each / PICKLE).exists()

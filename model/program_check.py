@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import UserError, one_line
 
-MAX_PROGRAM_BYTES = 4 << 20  # ours have 10 to 60 thousand
+MAX_PROGRAM_BYTES = 4 << 20  # ours have 9 to 32 thousand
 MAX_OPERATORS = 300  # lenet5_1998 has 81
 MAX_ELEMENTS = 1 << 26  # of a tensor for one image; a network's largest has 400,000
 

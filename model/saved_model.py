@@ -2,11 +2,12 @@
 
 A model is a folder of three files or more. `inference.pdmodel` and `inference.pdiparams` are Paddle's own (program and
 parameters, the form that Paddle 2.6 and 3 both read); `card.json` describes them and carries their SHA-256, and
-its own. `inference.onnx` is there if it was asked for (model/onnx.py), and `novelty.safetensors`, which finds pictures
-that hold no digit (recognition/novelty.py), in all that train.py saves. What is loaded are the very bytes whose sums
-were checked: they go to Paddle from memory, not by path. The sums detect damage, not tampering; `model.program_check`
-bounds what a tampered program can do. `README.md` is for people and for hubs of models (model/readme.py). A folder may
-hold other models: the released one in `released`, which nothing here writes, and one that reads rows in `rows`.
+its own. `inference.onnx` is there if it was asked for (model/onnx.py). `novelty.safetensors`, which finds pictures that
+hold no digit (recognition/novelty.py), is there in what train.py saves, but for rows. The bytes whose sums were checked
+are those that are loaded: they go to Paddle from memory, not by path. The sums detect damage, not tampering;
+`model.program_check` bounds what a tampered program can do. `README.md` is for people and for hubs of models
+(model/readme.py). A folder may hold other models: the released one in `released`, which train.py never writes, and
+one that reads rows in `rows`.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens.
+    """A socket bound to the address, for `serving` to listen on.
 
     Args:
         host: address or name of this machine.
