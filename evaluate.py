@@ -58,7 +58,7 @@ class Options:
     models: Positional[Annotated[tuple[Path, ...], arg(metavar="[MODEL_DIR ...]", help_behavior_hint="")]] = ()
     """Folders of models or of runs; inference_model if none is named, and there the released one if it has no other."""
     data: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
-    """Labelled data set of any format that train.py takes; MNIST, wherever it is found, if none is named."""
+    """Labelled data set of any format that train.py takes; MNIST if none is named."""
     part: Annotated[Literal["test", "train", "all"] | None, arg(help_behavior_hint="")] = None
     """Images to score: the test part, the training part, or both. If none is named, the test part; of a set without
     one, all images, or the fifth that training set aside if a model was trained on this very set."""

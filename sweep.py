@@ -84,7 +84,7 @@ class Member:
 
     @property
     def passes(self) -> int:
-        """Passes that it shall have."""
+        """Passes of the whole run."""
         return self.settings.resolved_recipe().passes
 
     def expect_same(self) -> None:

@@ -66,7 +66,7 @@ def print_profile(settings: Settings, console: Console) -> None:
         )
         try:
             profiler.start()
-        except (OSError, RuntimeError) as error:  # the GPU package's, where there is no driver
+        except (OSError, RuntimeError) as error:  # the GPU package's, without a driver
             raise UserError(f"--profile: Paddle's profiler does not start here: {one_line(error, 160)}") from error
         began = waited = time.perf_counter()
         waiting = 0.0

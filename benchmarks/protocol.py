@@ -1,8 +1,8 @@
 """The competitors' half of the conversation with the driver: one JSON object a line, each way.
 
 Requests come on standard input, answers go to a pipe of their own, so that what a library prints is no answer. The
-competitor first states facts about itself. Then, for each request {"batch": 128, "steps": 40}, it does so many steps
-on as many images each and answers {"seconds": …, "value": …}. Only the steps are timed; the images are made before.
+competitor first states facts about itself. Then, for each request {"batch": 128, "steps": 40}, it does 40 steps of
+128 images each and answers {"seconds": …, "value": …}. Only the steps are timed; the images are made before.
 `value` (a loss, a probability) is how the driver sees that all competitors compute the same.
 """
 

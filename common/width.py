@@ -6,7 +6,7 @@ from rich.cells import cell_len, set_cell_size
 
 
 def shorten(name: str, width: int) -> str:
-    """A name, with its middle left out if it is wider than so many cells of a terminal."""
+    """A name, with its middle left out if it is wider than `width` cells of a terminal."""
     if cell_len(name) <= width:
         return name
     left = set_cell_size(name, (width - 1) // 2)
@@ -15,7 +15,7 @@ def shorten(name: str, width: int) -> str:
 
 
 def wrapped(line: str, width: int) -> str:
-    """A line broken into as few lines as fit into so many cells: of about the same length, rather behind a comma.
+    """A line broken into as few lines of at most `width` cells as possible, of about the same length, best at a comma.
 
     A wider word, such as a path, stays whole: what the terminal breaks can still be copied.
     """

@@ -42,7 +42,7 @@ class Reading:
 
     Attributes:
         prepare: makes images of pictures.
-        way: how a model of the data shall prepare the pictures that it reads; None for the usual way.
+        way: how a model of the data prepares the pictures that it reads; None for the usual way.
         strict: a broken picture is an error; else it is reported and left out.
         report: takes lines for the user: the format, and what was left out.
         usual: report the format of MNIST itself too.

@@ -84,7 +84,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Found:
-    """The four arrays by their files' names, the SHA-256 of each as an uncompressed IDX file, and where they lay."""
+    """The four arrays by their files' names, the SHA-256 of each as an uncompressed IDX file, and their folder."""
 
     arrays: dict[str, Bytes]
     sums: dict[str, str]

@@ -35,10 +35,10 @@ for _option, _bytes in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 2_000
 
 
 def _expect_cache() -> None:
-    """Make the folder that Paddle makes when it is imported, so that a home where it cannot is one line with a remedy.
+    """Make the folder that Paddle makes when it is imported; if it cannot be made, the error names a remedy.
 
     Raises:
-        UserError: it cannot be made. Where the home itself cannot be written, Paddle takes /tmp.
+        UserError: it cannot be made. If the home itself cannot be written, Paddle takes /tmp.
     """
     home = pathlib.Path(os.path.expanduser("~"))  # noqa: PTH111  (as Paddle does; Path.home() may raise)
     if os.access(home, os.W_OK):

@@ -128,8 +128,8 @@ class Reliability:
     Attributes:
         edges: [bins + 1] from 0 to 1; bin m holds confidences in (edges[m], edges[m + 1]].
         counts: [bins] answers.
-        confidence: [bins] mean confidence of them; nan where there are none.
-        accuracy: [bins] share of right ones; nan where there are none.
+        confidence: [bins] mean confidence of them; nan if there are none.
+        accuracy: [bins] share of right ones; nan if there are none.
     """
 
     edges: np.ndarray

@@ -22,12 +22,9 @@ from common.errors import UserError, one_line
 from model.calibration import tempered
 from model.saved_model import ModelError, SavedModel, read_model
 
-# Images at a time: more cost memory, and speed as docs/benchmarks.md has measured it ("… so many images at a time").
+# Images at a time; docs/benchmarks.md compares speed and memory of other numbers ("… so many images at a time").
 PREDICTION_BATCH = 64
-
-
 LARGEST_PROBABILITY = 1.001  # which rounding may make of 1
-
 FASTER_AFTER = 64  # images; see Predictor
 EXAMPLE_WIDTH = 64  # pixels of a row on which a predictor proves itself
 

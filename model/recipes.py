@@ -45,7 +45,7 @@ class Recipe:
             fluid tutorial; 1: file order.
         validation_size: images held out of the training images, the last ones in file order.
         select_by: what makes a pass the best one: least loss, or fewest errors.
-        early_stopping: when to stop before `passes`; None for never, as where nothing is held out.
+        early_stopping: when to stop before `passes`; None for never.
         momentum: of the optimizer "momentum": v ← momentum · v + g, w ← w - rate · v.
         weight_decay: of the optimizer "adamw": w ← w - rate · decay · w beside Adam's step; not for biases and scales.
         schedule: of the learning rate, after the warm-up: constant, or half a cosine down to `final_rate`.

@@ -86,7 +86,7 @@ def load_checkpoint(
         check: raises a ValueError or UserError of a checkpoint that is of no use.
 
     Returns:
-        The checkpoint, or None where there is none; and one line for each that was refused.
+        The checkpoint, or None if there is none; and one line for each that was refused.
 
     Raises:
         UserError: there are checkpoints and none can be used.

@@ -208,7 +208,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The project's git commit, with a + if files differ from it; None where there is no git or no repository."""
+    """The project's git commit, with a + if files differ from it; None without git or a repository."""
     try:
         described = subprocess.run(
             ["git", "-C", str(FOLDER), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],

@@ -86,7 +86,7 @@ def find_runs(root: Path = Path("runs")) -> list[Path]:
 
 
 def holds_log(folder: Path) -> bool:
-    """True if a folder holds a results log, or cannot be looked into: whoever reads it then reports why."""
+    """True if a folder holds a results log, or cannot be looked into; reading it then reports why."""
     try:
         return (folder / "results.csv").exists()
     except OSError:

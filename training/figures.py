@@ -54,7 +54,7 @@ def draw_run(folder: RunFolder, which: Which = "all", data: Mnist | None = None,
         which: "curves" are those of the logs alone, and all that a network that reads rows has; "all" needs the best
             model and the data too.
         data: the run's data, if they are loaded already.
-        data_dir: where to find them otherwise; None for where the run found them.
+        data_dir: folder of the data otherwise; None for the one that the run took.
 
     Raises:
         UserError: no run is there, no pass of it has ended, or the data are others.
@@ -139,7 +139,7 @@ class Options:
     which: Literal["all", "curves"] = "all"
     """Curves: what the logs alone hold; all: also what needs the best model and the data."""
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder with the data of the runs; otherwise where each run found them."""
+    """Folder with the data of the runs; otherwise the one that each run took."""
 
 
 def main(stop: StopRequest) -> int:

@@ -18,7 +18,7 @@ def load_state(setup: Setup) -> State:
     """Load the newest checkpoint into the engine, and return its state; a run without one is at its beginning.
 
     Raises:
-        UserError: no checkpoint can be used, or the run has more passes than it shall have.
+        UserError: no checkpoint can be used, or the run has done more passes than `--passes` asks for.
     """
     checkpoint, refused = load_checkpoint(setup.folder.checkpoints, lambda found: _expect_own(setup, found))
     for line in refused:
@@ -84,7 +84,7 @@ def save_state(setup: Setup, state: State) -> None:
 
 
 def restore_folder(setup: Setup, state: State) -> None:
-    """Bring the logs and the best model to where the checkpoint is; without one, save the first.
+    """Bring the logs and the best model to the state of the checkpoint; without one, save the first.
 
     Raises:
         UserError: there is a log and no checkpoint.

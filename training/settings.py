@@ -202,7 +202,7 @@ class Settings:
         return dataclasses.replace(recipe, **given)
 
     def recipe_for(self, images: int, own: int = 0) -> Recipe:
-        """The recipe for a set of so many training images: the number of those that are held out is settled.
+        """The recipe for a set of that many training images, with the number of images that are held out.
 
         A share is rounded, to at least one image. If none is named, `own` are held out, those that the set itself keeps
         apart; without such, and if the recipe's own number would leave nothing to train on, a fifth.

@@ -209,7 +209,7 @@ def _order(listed: Listed) -> Places:
 
 
 def _lots(folder: Path, files: list[str]) -> Places:
-    """Place of each picture among those of its class, as if by lot, the same wherever the set lies."""
+    """Place of each picture among those of its class, as if by lot; the same in any folder that holds the set."""
     names = (f"{SEED}/{_class(folder)}/{file}".encode(errors="surrogateescape") for file in files)
     lots = [int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") for name in names]
     return np.array(lots, np.uint64).argsort(kind="stable").argsort()

@@ -222,7 +222,7 @@ def _compiler() -> list[str]:
 
 
 def _remove_remains(folder: Path) -> None:
-    """Remove what killed compilations left; whoever holds the lock knows that no other is at work."""
+    """Remove what killed compilations left; the caller holds the lock, so no other compilation is at work."""
     remove_leftovers(folder)
     for work in folder.glob(f"{_WORK_PREFIX}*"):
         shutil.rmtree(work, ignore_errors=True)

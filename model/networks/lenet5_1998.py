@@ -101,7 +101,7 @@ class PartialConv(nn.Layer):
             self.sources[map_number * inputs + read] = place
 
     def dense_weight(self) -> paddle.Tensor:
-        """The kernels, [len(reads), inputs, size, size], 0 where there is no connection."""
+        """The kernels, [len(reads), inputs, size, size], 0 for pairs without a connection."""
         kernels = paddle.concat([*self.weights, paddle.zeros([1, *self.dense_shape[2:]])])
         return paddle.reshape(paddle.gather(kernels, paddle.assign(self.sources)), self.dense_shape)
 

@@ -28,7 +28,7 @@ def fused_op(
         inputs: by their names there, in that order; a sequence for a Vec.
         outputs: the types of those that are new, "float32" for one that gradients flow through.
         attributes: by their names, in that order.
-        in_place: inputs that the operator changes; the output of such a one has its name and "Out".
+        in_place: inputs that the operator changes; the output that is such an input has its name and "Out".
 
     Returns:
         The new outputs.

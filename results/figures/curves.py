@@ -51,7 +51,7 @@ def training_curves(rows: Sequence[Row], steps: Sequence[Step], steps_per_pass: 
     Args:
         rows: its passes.
         steps: its logged batches.
-        steps_per_pass: batches in a pass; None where a whole pass is logged, the last batch of it or one near it.
+        steps_per_pass: batches in a pass; None if a whole pass is logged, its last batch or one near it.
     """
     figure, panels = _new_figure(WIDTH)
     loss, error = panels
@@ -160,7 +160,7 @@ def _draw_run(panels: _Panels, rows: Sequence[Row], colours: Mapping[str, str], 
 
 
 def _fit_to_passes(panels: _Panels, rows: Sequence[Row]) -> None:
-    """Show the passes large; single batches scatter far more, and may leave the picture where they are very good."""
+    """Fit the axes to the passes; single batches scatter far more, and very good ones may lie outside."""
     for axes, value_of in panels.items():
         values = [value for row in rows for split in SPLIT_STYLES if (value := value_of(row, split)) > 0]
         if values:

@@ -45,7 +45,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     size = 10 if classes <= 10 else 130 / classes
     for true, read in zip(*np.nonzero(counts), strict=True) if classes <= 26 else ():
         count = counts[true, read]
-        # Grey on the diagonal, which is not what is looked for; white where the colour is dark.
+        # Grey on the diagonal, whose answers are right; white on dark colours.
         colour = "0.45" if true == read else "white" if count**3 > most**2 else BLACK
         axes.text(read, true, str(count), ha="center", va="center", color=colour, fontsize=size)
     words = [text(name) for name in names]

@@ -34,7 +34,7 @@ def displays(console: Console, live: bool, figures: Path) -> list[Callback]:
 
     Args:
         console: where to.
-        live: with curves, where they can be shown; where not, a line reports it.
+        live: with curves; if they cannot be shown, a line reports it.
         figures: the folder that has the curves in any case.
 
     Raises:

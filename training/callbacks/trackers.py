@@ -100,7 +100,7 @@ class Tracking(Callback):
                 self._writer.add_scalar(f"pass/{name}", value, row.pass_number)
 
     def _image(self, name: str, pictures: np.ndarray, pass_number: int) -> None:
-        """Pictures [N, H, W] of 0 black to 1 white as one image; none where there is none."""
+        """Pictures [N, H, W] of 0 black to 1 white as one image; nothing without pictures."""
         if len(pictures):
             sheet = tiled(pictures, COLUMNS, gap=1).filled(0.5).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
             image = np.repeat((255 * sheet).astype(np.uint8)[..., np.newaxis], 3, axis=2)
