@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kMaxRunVectors = 8;
 
-// What of the first-level cache, 32 KiB or more on every processor of the last decade, the backward pass gives to
-// unfolded images, and to weights.
+// Floats that unfolded images, and weights, may take of the first-level cache, which has 32 KiB or more on every
+// processor of the last decade.
 constexpr int64_t kImageCacheFloats = 10000;
 constexpr int64_t kMaxTogether = 8;
 constexpr int64_t kWeightCacheFloats = 6400;
@@ -24,10 +24,10 @@ constexpr int64_t kWeightCacheFloats = 6400;
 // `whole` ones), and of the `rest` channels its own and those of the pixels to its right. A patch is then `steps`
 // pieces, each of `vectors` vectors at fixed offsets from the patch's first pixel:
 //   - the whole vectors of `kernel` pixels;
-//   - vectors of the rest: one of every rest_columns-th pixel, or, if that takes more vectors than one run of all
-//     kernel x rest floats, this run, of which then every pixel has a copy.
-// Where all of a kernel row fits half a vector (one channel), a vector holds it for rows_per_step rows, and a piece is
-// so many kernel rows.
+//   - vectors of the rest: one of every rest_columns-th pixel; or one run of all kernel x rest floats, if that takes
+//     fewer vectors, and then every pixel has its own copy of the run.
+// If a whole kernel row fits half a vector (one channel), a vector holds rows_per_step such rows, and a piece is that
+// many kernel rows.
 // Weights and their gradients are kept as patches: [filter][step][vector][lane].
 struct Patches {
   int64_t kernel, whole, rest, rest_columns, rest_vectors;  // rest_columns 0: runs, of rest_vectors vectors
@@ -295,7 +295,7 @@ struct Block {
 };
 
 // sum += value * patch, over a list of positions: the gradient of one filter.
-// Where the sums are few, several elements of the list are summed separately, lest each addition wait for the last.
+// If the sums are few, several elements of the list are summed separately, so that no addition waits for the last one.
 template <int Steps, int Vectors>
 void AddPatches(const List& list, const float* unfolded, const int32_t* position_offset, const Block& block,
                 float* grad_filter) {
@@ -333,7 +333,7 @@ void AddPatches(const List& list, const float* unfolded, const int32_t* position
   }
 }
 
-// Which filter, by its place in the packed weights, and how much of it.
+// A filter, by its place in the packed weights, and its factor.
 struct Multiple {
   int32_t filter;
   float value;
@@ -440,7 +440,7 @@ struct BackwardScratch {
   Lists filters;   // of each position
   int64_t together, image, image_positions, patch_blocks, floats;
   BackwardScratch(const Problem& p, const Patches& patches, bool with_image, float* base) {
-    // As many images are worked on together as the first-level cache holds: longer lists.
+    // As many images together as the first-level cache holds, so that lists are longer.
     image = patches.rows * patches.row;
     together = Max(1, Min(kMaxTogether, kImageCacheFloats / image));
     image_positions = 4 * p.Windows();
@@ -470,9 +470,8 @@ int64_t BackwardScratchFloats(const Problem& p, bool with_image) {
   return BackwardScratch(p, Patches(p), with_image, nullptr).floats;
 }
 
-// An order of the positions by the length of their lists: where the number of rounds of a loop seldom changes, the
-// processor predicts its end. Returns how many positions in [first, past) have any filter at all; the order begins with
-// these.
+// Orders the positions by the length of their lists, longest first: if the number of rounds of a loop seldom changes,
+// the processor predicts its end. Returns how many positions in [first, past) have any filter at all.
 int64_t SortByLength(const Lists& lists, int64_t first, int64_t past, int32_t* begin, int32_t* order) {
   // Counting sort, longest first: begin[i] is where the lists of length capacity - i go.
   memset(begin, 0, (lists.capacity + 2) * sizeof(int32_t));
@@ -485,8 +484,8 @@ int64_t SortByLength(const Lists& lists, int64_t first, int64_t past, int32_t* b
   return used;
 }
 
-// Asks for the next images while there is much to do with these: they come from beyond the second-level cache, each in
-// pieces too short for the processor to see them coming.
+// Fetches the next images while these are worked on: they come from beyond the second-level cache, each in pieces too
+// short for the processor to fetch them ahead by itself.
 inline void Prefetch(const void* begin, int64_t bytes) {
   const char* bytes_begin = static_cast<const char*>(begin);
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(bytes_begin + i, 0, 2);
@@ -500,7 +499,7 @@ void BackwardImages(const Problem& p, const float* x, const float* packed_weight
   BackwardScratch scratch(p, patches, with_image, scratch_base);
   const Blocks patch_blocks(patches, kMaxSums);
   for (int64_t i = 0; i < patch_blocks.count(); ++i) scratch.blocks[i] = patch_blocks[i];
-  // The weights of a block, those of all filters, shall stay in the first-level cache.
+  // As many vectors as let the weights of a block, those of all filters, stay in the first-level cache.
   const Blocks filter_blocks(patches, Max(1, Min(kMaxSums, kWeightCacheFloats / (p.filters * kLanes))));
   Lists& filters = scratch.filters;
   const int64_t image_floats = p.channels * p.height * p.width, windows = p.Windows();

@@ -41,7 +41,7 @@ std::vector<Shape> OutputShapes(const conv_pool::Problem& p) {
   return {out, saved};
 }
 
-// Paddle 3.3 ends the process if this throws, so that it is left to the kernels to refuse what does not fit.
+// Paddle 3.3 ends the process if this throws; the kernels refuse what does not fit.
 std::vector<Shape> InferShape(const Shape& x, const Shape& weight, const Shape& /*bias*/,
                               const std::string& activation, const std::string& pooling) {
   if (x.size() != 4 || weight.size() != 4) return {x, x};

@@ -139,7 +139,7 @@ void BatchNormForward(const BatchNorm& norm, const float* x, const float* scale,
   const double count = static_cast<double>(norm.images * norm.area);
   ChannelSums sums(turn, norm.images, norm.channels);
   float *shift = sums.ForChannels(0), *factor = sums.ForChannels(1), *offset = sums.ForChannels(2);
-  // Squares are summed about the first image's mean, lest the variance be the small difference of large numbers.
+  // Squares are summed about the first image's mean, or the variance would be the small difference of large numbers.
   for (int64_t c = 0; c < norm.channels; ++c) {
     double sum = 0;
     for (int64_t j = 0; j < norm.area; ++j) sum += x[c * norm.area + j];

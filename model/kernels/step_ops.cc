@@ -20,7 +20,7 @@ Tensor Empty(const Shape& shape, const Tensor& on) {
   return paddle::experimental::empty(shape, DataType::FLOAT32, on.place());
 }
 
-// The functions of step.h reach as far into memory as their sizes say, so tensors must have so many numbers.
+// The functions of step.h reach as far into memory as their sizes say: tensors must have exactly that many numbers.
 void Expect(const char* what, const Tensor& tensor, int64_t numbers) {
   PD_CHECK(tensor.numel() == numbers, what, ": expected ", numbers, " numbers, got ", tensor.numel());
 }
