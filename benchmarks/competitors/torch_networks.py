@@ -28,7 +28,6 @@ class ConvPoolBN(Twin):
         self.output = nn.Linear(800, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = self.norm(max_pool2d(relu(self.conv1(x)), 2))
         x = max_pool2d(relu(self.conv2(x)), 2)
         return self.output(x.flatten(1))
@@ -43,7 +42,6 @@ class TwoBranch(Twin):
         self.conv3, self.full1, self.output = nn.Conv2d(16, 120, 5), nn.Linear(120, 84), nn.Linear(84, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = max_pool2d(relu(self.conv1(x)), 2)
         x = max_pool2d(relu(self.conv2a(x)), 2) + max_pool2d(relu(self.conv2b(x)), 2)
         x = relu(self.conv3(x)).flatten(1)
@@ -59,7 +57,6 @@ class LeNet5ReLU(Twin):
         self.full1, self.output = nn.Linear(120, 84), nn.Linear(84, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = max_pool2d(relu(self.conv1(x)), 2)
         x = max_pool2d(relu(self.conv2(x)), 2)
         return self.output(relu(self.full1(self.conv3(x).flatten(1))))
@@ -74,7 +71,6 @@ class LeNetTanh(Twin):
         self.full1, self.output = nn.Linear(800, 500), nn.Linear(500, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = torch.tanh(max_pool2d(self.conv1(x), 2))
         x = torch.tanh(max_pool2d(self.conv2(x), 2))
         return self.output(torch.tanh(self.full1(x.flatten(1))))
@@ -89,7 +85,6 @@ class LeNet5NumPy(Twin):
         self.full1, self.full2, self.output = nn.Linear(256, 120), nn.Linear(120, 84), nn.Linear(84, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = max_pool2d(relu(self.conv1(x)), 2)
         x = max_pool2d(relu(self.conv2(x)), 2)
         return self.output(relu(self.full2(relu(self.full1(x.flatten(1))))))
@@ -150,7 +145,6 @@ class LeNet51998(Twin):
         self.output.register_buffer("weight", torch.empty(10, 84))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See Twin."""
         x = squash(self.s2(squash(self.c1(x))))
         x = squash(self.s4(squash(self.c3(x))))
         x = squash(self.f6(squash(self.c5(x)).flatten(1)))

@@ -42,7 +42,6 @@ class ConvPoolBN(Network):
         self.output = FullyConnected(second * side * side, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = self.norm(self.conv1(image))  # 20 × 12 × 12
         x = self.conv2(x)  # 50 × 4 × 4
         return self.output(x)

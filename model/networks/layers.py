@@ -36,7 +36,6 @@ class ConvPool(nn.Layer):
         self.pooling = pooling
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         return conv_pool(image, self.weight, self.bias, self.activation, self.pooling)
 
 
@@ -61,7 +60,6 @@ class WholeMapConv(nn.Layer):
         self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         return linear(maps, self.weight, self.bias, transposed=True)
 
 
@@ -76,7 +74,6 @@ class FullyConnected(nn.Linear):
         super().__init__(inputs, outputs, weight_attr=weight, bias_attr=bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         return linear(x, self.weight, self.bias)
 
 

@@ -106,7 +106,6 @@ class PartialConv(nn.Layer):
         return paddle.reshape(paddle.gather(kernels, paddle.assign(self.sources)), self.dense_shape)
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         slope = self.squashing.slope
         return self.squashing.rest(conv_pool(maps, slope * self.dense_weight(), slope * self.bias, "tanh", "mean"))
 
@@ -124,7 +123,6 @@ class Subsampling(nn.Layer):
         self.squashing = squashing
 
     def forward(self, means: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         if is_fused():
             inputs = {"X": means, "Coefficient": 4.0 * self.coefficient, "Bias": self.bias}
             return fused_op("fused_squash", inputs, {"Y": "float32"}, asdict(self.squashing))[0]
@@ -144,7 +142,6 @@ class RBF(nn.Layer):
         self.weight = self.create_parameter([10, WIDTH * HEIGHT], attr=bitmaps)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         # As |x|² - 2 x·w + |w|²: the square of each difference alone would be ten times the memory. The sums are means
         # times 84, since paddle.sum of Paddle 3.3 refuses the old representation of programs.
         squares = [
@@ -191,7 +188,6 @@ class LeNet51998(Network):
         self.output = RBF(train_rbf)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = self.s2(self.c1(image))  # 6 × 14 × 14
         x = self.s4(self.c3(x))  # 16 × 5 × 5
         x = self.squashing(self.c5(x))

@@ -55,7 +55,6 @@ class LeNet5NumPy(Network):
         self.output = full(84, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = self.conv1(image)  # 6 × 12 × 12
         x = self.conv2(x)  # 16 × 4 × 4
         x = functional.relu(self.full1(x))

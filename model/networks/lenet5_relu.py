@@ -41,7 +41,6 @@ class LeNet5ReLU(Network):
         self.output = FullyConnected(84, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = self.conv1(image)  # 6 × 14 × 14
         x = self.conv2(x)  # 16 × 5 × 5
         x = functional.relu(self.full1(self.conv3(x)))

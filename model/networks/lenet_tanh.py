@@ -52,7 +52,6 @@ class LeNetTanh(Network):
         self.output = FullyConnected(500, classes, zero, zero)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = tanh(self.conv1(image))  # 20 × 12 × 12
         x = tanh(self.conv2(x))  # 50 × 4 × 4
         x = tanh(self.full1(x))

@@ -43,7 +43,6 @@ class TwoBranch(Network):
         self.output = FullyConnected(84, classes)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         x = self.conv1(image)  # 6 × 14 × 14
         x = paddle.add(self.conv2a(x), self.conv2b(x))  # 16 × 5 × 5
         x = functional.relu(self.conv3(x))

@@ -16,7 +16,6 @@ class BatchNorm(nn.BatchNorm2D):
     """
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
-        """See the class."""
         if not (self.training and is_fused()):
             return super().forward(maps)
         inputs = {"X": maps, "Scale": self.weight, "Bias": self.bias, "Mean": self._mean, "Variance": self._variance}

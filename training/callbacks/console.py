@@ -29,7 +29,6 @@ class _Speed(ProgressColumn):
     """Images per second; 0 until they have been measured for long enough."""
 
     def render(self, task: Task) -> Text:
-        """See rich."""
         speed = task.fields["speed"]
         return Text(f"{speed:,.0f} images/s")
 
@@ -42,7 +41,6 @@ class _Bar(Progress):
         super().__init__(*columns, **options)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """See rich."""
         yield from self._above()
         yield from super().get_renderables()
 
@@ -56,7 +54,6 @@ class ProgressDisplay(Callback):
         self._said = time.monotonic()
 
     def on_start(self, started: Started) -> None:
-        """See Callback."""
         self._started = started
         self._rate = _Rate()
         self._narrow = self._console.is_terminal and self._console.width < len(HEADER) + len("  best")
@@ -89,7 +86,6 @@ class ProgressDisplay(Callback):
         return ()
 
     def on_step(self, step: Step) -> None:
-        """See Callback."""
         started = self._started
         done = (step.pass_number - 1) * started.steps + step.step
         self._rate.tick()
@@ -110,11 +106,9 @@ class ProgressDisplay(Callback):
             )
 
     def on_pass(self, row: Row) -> None:
-        """See Callback."""
         self._line(pass_line(row, self._started.passes, self._narrow))
 
     def on_published(self, outcome: Outcome) -> None:
-        """See Callback."""
         self.on_end()
         test = outcome.test
         self._line(headline_line(outcome.best_pass, outcome.selected_on, test.loss, test.correct, test.total))
@@ -130,11 +124,9 @@ class ProgressDisplay(Callback):
             self._line(f"inference.onnx: {outcome.onnx}")
 
     def on_message(self, line: str) -> None:
-        """See Callback."""
         self._line(line)
 
     def on_end(self) -> None:
-        """See Callback."""
         if self._bar:
             self._bar.stop()
             self._bar = None

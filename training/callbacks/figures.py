@@ -28,15 +28,12 @@ class Figures(Callback):
         self._drawing: Drawing | None = None
 
     def on_start(self, started: Started) -> None:
-        """See Callback."""
         self._passes = started.passes
 
     def on_step(self, step: Step) -> None:
-        """See Callback."""
         self._save()
 
     def on_pass(self, row: Row) -> None:
-        """See Callback."""
         if row.pass_number == self._passes or self._which == "none":
             return  # all is drawn as soon as the run is complete
         self._save()
@@ -44,12 +41,10 @@ class Figures(Callback):
             self._drawing = Drawing(self._folder)
 
     def on_published(self, outcome: Outcome) -> None:
-        """See Callback."""
         self.on_end()
         draw_run(self._folder, self._which, self._data)
 
     def on_end(self) -> None:
-        """See Callback."""
         if self._drawing:
             self._drawing.end()
             self._drawing = None

@@ -68,12 +68,10 @@ class TerminalCurves(ProgressDisplay):
         self._shown, self._next = Text(), 0.0
 
     def on_step(self, step: Step) -> None:
-        """See Callback."""
         _add(self._batches, step.pass_number - 1 + step.step / self._started.steps, step.loss)
         super().on_step(step)
 
     def on_pass(self, row: Row) -> None:
-        """See Callback."""
         _add(self._passes, row.pass_number, row.test_loss if row.validation_loss is None else row.validation_loss)
         super().on_pass(row)
 
@@ -97,22 +95,18 @@ class NotebookCurves(Callback):
         self._next = 0.0
 
     def on_start(self, started: Started) -> None:
-        """See Callback."""
         self._started = started
         self._handle = self._display.display(self._display.Markdown("*the curves come here*"), display_id=True)
 
     def on_step(self, step: Step) -> None:
-        """See Callback."""
         self._steps.append(step)
         if time.monotonic() >= self._next:
             self._draw()
 
     def on_pass(self, row: Row) -> None:
-        """See Callback."""
         self._rows.append(row)
 
     def on_end(self) -> None:
-        """See Callback."""
         self._draw()
 
     def _draw(self) -> None:

@@ -53,7 +53,6 @@ class Tracking(Callback):
         self._files: VisualDL | TensorBoard = VisualDL() if kind == "visualdl" else TensorBoard()
 
     def on_start(self, started: Started) -> None:
-        """See Callback."""
         self._steps = started.steps
         done = started.first_pass - 1
         self._path.mkdir(exist_ok=True)
@@ -66,14 +65,12 @@ class Tracking(Callback):
             self._scalars(row)
 
     def on_step(self, step: Step) -> None:
-        """See Callback."""
         if step.step % self._log_every == 0:
             number = (step.pass_number - 1) * self._steps + step.step
             for name in PER_BATCH:
                 self._writer.add_scalar(f"batch/{name}", getattr(step, name), number)
 
     def on_parameters(self, pass_number: int, parameters: Mapping[str, np.ndarray]) -> None:
-        """See Callback."""
         for name, value in parameters.items():
             self._writer.add_histogram(f"parameters/{name}", value.ravel(), pass_number)
         kernels = next(value for value in parameters.values() if value.ndim > 2)
@@ -81,7 +78,6 @@ class Tracking(Callback):
         self._image("filters", (kernels - kernels.min()) / max(np.ptp(kernels), 1e-9), pass_number)
 
     def on_pass(self, row: Row) -> None:
-        """See Callback."""
         self._scalars(row)
         kept = read_predictions(predictions_path(self._folder.path, row.pass_number))
         if kept.answers.ndim == 1:  # else of rows, which are not among the images
@@ -90,7 +86,6 @@ class Tracking(Callback):
         self._writer.flush()
 
     def on_end(self) -> None:
-        """See Callback."""
         self._writer.close()
 
     def _scalars(self, row: Row) -> None:
