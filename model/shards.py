@@ -11,7 +11,7 @@ Batch normalisation uses the statistics of a shard, as "ghost" batch normalisati
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,85 +24,73 @@ from model.networks import Network
 from model.ops.batch_norm import BatchNorm
 from model.ops.loss import append_to_recent, softmax_loss
 from model.ops.optimizer import apply_gradients, variable
+from model.ops.shard_row import assign_pieces, sum_rows, write_row
 from model.program import RECENT, REMEMBERED_STEPS, NetworkConfig, Program, average, program_of, value_of
 from model.recipes import Recipe
 from model.world import World
 
+ROWS = "rows"  # variable [K, n]: the rows of this process's K shards
+
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of a row: gradients, then running statistics, then loss and right answers."""
+    """The variables whose numbers are a row, by name; behind them are loss and right answers."""
 
-    gradients: Sequence[tuple[str, Sequence[int]]]
-    statistics: Sequence[tuple[str, Sequence[int]]]
-
-    @property
-    def sizes(self) -> list[int]:
-        """Numbers in each part of a row; the last two are loss and right answers."""
-        return [*(math.prod(shape) for _, shape in (*self.gradients, *self.statistics)), 2]
+    gradients: Sequence[str]
+    statistics: Sequence[str]
+    size: int
 
 
-def shard_program(config: NetworkConfig, recipe: Recipe) -> tuple[Program, Layout]:
-    """Build the program of one shard, which fetches its row [n].
+def shard_program(config: NetworkConfig, recipe: Recipe, own: int) -> tuple[Program, Layout]:
+    """Build the program that computes one of this process's `own` shards and writes its row [n] of `ROWS`.
 
-    It feeds `image`, `label`, `share` [1] (the shard's part of the batch) and `statistics`: the running statistics
-    before the step, one after the other.
+    It feeds `image`, `label`, `share` [1] (the shard's part of the batch), `slot` [1] (number of the row) and
+    `statistics`: the running statistics before the step, one after the other.
     """
     with program_of(config) as (programs, network, image):
         label, share = static.data("label", [None], "int64"), static.data("share", [1], "float32")
-        running, feeds = _running(network), [image, label, share]
+        running, feeds = _running(network), [image, label, share, static.data("slot", [1], "int64")]
         if running:
-            feeds.append(static.data("statistics", [sum(math.prod(each.shape) for each in running)], "float32"))
-            pieces = paddle.split(feeds[-1], [math.prod(each.shape) for each in running])
-            for each, piece in zip(running, pieces, strict=True):
-                paddle.assign(paddle.reshape(piece, each.shape), output=each)
+            feeds.append(static.data("statistics", [_numbers(running)], "float32"))
+            assign_pieces(feeds[-1], running)
         scores = network(image)
         loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
         found = [(p, g) for p, g in static.append_backward(loss) if g is not None]
         parts = [*(g for _, g in found), *running]
-        weighted = paddle.multiply(paddle.concat([paddle.reshape(part, [-1]) for part in parts]), share)
-        # The loss is a mean, as gradients are; right answers are counted, but not those of an empty shard.
-        counted = paddle.cast(paddle.greater_than(share, paddle.zeros([1])), "float32")
-        row = paddle.concat([weighted, paddle.multiply(log, paddle.concat([share, counted]))])
-        layout = Layout([(p.name, p.shape) for p, _ in found], [(each.name, each.shape) for each in running])
-        return value_of(programs, network, feeds, {"row": row}), layout
+        layout = Layout([p.name for p, _ in found], [each.name for each in running], _numbers(parts) + 2)
+        write_row(variable(ROWS, [own, layout.size], 0.0), feeds[3], share, parts, log)
+        return value_of(programs, network, feeds, {}), layout
 
 
 def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: Layout, world: World) -> Program:
-    """Build the program that takes the step: it feeds `rows` [K, n], those of this process's K shards."""
+    """Build the program that takes the step, by the rows of all processes' shards; it feeds and fetches nothing."""
     with program_of(config, feed=False) as (programs, network, _):
-        fed = static.data("rows", [len(world.own(shards)), sum(layout.sizes)], "float32")
         # Each process sums its own shards first, if they are a whole branch of the tree: fewer rows travel.
         travelling = world.size if shards % world.size == 0 else shards
         own = world.own(travelling)
-        rows = _paired(fed, len(own))
+        rows = sum_rows(variable(ROWS, [len(world.own(shards)), layout.size], 0.0), len(own))
         if world.size > 2:  # the sum of two numbers is the same in either order: of two processes one row travels
             around = [paddle.zeros([count, rows.shape[1]]) for count in (own.start, travelling - own.stop)]
             rows = paddle.concat([part for part in (around[0], rows, around[1]) if part.shape[0]])
         if world.size > 1:
             distributed.all_reduce(rows)
-        rows = _paired(rows, 1)
+        rows = sum_rows(rows, 1)
         # Where processes add each other's zeros, -0 has become 0; here it does so in any case.
         total = paddle.add(paddle.reshape(rows, [-1]), paddle.zeros([1]))
-        entries = (*layout.gradients, *layout.statistics, ("log", [2]))
-        pieces = paddle.split(total, layout.sizes)
-        pieces = [paddle.reshape(piece, list(shape)) for piece, (_, shape) in zip(pieces, entries, strict=True)]
         by_name = {p.name: p for p in network.parameters()}
-        gradients = [(by_name[name], piece) for (name, _), piece in zip(layout.gradients, pieces, strict=False)]
-        for (name, _), piece in zip(layout.statistics, pieces[len(gradients) :], strict=False):
-            paddle.assign(piece, output=by_name[name])
-        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), pieces[-1])
-        apply_gradients(gradients, network.decayed(), recipe)
+        parameters, running = ([by_name[name] for name in names] for names in (layout.gradients, layout.statistics))
+        sizes = [_numbers(parameters), _numbers(running), 2]
+        gradients, *statistics, log = paddle.split(total, [size for size in sizes if size])
+        if running:
+            assign_pieces(statistics[0], running)
+        append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), log)
+        apply_gradients(parameters, gradients, network.decayed(), recipe)
         average(network, recipe)
-        return value_of(programs, network, [fed], {})
+        return value_of(programs, network, [], {})
 
 
-def _paired(rows: paddle.Tensor, count: int) -> paddle.Tensor:
-    """Rows [K, n], neighbours added in pairs until `count` of them are left."""
-    while rows.shape[0] > count:
-        pairs = paddle.reshape(rows, [rows.shape[0] // 2, 2, rows.shape[1]])
-        rows = paddle.add(pairs[:, 0], pairs[:, 1])
-    return rows
+def _numbers(variables: Sequence[paddle.Tensor]) -> int:
+    return sum(math.prod(each.shape) for each in variables)
 
 
 def _running(network: Network) -> list[paddle.Tensor]:
@@ -125,10 +113,13 @@ class ShardedEngine(PaddleEngine):
         self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, shards: int, world: World
     ) -> None:
         self._world, self._shards = world, shards
-        shard, self._layout = shard_program(config, recipe)
+        shard, self._layout = shard_program(config, recipe, len(world.own(shards)))
         super().__init__(config, recipe, device, seed, update_program(config, recipe, shards, self._layout, world))
-        self._rows = np.zeros((len(world.own(shards)), sum(self._layout.sizes)), np.float32)
         self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See PaddleEngine; no step depends on the rows of the one before."""
+        return {name: value for name, value in super().state().items() if name != ROWS}
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         """See PaddleEngine; a process is given its `own_images` of the batch, and the labels of all."""
@@ -141,21 +132,25 @@ class ShardedEngine(PaddleEngine):
             # An empty shard computes the first image at hand, of which nothing counts.
             count = bounds[shard + 1] - bounds[shard]
             at = slice(bounds[shard] - own.start, bounds[shard + 1] - own.start) if count else slice(0, 1)
-            share = np.array([count / len(labels)], np.float32)
-            feed = {"image": images[at], "label": labels_of_own[at], "share": share}
-            (self._rows[row],) = self._shard.run({**feed, **statistics})
+            self._compute(images[at], labels_of_own[at], count / len(labels), row, statistics)
         with self._world.guard.waiting():
-            self._session.run({"rows": self._rows})
+            self._session.run({})
         self._evaluation_is_current = False
 
     def trial(self, images: np.ndarray, labels: np.ndarray) -> bytes:
         """The row of a shard, computed in vain: other bits show another processor, library or number of threads."""
         before = self.state()
-        feed = {"image": images, "label": labels, "share": np.ones(1, np.float32), **self._statistics()}
-        (row,) = self._shard.run(feed)
+        self._compute(images, labels, 1.0, 0, self._statistics())
         self.load_state(before)
-        return bytes(row.tobytes())
+        return self._session.get(ROWS)[0].tobytes()
+
+    def _compute(
+        self, images: np.ndarray, labels: np.ndarray, share: float, slot: int, statistics: Mapping[str, np.ndarray]
+    ) -> None:
+        """Compute a shard and write its row."""
+        numbers = {"share": np.array([share], np.float32), "slot": np.array([slot])}
+        self._shard.run({"image": images, "label": labels, **numbers, **statistics})
 
     def _statistics(self) -> dict[str, np.ndarray]:
-        running = [self._session.get(name).reshape(-1) for name, _ in self._layout.statistics]
+        running = [self._session.get(name).reshape(-1) for name in self._layout.statistics]
         return {"statistics": np.concatenate(running)} if running else {}

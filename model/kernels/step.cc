@@ -251,4 +251,12 @@ void MoveAverages(float decay, float* updates, const Averaged* averages, int64_t
   });
 }
 
+void Scale(int64_t count, float factor, const float* __restrict from, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = factor * from[i];
+}
+
+void Add(int64_t count, const float* __restrict from, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
 }  // namespace step

@@ -93,4 +93,10 @@ struct Averaged {
 // tf.train.ExponentialMovingAverage with num_updates). updates: t - 1; moved on.
 void MoveAverages(float decay, float* updates, const Averaged* averages, int64_t count);
 
+// to = factor * from
+void Scale(int64_t count, float factor, const float* from, float* to);
+
+// to += from
+void Add(int64_t count, const float* from, float* to);
+
 }  // namespace step

@@ -193,21 +193,26 @@ void AdamStep(std::vector<Tensor>& parameters, std::vector<Tensor>& moments1, st
               const Tensor& learning_rate, float beta1, float beta2, float epsilon, const std::vector<float>& decay) {
   std::vector<step::Parameter> all;
   const size_t count = parameters.size();
+  // Gradients may also be one array, one after the other.
+  const bool is_flat = gradients.size() == 1;
   PD_CHECK(moments1.size() == count && moments2.size() == count && powers1.size() == count &&
-               powers2.size() == count && gradients.size() == count && decay.size() == count,
+               powers2.size() == count && (is_flat || gradients.size() == count) && decay.size() == count,
            "Adam: expected as many of all as the ", count, " parameters");
   Expect("Adam's learning rate", learning_rate, 1);
+  int64_t before = 0;
   for (size_t i = 0; i < count; ++i) {
     const int64_t numbers = parameters[i].numel();
     Expect("Adam's first moment", moments1[i], numbers);
     Expect("Adam's second moment", moments2[i], numbers);
-    Expect("Adam's gradient", gradients[i], numbers);
+    if (!is_flat) Expect("Adam's gradient", gradients[i], numbers);
     Expect("Adam's power of beta1", powers1[i], 1);
     Expect("Adam's power of beta2", powers2[i], 1);
     all.push_back({numbers, parameters[i].data<float>(), moments1[i].data<float>(),
                    moments2[i].data<float>(), powers1[i].data<float>(), powers2[i].data<float>(),
-                   gradients[i].data<float>(), decay[i]});
+                   is_flat ? gradients[0].data<float>() + before : gradients[i].data<float>(), decay[i]});
+    before += numbers;
   }
+  if (is_flat) Expect("Adam's gradients", gradients[0], before);
   step::AdamStep({beta1, beta2, epsilon}, *learning_rate.data<float>(), all.data(), all.size());
 }
 
@@ -228,6 +233,60 @@ void Remember(Tensor& recent, const Tensor& row) {
   float *begin = recent.data<float>(), *end = begin + recent.numel();
   const float* values = row.data<float>();
   std::copy(values, values + row.numel(), std::copy(begin + row.numel(), end, begin));
+}
+
+// ---- shards ---------------------------------------------------------------------------------------------------------
+
+// Writes row `slot` of rows [K, n]: the parts and the loss times the share of a shard, and its right answers.
+void ShardRow(const std::vector<Tensor>& parts, const Tensor& log, const Tensor& share, const Tensor& slot,
+              Tensor& rows) {
+  const int64_t size = rows.shape().back(), number = *slot.data<int64_t>();
+  const float weight = *share.data<float>();
+  int64_t numbers = 2;
+  for (const Tensor& part : parts) numbers += part.numel();
+  Expect("loss and right answers", log, 2);
+  PD_CHECK(numbers == size && number >= 0 && number < rows.numel() / size, numbers, " numbers for row ", number, " of ",
+           rows.numel() / size, " rows of ", size);
+  float* to = rows.data<float>() + number * size;
+  for (const Tensor& part : parts) {
+    const float* values = part.data<float>();
+    step::Scale(part.numel(), weight, values, to);
+    to += part.numel();
+  }
+  to[0] = log.data<float>()[0] * weight;
+  to[1] = weight > 0 ? log.data<float>()[1] : 0;
+}
+
+// rows [K, n] -> their sums [count, n]: neighbours are added in pairs, in place, until `count` are left.
+std::vector<Tensor> SumRows(Tensor& rows, int count) {
+  const int64_t size = rows.shape().back(), all = rows.numel() / size, group = all / count;
+  PD_CHECK(group * count == all && (group & (group - 1)) == 0, "sums of ", group, " rows: expected a power of two");
+  Tensor sums = Empty({count, size}, rows);
+  float *first = rows.data<float>(), *to = sums.data<float>();
+  for (int64_t row = 0; row < all; row += group) {
+    for (int64_t apart = 1; apart < group; apart *= 2) {
+      for (int64_t i = row; i < row + group; i += 2 * apart) {
+        step::Add(size, first + (i + apart) * size, first + i * size);
+      }
+    }
+    to = std::copy(first + row * size, first + (row + 1) * size, to);
+  }
+  return {sums};
+}
+
+std::vector<Shape> SumRowsShapes(const Shape& rows, int count) { return {{count, rows[1]}}; }
+
+std::vector<DataType> SumRowsTypes(const DataType& rows) { return {rows}; }
+
+void AssignPieces(const Tensor& flat, std::vector<Tensor>& pieces) {
+  int64_t numbers = 0;
+  for (const Tensor& piece : pieces) numbers += piece.numel();
+  Expect("pieces", flat, numbers);
+  const float* from = flat.data<float>();
+  for (Tensor& piece : pieces) {
+    std::copy(from, from + piece.numel(), piece.data<float>());
+    from += piece.numel();
+  }
 }
 
 using Names = std::unordered_map<std::string, std::string>;
@@ -320,3 +379,24 @@ PD_BUILD_OP(fused_remember)
     .Outputs({"RecentOut"})
     .SetInplaceMap(Names{{"Recent", "RecentOut"}})
     .SetKernelFn(PD_KERNEL(Remember));
+
+PD_BUILD_OP(fused_shard_row)
+    .Inputs({paddle::Vec("Part"), "Log", "Share", "Slot", "Rows"})
+    .Outputs({"RowsOut"})
+    .SetInplaceMap(Names{{"Rows", "RowsOut"}})
+    .SetKernelFn(PD_KERNEL(ShardRow));
+
+PD_BUILD_OP(fused_sum_rows)
+    .Inputs({"Rows"})
+    .Outputs({"Sums", "RowsOut"})
+    .Attrs({"count: int"})
+    .SetInplaceMap(Names{{"Rows", "RowsOut"}})
+    .SetKernelFn(PD_KERNEL(SumRows))
+    .SetInferShapeFn(PD_INFER_SHAPE(SumRowsShapes))
+    .SetInferDtypeFn(PD_INFER_DTYPE(SumRowsTypes));
+
+PD_BUILD_OP(fused_assign_pieces)
+    .Inputs({"Flat", paddle::Vec("Piece")})
+    .Outputs({paddle::Vec("PieceOut")})
+    .SetInplaceMap(Names{{paddle::Vec("Piece"), paddle::Vec("PieceOut")}})
+    .SetKernelFn(PD_KERNEL(AssignPieces));

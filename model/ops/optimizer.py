@@ -10,6 +10,7 @@ from paddle.nn.initializer import Constant
 
 from model.ops.backend import is_fused
 from model.ops.custom_op import fused_op
+from model.ops.shard_row import pieces
 from model.recipes import Recipe
 
 LEARNING_RATE = "learning_rate_0"  # the name that Paddle gives to the learning rate of a program's first optimizer
@@ -29,19 +30,21 @@ def minimize(loss: paddle.Tensor, decayed: Collection[str], recipe: Recipe) -> N
         recipe: for the optimizer.
     """
     if is_fused() and recipe.optimizer in ("adam", "adamw"):
-        _fused_adam(static.append_backward(loss), decayed, recipe)
+        found = [(parameter, gradient) for parameter, gradient in static.append_backward(loss) if gradient is not None]
+        _fused_adam([parameter for parameter, _ in found], [gradient for _, gradient in found], decayed, recipe)
     else:
         _optimizer(decayed, recipe).minimize(loss)
 
 
 def apply_gradients(
-    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe
+    parameters: Sequence[paddle.Tensor], gradients: paddle.Tensor, decayed: Collection[str], recipe: Recipe
 ) -> None:
-    """Append the recipe's update of parameters by gradients that were computed elsewhere; see `minimize`."""
+    """Append the recipe's update of parameters by `gradients` [n], one after the other; see `minimize`."""
     if is_fused() and recipe.optimizer in ("adam", "adamw"):
-        _fused_adam(gradients, decayed, recipe)
+        _fused_adam(parameters, [gradients], decayed, recipe)
     else:
-        _optimizer(decayed, recipe).apply_gradients(list(gradients))
+        found = list(zip(parameters, pieces(gradients, parameters), strict=True))
+        _optimizer(decayed, recipe).apply_gradients(found)
 
 
 def _optimizer(decayed: Collection[str], recipe: Recipe) -> paddle.optimizer.Optimizer:
@@ -62,10 +65,9 @@ def _optimizer(decayed: Collection[str], recipe: Recipe) -> paddle.optimizer.Opt
 
 
 def _fused_adam(
-    gradients: Sequence[tuple[paddle.Tensor, paddle.Tensor]], decayed: Collection[str], recipe: Recipe
+    parameters: Sequence[paddle.Tensor], gradients: Sequence[paddle.Tensor], decayed: Collection[str], recipe: Recipe
 ) -> None:
-    updated = [(parameter, gradient) for parameter, gradient in gradients if gradient is not None]
-    parameters = [parameter for parameter, _ in updated]
+    """Append Adam; gradients are as many as the parameters, or a single array, one after the other."""
 
     def state(suffix: str, value: float, single: bool = False) -> list[paddle.Tensor]:
         return [variable(p.name + suffix, [1] if single else p.shape, value) for p in parameters]
@@ -78,7 +80,7 @@ def _fused_adam(
             "Moment2": state("_moment2_0", 0.0),
             "Power1": state("_beta1_pow_acc_0", BETA1, single=True),
             "Power2": state("_beta2_pow_acc_0", BETA2, single=True),
-            "Grad": [gradient for _, gradient in updated],
+            "Grad": gradients,
             "LearningRate": variable(LEARNING_RATE, [], recipe.learning_rate),
         },
         attributes={

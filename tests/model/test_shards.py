@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 
 from data.dataset import Mnist
@@ -18,12 +19,15 @@ from model.device import choose_device
 from model.engine import PaddleEngine
 from model.image import network_input
 from model.networks import NETWORKS
+from model.ops.backend import backend
+from model.ops.optimizer import variable
+from model.ops.shard_row import assign_pieces, sum_rows, write_row
 from model.program import NetworkConfig
 from model.recipes import RECIPES
-from model.shards import ShardedEngine, own_images
+from model.shards import ROWS, ShardedEngine, own_images
 from model.world import ALONE, World
 from tests.conftest import ROOT
-from tests.model.operators import need_fused
+from tests.model.operators import need_fused, small_program
 
 STEPS, BATCH, LAST = 4, 40, 5  # the last batch leaves some of 8 shards without an image
 
@@ -92,9 +96,48 @@ def test_no_zero_is_negative_in_one_process_either() -> None:
     for shards in (1, 2):
         alone = engine("conv_pool_bn", "published", "stock", shards)
         assert isinstance(alone, ShardedEngine)
-        alone._rows[:] = -0.0
-        alone._session.run({"rows": alone._rows})
+        alone._session.set(ROWS, np.full_like(alone._session.get(ROWS), -0.0))
+        alone._session.run({})
         assert not np.signbit(alone.parameters()["norm._mean"]).any()
+
+
+def test_rows_are_written_and_summed_alike_by_both_backends() -> None:
+    """Bit for bit; the second shard is empty, so that its right answers do not count."""
+    need_fused()
+    rng = np.random.default_rng(1)
+    shapes, shares = ((3, 5), (7,), (1,)), (0.25, 0.0, 0.5, 0.25)
+    of_shards = [[rng.standard_normal(shape).astype(np.float32) for shape in (*shapes, (2,))] for _ in shares]
+
+    def results(form: Any) -> dict[str, np.ndarray]:
+        def program(share: Any, slot: Any, **parts: Any) -> dict[str, Any]:
+            *values, log = parts.values()
+            rows = variable("rows", [4, 25], 0.0)
+            write_row(rows, slot, share, [paddle.reshape(v, s) for v, s in zip(values, shapes, strict=True)], log)
+            sums = sum_rows(paddle.assign(rows), 2)
+            flat = paddle.split(paddle.reshape(sum_rows(paddle.assign(rows), 1), [-1]), [23, 2])[0]
+            assign_pieces(flat, [variable(f"piece{n}", shape, 0.0) for n, shape in enumerate(shapes)])
+            return {"sums": sums}
+
+        feeds = [
+            {
+                "share": np.array([share], np.float32),
+                "slot": np.array([slot]),
+                **{f"p{n}": a for n, a in enumerate(each)},
+            }
+            for slot, (share, each) in enumerate(zip(shares, of_shards, strict=True))
+        ]
+        with backend(form):
+            session = small_program(program, feeds[0])
+        for feed in feeds:
+            (sums,) = session.run(feed)
+        return {"sums": sums, **session.state()}
+
+    stock, fused = results("stock"), results("fused")
+    flat = [np.concatenate([part.reshape(-1) for part in each]) for each in of_shards]
+    np.testing.assert_array_equal(stock["rows"][2], flat[2] * np.array([0.5] * 24 + [1], np.float32))
+    assert stock["rows"][1][-1] == 0
+    for name in stock:
+        np.testing.assert_array_equal(fused[name], stock[name], name)
 
 
 def test_a_state_goes_on_with_shards_and_without(mnist: Mnist) -> None:
@@ -160,7 +203,7 @@ def processes(size: int, *arguments: str) -> list[str]:
         )
         for rank in range(size)
     ]
-    printed = [process.communicate(timeout=240) for process in started]
+    printed = [process.communicate(timeout=900) for process in started]
     assert [process.returncode for process in started] == [0] * size, printed
     return [out.splitlines()[-1] for out, _ in printed]
 

@@ -5,9 +5,9 @@
 Each job is two or three processes of Paddle's launcher. A random one of them, now and then the launcher, gets SIGKILL
 or SIGSTOP at a random time: while they start, amid training, or at the end. The job must end within the time-out and
 what the launcher needs to end the others (`--slack`; more on a busy machine), name the process in one line, show no
-traceback, and leave no process behind. Then `--resume` goes on with any number of processes, and may be disturbed
-again. In the end the run must be, bit for bit, that of one process that nobody disturbed: results log, steps log,
-weights, optimizer state, averages, answers, models.
+traceback, and leave no process and no temporary folder behind. Then `--resume` goes on with any number of processes,
+and may be disturbed again. In the end the run must be, bit for bit, that of one process that nobody disturbed: results
+log, steps log, weights, optimizer state, averages, answers, models.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class JobTest:
         self.wrong: list[str] = []
         self.seconds: dict[str, list[float]] = {"SIGKILL": [], "SIGSTOP": []}
         self.starting = 10.0  # seconds from a job's begin to its first step
+        self.temporary = work / "temporary"
+        self.temporary.mkdir()
         write_data(work / "data")
         self.reference = work / "reference"
         assert self.begin(self.reference, 1).wait(300) == 0, (work / "output").read_text()
@@ -65,7 +67,7 @@ class JobTest:
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "JOB_TEST": str(self.work)},
+                env={**os.environ, "JOB_TEST": str(self.work), "TMPDIR": str(self.temporary)},
             )
 
     def disturb(self, folder: Path, number: signal.Signals) -> None:
@@ -135,13 +137,16 @@ class JobTest:
         time.sleep(random.uniform(0, {"start": self.starting, "middle": 0.1, "end": 2}[phase]))
 
     def _end_what_is_left(self) -> list[str]:
-        """Command lines of the job's processes that have not ended 3 s after it; they are ended."""
+        """Command lines of processes, and temporary folders, that are still there 3 s after the job; they go."""
         until = time.monotonic() + 3
         while (left := _marked(f"JOB_TEST={self.work}")) and time.monotonic() < until:
             time.sleep(0.1)
         for process in left:
             os.kill(process, signal.SIGKILL)
-        return list(left.values())
+        folders = [path for path in self.temporary.iterdir() if path.is_dir()]
+        for folder in folders:
+            shutil.rmtree(folder)
+        return [*left.values(), *map(str, folders)]
 
 
 def _trainers(launcher: int) -> dict[int, int]:
