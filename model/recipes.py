@@ -13,6 +13,7 @@ NetworkName = Literal[
     "conv_pool_bn", "lenet5_1998", "two_branch", "lenet5_relu", "lenet_tanh", "lenet5_numpy", "lenet_row"
 ]
 RecipeName = Literal["published", "published-sgd", "published-momentum", "best"]
+NETWORK_OPTIONS = ("maps", "kernel_size", "pooling", "squashing", "train_rbf")  # of train.py, for networks' classes
 Optimizer = Literal["adam", "adamw", "momentum", "sgd"]
 Schedule = Literal["constant", "cosine"]
 

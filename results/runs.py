@@ -14,14 +14,13 @@ from typing import Any
 from common.errors import UserError, one_line
 from common.files import real_path, sha256
 from data.distortions import Distortions
-from model.recipes import Recipe
+from model.recipes import NETWORK_OPTIONS, Recipe
 from results.log import is_unfinished, read_results
 from results.records import Row, best_row, columns
 from results.run_folder import RunFolder
 
-OPTIONS_OF_NETWORKS = ("maps", "kernel_size", "pooling", "squashing", "train_rbf")
 # Settings beside the recipe on which a run's result depends.
-DECIDING = ("engine", "init_from", "select_on", "patience", *OPTIONS_OF_NETWORKS, "shards")
+DECIDING = ("engine", "init_from", "select_on", "patience", *NETWORK_OPTIONS, "shards")
 HIGHER_IS_BETTER = ("accuracy", "correct", "images_per_second")
 
 

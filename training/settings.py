@@ -16,7 +16,7 @@ from common.project import model_folder
 from common.ranges import Range, check_ranges
 from common.signals import importing
 from data.distortions import Distortions
-from model.recipes import NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
+from model.recipes import NETWORK_OPTIONS, NetworkName, Optimizer, Recipe, RecipeName, Schedule, recipe_for
 
 RANGES = {
     "passes": Range(1, 10**6),
@@ -189,8 +189,7 @@ class Settings:
 
     def network_options(self) -> dict[str, Any]:
         """The options that go to the network's class: those that were given."""
-        names = ("maps", "kernel_size", "pooling", "squashing", "train_rbf")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in NETWORK_OPTIONS}
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def resolved_recipe(self) -> Recipe:

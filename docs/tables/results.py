@@ -17,7 +17,7 @@ from results.predictions import predictions_path, read_predictions
 from results.printed import HEADER, headline_line, pass_line
 from results.records import Row
 from results.run_folder import RunFolder
-from results.runs import Run
+from results.runs import DECIDING, Run
 from training.settings import Settings
 
 # The claim of each network's source, on the 10,000 test images; docs/networks.md has what the claims hide.
@@ -39,10 +39,7 @@ RESULTS_HEADER = (
 
 
 # Settings of a run that change what comes out, beside its network, its recipe and its seed.
-CHANGES = (
-    *(field.name for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Distortions))),
-    *("engine", "init_from", "select_on", "maps", "kernel_size", "pooling", "squashing", "train_rbf"),
-)
+CHANGES = (*(field.name for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Distortions))), *DECIDING)
 
 
 def changes(record: Mapping[str, Any]) -> str:

@@ -33,7 +33,6 @@ NETWORKS: dict[str, type[Network]] = {
 
 DIGIT_NETWORKS = [name for name, network in NETWORKS.items() if not network.image.is_row]  # others read rows
 
-DIGITS = 10  # classes of a network without the option `classes`
 MOST_MAPS = 1024  # in a layer; two such layers have 27 million parameters, and a batch of 128 takes a gigabyte
 
 
@@ -76,7 +75,7 @@ def _check_kernel_size(image_size: int, kernel_size: KernelSize) -> None:
 
 def with_classes(options: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """The options of a network for that many classes; for ten digits `options` itself, as models have always had it."""
-    return {**options} if classes == DIGITS else {**options, "classes": classes}
+    return {**options} if classes == Network.classes else {**options, "classes": classes}
 
 
 def build_network(name: str, options: Mapping[str, Any]) -> Network:
