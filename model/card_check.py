@@ -47,6 +47,8 @@ def card_problem(card: Mapping[str, Any], names: Sequence[str]) -> str:
     labels = card.get("labels")
     if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS or not all(map(_is_name, labels)):
         return "expected labels, a list of 2 to 1000 printable names that are no formulas to a spreadsheet"
+    if twice := [label for place, label in enumerate(labels) if label in labels[:place]]:
+        return f"expected a label of its own for each class, got {one_line(twice[0], 60)} twice"
     temperature = card.get("temperature", 1)
     if not is_number(temperature, 0.01, 100):
         return f"expected a temperature of 0.01 to 100, got {one_line(temperature, 60)}"

@@ -87,7 +87,9 @@ class Job:
             self._remove()
             raise UserError("expected pictures, found none")
         if os.path.lexists(self.output) and not self._has_all:  # else it is ours, of a process that was killed then
-            raise self._taken()
+            if record.exists():
+                raise self._taken()
+            return False  # another process has joined the parts just now
         return True
 
     def _taken(self) -> UsageError:

@@ -71,8 +71,8 @@ def restore_arithmetic(folder: RunFolder) -> None:
     recorded = _part(folder.read_record(whole=True), "environment", "arithmetic")
     for name in ARITHMETIC:
         os.environ.pop(name, None)
-    restored = {name: str(value) for name, value in recorded.items() if name in ARITHMETIC}
-    os.environ.update({name: value for name, value in restored.items() if value.isprintable()})
+        if name in recorded and str(recorded[name]).isprintable():
+            os.environ[name] = str(recorded[name])
 
 
 def expect_same_run(folder: RunFolder, recorded: Record, now: Record) -> None:
@@ -120,9 +120,9 @@ def differences(recorded: Record, now: Record) -> Iterator[str]:
 
 def continued(recorded: Record, now: Record, differing: list[str]) -> dict[str, Any]:
     """The record with which a run goes on: as it began, with what may change as it is now, and what differs noted."""
-    changed, before = {"settings": now["settings"], "recipe": now["recipe"]}, recorded.get("resumed")
-    noted = [*(before if isinstance(before, list) else []), *differing]
-    return {name: value for name, value in recorded.items() if name != "outcome"} | changed | {"resumed": noted}
+    before = recorded["resumed"] if isinstance(recorded.get("resumed"), list) else []
+    changed = {"settings": now["settings"], "recipe": now["recipe"], "resumed": [*before, *differing]}
+    return {name: value for name, value in recorded.items() if name != "outcome"} | changed
 
 
 def _part(record: Record, *names: str) -> Record:

@@ -81,11 +81,12 @@ def test_bitmaps_exist_for_ten_digits_alone(mnist: Mnist, tmp_path: Path) -> Non
         trained(with_classes(mnist, 3), tmp_path, network="lenet5_1998")
 
 
-@pytest.mark.parametrize("labels", [["0"], [str(number) for number in range(1001)], ["a", 2]])
-def test_a_card_of_too_few_or_too_many_labels_is_refused(labels: list[object], tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels", [["0"], [str(number) for number in range(1001)], ["a", 2], ["a", "b", "b", "b"]])
+def test_a_card_of_too_few_too_many_or_equal_labels_is_refused(labels: list[object], tmp_path: Path) -> None:
     good = load_model(SAMPLE)
     save_model(tmp_path / "model", replace(good, card={**good.card, "labels": labels}))
-    with pytest.raises(ModelError, match="expected labels, a list of 2 to 1000 printable names"):
+    expected = "expected labels, a list of 2 to 1000 printable names|expected a label of its own .*, got b twice"
+    with pytest.raises(ModelError, match=expected):
         load_model(tmp_path / "model")
 
 
