@@ -51,6 +51,14 @@ class Pen:
         return Pen(False, random.uniform(0.1, 0.9), random.uniform(0.25, 1.0), random.choice([0.0, 0.3, 0.6]))
 
 
+def hand_sizes(random: np.random.Generator) -> Floats:
+    """Height of each of the ten digits [10], as a share of the row's: of one height in two of three rows."""
+    uneven, sizes = random.random() < 0.35, random.uniform(0.5, 1, 10)
+    sizes[0] = random.uniform(0.38, 0.8)
+    sizes[[1, 7, 9]] = random.uniform(0.7, 1, 3)
+    return sizes if uneven else np.ones(10)
+
+
 WARP = (2, 4, 4)  # of each digit: cosines across and down, of the displacement down and across
 
 
@@ -68,7 +76,7 @@ def draw_digits(images: Bytes, labels: Bytes, draws: Floats, warps: Floats, pens
         float32 [N, 32, PATCH], 0 paper to 1 ink.
     """
     sources = images.astype(np.float32) / 255
-    for number in np.flatnonzero((draws[:, 5] < 0.3) & np.isin(labels, (1, 7))):
+    for number in np.flatnonzero(draws[:, 5] < np.select([labels == 1, labels == 7], [0.55, 0.3])):
         _reshape(sources[number], int(labels[number]), draws[number])
     own = np.array([pen.own for pen in pens])
     sources[~own] = ndimage.gaussian_filter(sources[~own], (0, 0.7, 0.7), truncate=3)
@@ -127,7 +135,7 @@ def _redrawn(patches: Floats, width: Floats) -> Floats:
 
 
 def _reshape(image: Floats, label: int, draws: Floats) -> None:
-    """Give a 1 an upstroke or a foot, or cross a 7, in place."""
+    """Make a 1 one straight line, give it an upstroke or a foot, or cross a 7, in place."""
     rows, columns = np.nonzero(image > 0.4)
     if not len(rows):
         return
@@ -138,6 +146,11 @@ def _reshape(image: Floats, label: int, draws: Floats) -> None:
         centre = columns[line].mean() if line.any() else 14.0
         y = 0.45 * rows.min() + 0.55 * rows.max()
         _stroke(image, (y + share, centre - 3 - 3 * more), (y - share, centre + 3 + 3 * share), strength)
+        return
+    if draws[5] > 0.3:
+        image[:] = 0
+        lean = 4 * share - 1
+        _stroke(image, (3.5, 13.5 + lean), (23.5, 13.5 - lean), 0.9 + 0.5 * more)
         return
     top = float(columns[rows <= rows.min() + 1].mean())
     length = 4 + 8 * more
@@ -163,6 +176,19 @@ def _stroke(image: Floats, start: tuple[float, float], end: tuple[float, float],
     along = np.clip(((_GRID[0] - y) * dy + (_GRID[1] - x) * dx) / max(dy * dy + dx * dx, 1e-6), 0, 1)
     distance = np.hypot(_GRID[0] - y - along * dy, _GRID[1] - x - along * dx)
     np.maximum(image, np.clip(width + 0.5 - distance, 0, 1), out=image)
+
+
+def span(patch: Floats) -> tuple[int, int]:
+    """First and last column with ink."""
+    columns = np.flatnonzero(patch.max(axis=0) > 0.3)
+    return (int(columns[0]), int(columns[-1])) if len(columns) else (0, 2)
+
+
+def lay(ink: Floats, patch: Floats, place: int) -> None:
+    """Lay a patch onto the row, its first column at `place`, which may be outside."""
+    start, end = max(place, 0), min(place + patch.shape[1], ink.shape[1])
+    if end > start:
+        np.maximum(ink[:, start:end], patch[:, start - place : end - place], out=ink[:, start:end])
 
 
 def draw_mark(place: str, height: float, middle: float, width: int, pen: Pen, random: np.random.Generator) -> Floats:
@@ -202,7 +228,8 @@ def draw_mark(place: str, height: float, middle: float, width: int, pen: Pen, ra
     elif kind == "dollar":
         _dollar(draw, (x, base - h * random.uniform(0.4, 0.55)), h * random.uniform(0.6, 1.1), stroke, random)
     elif kind == "slashes":
-        for shift in (-0.12, 0.12)[: int(random.integers(1, 3)) + (place == "end")]:
+        # Two before the digits: one alone may be a 1.
+        for shift in (-0.12, 0.12)[: int(random.integers(1, 3)) + (place != "blank")]:
             top, bottom = base - h * random.uniform(0.9, 1.2), base + h * random.uniform(0.0, 0.2)
             lean = h * random.uniform(0.3, 0.55)
             draw.line([x + shift * h + lean / 2, top, x + shift * h - lean / 2, bottom], 255, stroke)

@@ -208,7 +208,7 @@ def _cleaned(
         ruled = lines > 0.3
         if random.random() < 0.4:  # strokes along a line went with it
             own = own & ~ruled
-        step, share = int(random.integers(2, 9)), random.choice([0.0, 0.0, 0.15, 0.4])
+        step, share = int(random.integers(2, 9)), random.choice([0.0, 0.0, 0.0, 0.15, 0.4, 1.0])
         rest = np.repeat(random.random(-(-ink.shape[1] // step)) < share, step)[: ink.shape[1]]
         own = own | (ruled & rest)
     if use.blur:

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data.formats.idx import Bytes
-from data.row_ink import HEIGHT, WARP, Floats, Pen, between, draw_digits, draw_mark
+from data.row_ink import HEIGHT, WARP, Floats, Pen, between, draw_digits, draw_mark, hand_sizes, lay, span
 from data.row_paper import PAPER, finish, levelled, neighbours, printed_lines
 
 MOST_DIGITS = 11  # in a row
 MARGIN = 8  # pixels of paper at either end of a row: the middle of its first digit must not be left of all columns
 ROW_STREAM, ORDER_STREAM = 3, 4  # data.augment has 1 and 2, data.dataset the pass alone
+SMALLEST = 9  # pixels of a digit that is smaller than the row's others
 BLOCK = 16  # batches that are made together
 
 # Share of rows of 1, 2, … 11 digits: most numbers that people write have 2 to 7.
@@ -35,14 +36,15 @@ class Ingredients:
     """Ingredients of rows; an ingredient that is off leaves the rest of a row as it was.
 
     Attributes:
-        spacing: gaps of 0 to 2 widths, equal or not; else all digits stand a little apart.
+        spacing: gaps of 0 to 2 widths, equal or not, or between groups; else all digits stand a little apart.
         touching: digits that overlap or are joined by a stroke.
         slant: of the whole row and of single digits.
         warp: digits bent smoothly.
-        size: digits of 42 to 95 % of the row's height, wide or narrow, unlike each other; else of 70 %.
+        size: digits of 42 to 95 % of the row's height, wide or narrow, unlike each other, such as small zeros beside
+            long ones; else of 70 %.
         baseline: a line that rises, falls, or wavers.
         pen: strokes from a hard pencil's to a felt pen's, of any pressure; else MNIST's own.
-        shapes: a 1 with an upstroke or a foot, a crossed 7.
+        shapes: a 1 of one straight line, or with an upstroke or a foot; a crossed 7.
         polarity: light ink on dark paper.
         paper: grey paper with gradients, texture, specks and patterns; else white.
         ruled: lines to write on.
@@ -185,30 +187,48 @@ class _Plan:
         self.height = random.uniform(0.42, 0.95) * HEIGHT
         if random.random() < 0.5:  # a strip cut along the digits
             self.height = random.uniform(0.68, 0.95) * HEIGHT
+        hand = hand_sizes(random)
+        if hand.min() < 1:
+            self.height = random.uniform(0.75, 1.0) * HEIGHT
         if not use.size:
-            self.height = 0.7 * HEIGHT
+            self.height, hand = 0.7 * HEIGHT, np.ones(10)
+        steep, rise = random.random() < 0.12 and use.baseline, random.uniform(-1, 1)
+        rise *= 0.6 if steep else 0.16 if use.baseline else 0.0
+        if steep:
+            self.height = min(self.height, HEIGHT / (1 + abs(rise)))
         self.pen = Pen.drawn(random) if use.pen else Pen()
-        self.middle = HEIGHT / 2 + random.uniform(-0.5, 0.5) * max(HEIGHT - self.height, 0) * 0.9
-        self.draws = self._draws(random.random((self.length + 2, 10)), random.uniform(-1, 1, 6))
+        self.middle = HEIGHT / 2
+        if not steep:
+            self.middle += random.uniform(-0.5, 0.5) * max(HEIGHT - self.height, 0) * 0.9
+        sizes = np.maximum(hand[maker.labels[self.chosen]], SMALLEST / self.height)
+        self.draws = self._draws(random.random((self.length + 2, 10)), random.uniform(-1, 1, 6), sizes, rise)
         strength = random.uniform(0, 1.1) if use.warp else 0.0
         self.warps = strength * random.standard_normal((self.length + 2, *WARP), np.float32)
         self.in_boxes = random.random() < 0.13 and use.boxes
 
-    def _draws(self, own: Floats, common: Floats) -> Floats:
-        """Of each digit height and width (pixels for one of MNIST), shear, turn, middle line, and three shares."""
+    def _draws(self, own: Floats, common: Floats, sizes: Floats, rise: float) -> Floats:
+        """Of each digit height and width (pixels for one of MNIST), shear, turn, middle line, and three shares.
+
+        Args:
+            own: [N, 10] random numbers of each digit, 0 to 1.
+            common: [6] of the row, -1 to 1.
+            sizes: [N] of the digits, as shares of the row's height.
+            rise: from the first digit to the last, likewise.
+        """
         count, use = len(own), self.use
         spread = own[:, :5] * 2 - 1
         draws = np.zeros((count, 8))
         wavering = 1 + 0.25 * spread[:, 0] * abs(common[4]) if use.size else np.ones(count)
-        draws[:, 0] = self.height / 20 * wavering
+        draws[:, 0] = self.height / 20 * wavering * sizes
         draws[:, 1] = draws[:, 0] * (1 + (0.25 * common[0] + 0.12 * spread[:, 1] if use.size else 0))
         if use.slant:
             draws[:, 2] = 0.3 * common[1] + 0.12 * spread[:, 2]
             draws[:, 3] = 0.06 * common[2] + 0.06 * spread[:, 3]
-        draws[:, 4] = self.middle
+        # Small digits stand on the line, or hang a little above the middle.
+        draws[:, 4] = self.middle + (0.3 + 0.7 * common[3]) * self.height / 2 * (1 - sizes)
         if use.baseline:
             along = (np.arange(count) - self.length / 2) / max(self.length, 4)
-            draws[:, 4] += 0.16 * self.height * common[3] * along + 0.07 * self.height * spread[:, 4]
+            draws[:, 4] += self.height * (rise * along + 0.07 * spread[:, 4])
         draws[:, 5:] = own[:, 5:8]
         if not use.shapes:
             draws[:, 5] = 1  # no digit is given another shape
@@ -226,7 +246,7 @@ class _Plan:
         right = random.choice([0.08, 0.3, 1.2]) * height * random.uniform(0.3, 1.3)
         places, cursor = [], left
         pitch = height * random.uniform(0.8, 1.5)
-        spans = [_span(token) for token in tokens]
+        spans = [span(token) for token in tokens]
         for number, (first, last) in enumerate(spans):
             if self.in_boxes:
                 pitch = max(pitch, last - first + 1)
@@ -241,7 +261,7 @@ class _Plan:
             cursor += random.uniform(0.5, 6) * height
         ink = np.zeros((HEIGHT, max(int(cursor + right) + 1, HEIGHT // 2)), np.float32)
         for token, place in zip(tokens, places, strict=True):
-            _lay(ink, token, place)
+            lay(ink, token, place)
         if use.touching and random.random() < 0.16:
             self._join(ink, places, spans)
         if use.neighbours:
@@ -253,11 +273,14 @@ class _Plan:
     def _gaps(self, count: int) -> Floats:
         random, height = self.random, self.height
         kind, each = random.random(), random.uniform(-1, 1, count)
-        if kind < 0.3 and self.use.touching:
+        if kind < 0.27 and self.use.touching:
             return height * (random.uniform(-0.11, 0.02) + 0.05 * each)
-        if kind < 0.75 or not self.use.spacing:
+        if kind < 0.62 or not self.use.spacing:
             return height * np.maximum(random.uniform(0.05, 0.25) + 0.1 * each, 0.02)
-        wide = random.uniform(0.2, 1.2 if count <= 6 else 0.5)
+        if kind < 0.75:  # groups
+            between_groups = random.uniform(0.3, 1.2) * (random.random(count) < 0.3)
+            return height * np.maximum(random.uniform(0.03, 0.25) + 0.08 * each + between_groups, 0.02)
+        wide = random.uniform(0.2, 1.4 if count <= 6 else 0.9)
         return height * np.maximum(wide + random.choice([0.1, 0.5]) * wide * each, 0.03)
 
     def _with_marks(self, tokens: list[Floats], width: int) -> list[Floats]:
@@ -287,16 +310,3 @@ class _Plan:
                     y = self.middle + self.height * between(random.uniform(-0.4, 0.4, 2), len(columns))
                     stroke = 1.4 - np.abs(np.arange(HEIGHT)[:, None] - y)
                     ink[:, columns] = np.maximum(ink[:, columns], np.clip(stroke, 0, 0.9))
-
-
-def _span(patch: Floats) -> tuple[int, int]:
-    """First and last column with ink."""
-    columns = np.flatnonzero(patch.max(axis=0) > 0.3)
-    return (int(columns[0]), int(columns[-1])) if len(columns) else (0, 2)
-
-
-def _lay(ink: Floats, patch: Floats, place: int) -> None:
-    """Lay a patch onto the row, its first column at `place`, which may be outside."""
-    start, end = max(place, 0), min(place + patch.shape[1], ink.shape[1])
-    if end > start:
-        np.maximum(ink[:, start:end], patch[:, start - place : end - place], out=ink[:, start:end])
