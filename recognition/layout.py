@@ -28,9 +28,11 @@ MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly
 TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no digits; with a tail, as of a 9 or a 7
 TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces with a tail are wider, and narrower
 OVERLAP = 0.8  # of a row's height that such a piece covers
+LAST, STEEPEST_ROW = 3, 0.27  # pieces by which a row goes on; pixels that it may fall or rise for each to the right
 GAP = 2.0  # heights of writing between pieces of one row, at most
 GUTTER, WIDER, FEWEST_ROWS = 0.9, 3.0, 3  # heights of writing, and usual gaps, between columns; rows on either side
 MARGIN = 0.3  # heights of writing around a strip
+FEWEST_DIGITS, UNEVEN = 4, 0.4  # so many show a row's slope; heights of writing by which it falls or rises at least
 SURROUNDINGS = 0.08  # heights of writing around ink that a strip shows; the rest is paper
 
 
@@ -76,9 +78,9 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
     for piece in sorted(tall, key=lambda piece: piece.box[0]):
         best, nearest = None, GAP * height
         for row in rows:
-            last = max(row[-3:], key=lambda other: other.box[2])
+            last = max(row[-LAST:], key=lambda other: other.box[2])
             gap = piece.box[0] - last.box[2]
-            if gap < nearest and _level(piece, row[-3:]) > 0.45 and not _between(lines, last, piece):
+            if gap < nearest and _level(piece, row) > 0.45 and not _between(lines, last, piece):
                 best, nearest = row, gap
         if best is None:
             rows.append([piece])
@@ -166,10 +168,24 @@ def _without_edges(rows: list[list[Piece]], size: tuple[int, int]) -> list[list[
     return inner or rows
 
 
-def _level(piece: Piece, others: list[Piece]) -> float:
-    """Part of the height that a piece shares with the last ones of a row."""
-    top, bottom = min(other.box[1] for other in others), max(other.box[3] for other in others)
-    return (min(bottom, piece.box[3]) - max(top, piece.box[1])) / min(piece.high, bottom - top)
+def _level(piece: Piece, row: list[Piece]) -> float:
+    """Part of the height that a piece shares with the last ones of a row, which may go on as it falls or rises."""
+    top, bottom = min(other.box[1] for other in row[-LAST:]), max(other.box[3] for other in row[-LAST:])
+    falls = [0.0]
+    if len(row) >= 2 * LAST:
+        (x, y), (next_x, next_y) = _middle(row[-2 * LAST : -LAST]), _middle(row[-LAST:])
+        slope = np.clip((next_y - y) / max(next_x - x, 1), -STEEPEST_ROW, STEEPEST_ROW)
+        falls.append(slope * ((piece.box[0] + piece.box[2]) / 2 - next_x))
+    shared = max(min(bottom + fall, piece.box[3]) - max(top + fall, piece.box[1]) for fall in falls)
+    return float(shared / min(piece.high, bottom - top))
+
+
+def _middle(pieces: list[Piece]) -> tuple[float, float]:
+    """Mean middle of pieces of ink, across and down."""
+    return (
+        sum(piece.box[0] + piece.box[2] for piece in pieces) / (2 * len(pieces)),
+        sum(piece.box[1] + piece.box[3] for piece in pieces) / (2 * len(pieces)),
+    )
 
 
 def _between(lines: Mask, one: Piece, other: Piece) -> bool:
@@ -187,24 +203,44 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     height = float(np.median([piece.high for piece in row]))
     margin = round(MARGIN * height) + 2
     first, last = min(piece.box[0] for piece in row), max(piece.box[2] for piece in row)
+    left, right = max(first - margin, 0), min(last + margin, labels.shape[1])
+    rise = _rise(row, height)
+
+    def levelled(piece: Piece) -> tuple[float, float]:
+        down = rise * ((piece.box[0] + piece.box[2]) / 2 - left)
+        return piece.box[1] - down, piece.box[3] - down
+
     # Long tails are cut off: the digits are to fill most of the strip.
-    untailed = [piece for piece in row if piece.high < TALLEST * page.height]
-    above, below = min(piece.box[1] for piece in untailed), max(piece.box[3] for piece in untailed)
-    left, top = max(first - margin, 0), max(above - margin, 0)
-    part = slice(top, below + margin), slice(left, last + margin)
+    spans = [levelled(piece) for piece in row if piece.high < TALLEST * page.height]
+    above, below = round(min(top for top, _ in spans)), round(max(bottom for _, bottom in spans))
     # Small pieces between the row's top and bottom are its own as well: the bar of a 5, the rest of a broken stroke.
     small = (
         piece
         for piece in pieces
         if not _as_large(piece, LOWEST * page.height, page.height)
         and first < (piece.box[0] + piece.box[2]) / 2 < last
-        and above - MARGIN * page.height < (piece.box[1] + piece.box[3]) / 2 < below
+        and above - MARGIN * page.height < sum(levelled(piece)) / 2 < below
     )
     own = np.zeros(int(labels.max()) + 1, bool)
     own[[piece.number for piece in (*row, *small)]] = True
-    ink = own[labels[part]]
+    level = np.arange(above - margin, below + margin)
+    if not rise:
+        level = level[(level >= 0) & (level < len(labels))]
+    down = level[:, np.newaxis] + np.rint(rise * np.arange(right - left)).astype(int)
+    outside = (down < 0) | (down >= len(labels))
+    part = np.clip(down, 0, len(labels) - 1), np.arange(left, right)
+    ink = own[labels[part]] & ~outside
     near = scipy.ndimage.binary_dilation(ink, iterations=max(2, round(SURROUNDINGS * height)))
-    depth = page.depth[part] * near
+    depth = page.depth[part] * (near & ~outside)
     levels = depth / max(float(np.percentile(page.depth[part][ink], 70)), 1e-6)
     grey = np.rint(255 - LEVEL * np.clip(levels, 0, 1)).astype(np.uint8)
-    return Strip(grey, ink, height, left, top, page.turn, ruled=bool(lines[part].any()))
+    return Strip(grey, ink, height, left, int(level[0]), page.turn, bool(lines[part].any()), rise)
+
+
+def _rise(row: list[Piece], height: float) -> float:
+    """Pixels by which a row falls for each to the right; 0 if its digits stand level enough, or are few."""
+    x, y = np.array([[piece.box[0] + piece.box[2], piece.box[1] + piece.box[3]] for piece in row]).T / 2
+    if len(row) < FEWEST_DIGITS:
+        return 0.0
+    rise = float(np.polyfit(x, y, 1)[0])
+    return rise if abs(rise) * np.ptp(x) > UNEVEN * height else 0.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOWEST = 0.5  # of the usual height of the pieces that are digits: lower pieces may be commas, points and dashes
 FEWEST = 2  # digits of a row: one alone is often a cell, with rests of its borders and of its neighbours
 NARROW, LONG = 0.45, 6  # of its height; digits: narrower pieces at the ends of shorter rows are rests of lines
-BESIDE = 0.25  # of a piece's width: a digit that is named this far beside a piece may be this piece
+BESIDE = 0.25, 0.15  # of a piece's width or height: a digit that is named this far beside a piece may be this piece
 COVERED = 0.3  # of a piece's width: if others cover more, it is a part of one of them
 SURE = 0.5  # confidence of the digit that such a piece is
 PAPER = 255
@@ -62,7 +62,7 @@ def with_left_out(strip: Strip, digits: Sequence[RowDigit], reader: RowReader) -
 
 def _is_in(middle: float, piece: Piece) -> bool:
     left, _, right, _ = piece.box
-    beside = BESIDE * (right - left)
+    beside = max(BESIDE[0] * piece.wide, BESIDE[1] * piece.high)
     return left - beside <= middle <= right + beside
 
 

@@ -19,6 +19,7 @@ THICKER = 1.7  # times a line's usual thickness: there a stroke crosses it
 THICKEST = 0.2  # of the ink's box: a thicker run is no line
 MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
 LONG_LINE, TALL_LINE = 2.2, 1.8  # heights of a page's writing: straight runs of this length are lines
+WHOLE, LONGER = 0.95, 1.25  # of a side of the page, and heights of writing: so does a shorter run that crosses the page
 SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
 THICKEST_LINE = 0.16  # of the writing's height
 
@@ -92,8 +93,9 @@ def page_lines(ink: Mask, height: float) -> Mask:
         ink: [H, W] ink of the upright page.
         height: usual height of its writing, pixels.
     """
-    across = straight(ink, LONG_LINE * height, THICKEST_LINE * height)
-    upright = straight(ink.T, TALL_LINE * height, THICKEST_LINE * height).T
+    wide, high = (max(WHOLE * side, LONGER * height) for side in reversed(ink.shape))
+    across = straight(ink, min(LONG_LINE * height, wide), THICKEST_LINE * height)
+    upright = straight(ink.T, min(TALL_LINE * height, high), THICKEST_LINE * height).T
     lines = across | upright
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines

@@ -59,6 +59,7 @@ class Strip:
         top: likewise.
         turn: of the page.
         ruled: lines were taken away here, of which narrow pieces of ink may be rests.
+        rise: pixels of the page by which each column was moved up for each to its left, so that the row is level.
     """
 
     grey: npt.NDArray[np.uint8]
@@ -68,10 +69,12 @@ class Strip:
     top: int
     turn: Turn
     ruled: bool = False
+    rise: float = 0.0
 
     def box(self, left: float, top: float, right: float, bottom: float) -> Box:
         """Box of the picture around one of the strip."""
-        return self.turn.box(self.left + left, self.top + top, self.left + right, self.top + bottom)
+        level = self.top + self.rise * (left + right) / 2
+        return self.turn.box(self.left + left, level + top, self.left + right, level + bottom)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ STEEPEST = 15.0  # degrees of slope
 RIM = 0.1  # of a side of the picture: what covers more of it is no writing
 SLAB = 8  # heights of writing: so wide parts of a page are looked at together for its slope
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
+FEWEST = 3  # pieces of usual size that show a slope; of fewer, it is the slant of their strokes
 ALIKE = 0.6  # of the usual writing's height: only such pieces decide about the upper side
 SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
 # digits too, and more for a single piece, which may be several digits that touch.
 QUARTER, HALF, ALONE = 0.06, 0.12, 0.8
+BAND, ALONG = 2.2, 1.0  # times as wide as high: a picture of one row, whose quarter turns must win by so much
 
 Certainty = Callable[[np.ndarray], np.ndarray]
 
@@ -102,8 +104,8 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
         digits = [piece for piece in pieces if _like_digit(piece, labels)] or pieces
         if not digits:
             raise BlankError("nothing to read: expected pieces of ink, got specks such as paper and cameras make")
-        compact = [piece for piece in digits if 2 * min(piece.high, piece.wide) > max(piece.high, piece.wide)]
-        height = _usual([max(piece.high, piece.wide) for piece in compact or digits])
+        compact = _compact(digits)
+        height = _usual([max(piece.high, piece.wide) for piece in compact])
         if height <= TALLEST:
             break
         scale *= height / (0.7 * TALLEST)
@@ -112,9 +114,10 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     digits.sort(key=lambda piece: abs(max(piece.high, piece.wide) - height))
     usual = [piece for piece in digits if ALIKE * height < max(piece.high, piece.wide) < height / ALIKE]
     turns = _side_up(depth, labels, (usual or digits)[:SAMPLE], certainty)
-    height = _usual([piece.wide if turns % 2 else piece.high for piece in compact or digits])
+    height = _usual([piece.wide if turns % 2 else piece.high for piece in compact])
     degrees = 90.0 * turns
-    degrees += _slope(np.rot90(_without_rim(ink), round(degrees / 90)), height)
+    if len(usual) >= FEWEST:
+        degrees += _slope(np.rot90(_without_rim(ink), turns), height)
     if degrees:
         turned = Image.fromarray(depth).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
         depth = np.maximum(np.asarray(turned), 0)
@@ -172,6 +175,13 @@ def _like_digit(piece: Piece, labels: np.ndarray) -> bool:
     return bool(part.mean() > 0.06 and (part.mean() > 0.5 or sorted(ends)[1] < 0.85))
 
 
+def _compact(digits: list[Piece]) -> list[Piece]:
+    """The pieces that are not long, by which writing is measured; all of them if those are specks beside them."""
+    compact = [piece for piece in digits if 2 * min(piece.high, piece.wide) > max(piece.high, piece.wide)]
+    sizes = [sum(max(piece.high, piece.wide) for piece in each) for each in (compact, digits)]
+    return compact if 3 * sizes[0] >= sizes[1] else digits
+
+
 def _usual(sizes: list[int]) -> float:
     """Median of the sizes, larger ones counting more: there are more specks than digits."""
     ordered = np.sort(np.array(sizes, float))
@@ -194,7 +204,8 @@ def _side_up(
         images.append(centred(cut_out(Ink(depth[part], own, OWN_LEVEL, 1))))
     turned = np.stack([np.rot90(image, turns) for turns in range(4) for image in images])
     sure = np.log(certainty(turned) + 1e-3).reshape(4, -1).mean(axis=1)
-    sure[1:] -= np.array([QUARTER, HALF, QUARTER]) + ALONE / len(images)
+    quarter = QUARTER + (ALONG if depth.shape[1] > BAND * depth.shape[0] else 0.0)
+    sure[1:] -= np.array([quarter, HALF, quarter]) + ALONE / len(images)
     return int(sure.argmax())
 
 

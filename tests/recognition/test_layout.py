@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from data.dataset import Mnist
 from model.predictor import Predictor
@@ -17,6 +18,7 @@ from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
 from recognition.ruling import page_lines
 from recognition.strip import Rows, Turn
+from recognition.upright import upright
 from tests.conftest import MODEL
 from tests.recognition.pages import JUDGING, PageMaker, rows_right
 
@@ -37,6 +39,10 @@ def read(grey: np.ndarray, readers: tuple[DigitReader, RowReader]) -> Sequence[s
     strips = find_strips(grey, lambda images: reader.probabilities(images).max(axis=1))
     rows = read_rows(Rows(grey, (grey.shape[1], grey.shape[0]), strips), row_reader)
     return ["".join(answer.digits[0][0] for answer in reader.row("", row)) for row in rows]
+
+
+def unsure(images: np.ndarray) -> np.ndarray:
+    return np.full(len(images), 0.5)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_columns_that_stand_near_are_parted_and_wide_numbers_are_not() -> None:
         return grey
 
     def rows(columns: Sequence[int]) -> int:
-        return len(find_strips(page(columns), lambda images: np.full(len(images), 0.5)))
+        return len(find_strips(page(columns), unsure))
 
     assert rows([100, 130, 200, 230]) == 6  # two columns of two digits each, 1.25 heights between them
     assert rows([100, 150, 200, 260]) == 3  # one of four
@@ -105,16 +111,72 @@ def test_a_low_wide_digit_at_the_end_is_of_the_row_and_a_dash_is_not() -> None:
         for left in (100, 140, 180):
             grey[80:120, left : left + 25] = 0
         grey[120 - low[0] : 120, 220 : 220 + low[1]] = 0
-        return find_strips(grey, lambda images: np.full(len(images), 0.5))[0].ink.shape[1]
+        return find_strips(grey, unsure)[0].ink.shape[1]
 
     assert width((15, 24)) > width((6, 24)) + 30
+
+
+def test_a_lone_digit_shows_no_slope() -> None:
+    picture = Image.new("L", (64, 65), 220)
+    pen = ImageDraw.Draw(picture)
+    pen.line((24, 20, 40, 46), fill=60, width=2)  # a slanted 1
+    pen.rectangle((0, 0, 63, 64), outline=120)  # the edges of its cell
+    assert upright(np.asarray(picture), unsure).turn.degrees == 0
+
+
+def test_a_narrow_digit_is_measured_not_the_specks_beside_it() -> None:
+    picture = Image.new("L", (180, 180), 220)
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((60, 20, 95, 80), outline=40, width=5)
+    pen.ellipse((62, 75, 93, 150), outline=40, width=5)  # a narrow 8
+    for x, y in ((10, 20), (150, 130), (12, 150)):
+        pen.ellipse((x, y, x + 7, y + 7), fill=60)
+    page = upright(np.asarray(picture), unsure)
+    assert page.height * page.turn.scale > 100
+
+
+def test_a_line_across_a_small_picture_is_taken_away() -> None:
+    ink = np.zeros((130, 190), bool)
+    ink[:, 50:54] = ink[20:110, 120:130] = True  # a cell's border; a stem
+    lines = page_lines(ink, 90)
+    assert lines[5:125, 51].all() and not lines[20:110, 120:130].any()
+
+
+@pytest.mark.parametrize("fall", [12, -12])
+def test_a_row_that_slopes_by_itself_is_levelled(fall: int) -> None:
+    grey = np.full((900, 700), 255, np.uint8)
+    for top in (300, 400, 500, 600, 700, 800):  # the page's rows are level
+        for left in range(40, 660, 60):
+            grey[top : top + 40, left : left + 20] = 0
+    tops = [120 + fall * number for number in range(-3, 5)]
+    lefts = [60 + 70 * number for number in range(8)]
+    for left, top in zip(lefts, tops, strict=True):
+        grey[top : top + 40, left : left + 20] = 0
+    strip = find_strips(grey, unsure)[0]
+    assert strip.turn.degrees == 0 and strip.ink.shape[0] < 80
+    for left, top in zip(lefts, tops, strict=True):
+        at = left - strip.left
+        rows = np.flatnonzero(strip.ink[:, at : at + 20].any(axis=1))
+        box = strip.box(at, rows[0], at + 20, rows[-1] + 1)
+        assert np.abs(np.subtract(box, (left, top, left + 20, top + 40))).max() <= 5
+
+
+@pytest.mark.parametrize(("size", "turned"), [((100, 400), False), ((300, 400), True)])
+def test_a_picture_of_one_row_lies_not_on_its_side(size: tuple[int, int], turned: bool) -> None:
+    def certainty(images: np.ndarray) -> np.ndarray:
+        return np.repeat([0.3, 0.9, 0.3, 0.3], len(images) // 4)
+
+    grey = np.full(size, 255, np.uint8)
+    for left in (100, 150, 200):
+        grey[30:70, left : left + 22] = 0
+    assert (find_strips(grey, certainty)[0].turn.degrees == 90) == turned
 
 
 @pytest.mark.parametrize("size", [(1, 300), (5, 5), (1000, 20)])
 def test_what_has_no_rows_is_refused_in_a_line(size: tuple[int, int]) -> None:
     for grey in (np.full(size, 200, np.uint8), np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
         try:
-            find_strips(grey, lambda images: np.full(len(images), 0.5))
+            find_strips(grey, unsure)
         except PictureError as error:
             assert "\n" not in str(error)
 

@@ -55,6 +55,12 @@ def test_ink_as_high_as_digits_is_read_once_more(
         assert found[0].x1 <= 40 and found[2].x0 >= 40 + wide and (found[1].x0, found[1].x1) == (40, 40 + wide)
 
 
+def test_a_narrow_digit_named_beside_its_ink_is_not_read_again() -> None:
+    reader: Any = Reader(0.9)
+    found = [FOUND[0], RowDigit(1, 0.9, 36, 46, 46), FOUND[1]]
+    assert with_left_out(strip_of(20, 4), found, reader) == found and not reader.asked
+
+
 def test_one_digit_has_no_neighbours_that_were_left_out() -> None:
     reader: Any = Reader(0.9)
     assert with_left_out(strip_of(14, 12), FOUND[:1], reader) == FOUND[:1] and not reader.asked
