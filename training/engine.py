@@ -36,13 +36,14 @@ class Engine(Protocol):
     def load_parameters(self, parameters: Mapping[str, np.ndarray]) -> None: ...
 
 
-def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = None) -> list[str]:
+def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = None, rows: bool = False) -> list[str]:
     """Give an engine the parameters of a model, or of a run's best model so far, whichever engine trained it.
 
     Args:
         engine: gets the parameters.
         folder: of the run or the model.
         classes: names of the classes to come; if the model has others, its last layer is left out.
+        rows: the network reads rows of digits.
 
     Returns:
         Lines for the user: each newer checkpoint of the run that was refused, and a last layer that is left out.
@@ -54,7 +55,7 @@ def start_from(engine: Engine, folder: Path, classes: Sequence[str] | None = Non
     where = f"--init-from {folder}"
     try:
         if (folder / CARD).exists():
-            model = load_model(folder)
+            model = load_model(folder, rows=rows)
             parameters, lines = FeatureMaps.of_model(model).parameters(), list[str]()
             known = model.card["labels"]
         else:

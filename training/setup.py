@@ -144,7 +144,7 @@ def prepare(
     engine = make_engine(settings.engine, config, recipe, device, settings.seed, settings.shards, world)
     exporter = Exporter(config)
     if settings.init_from and not recorded:
-        for line in start_from(engine, settings.init_from, data.classes):
+        for line in start_from(engine, settings.init_from, data.classes, NETWORKS[settings.network].image.is_row):
             report(callbacks, line)
     if settings.export:
         to_onnx(*exporter.files(engine.parameters()))  # what cannot be converted is reported now

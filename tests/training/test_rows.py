@@ -14,6 +14,7 @@ from common.errors import UsageError
 from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
 from data.row_sets import RowSet
+from model.feature_maps import FeatureMaps
 from model.saved_model import ModelError, load_model
 from model.scoring import LONGEST_ANSWER, UNREAD
 from results.log import read_results
@@ -129,3 +130,11 @@ def test_rows_to_test_on_are_the_same_in_every_run(tiny: Mnist) -> None:
 def test_its_figures_are_those_of_the_logs(run: RunFolder, tiny: Mnist) -> None:
     draw_run(run, "all", tiny)
     assert {path.stem for path in run.figures.iterdir()} == {"curves", "learning_rate"}
+
+
+def test_another_run_goes_on_from_its_model(run: RunFolder, tiny: Mnist, tmp_path: Path) -> None:
+    begin = run.path.parent / "model"
+    own = settings(tmp_path, passes=1, learning_rate=1e-30, ema=0.0, init_from=begin)
+    train(own, RunFolder(tmp_path / "run"), data=tiny)
+    first, second = (FeatureMaps.of_model(load_model(path, rows=True)) for path in (begin, tmp_path / "model"))
+    np.testing.assert_array_equal(first.parameters()["output.weight"], second.parameters()["output.weight"])
