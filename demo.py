@@ -58,7 +58,7 @@ class Settings:
     model_dir: Path = field(default_factory=model_folder)
     """Folder of the model that reads first; inference_model/released is the released one."""
     trust: bool = False
-    """Run the program of that model whatever it does; only for makers that you trust."""
+    """Run that model's program without a check of its operators; only for makers that you trust."""
     runs_dir: Path = Path("runs")
     """Folder of runs, whose models can read too, and which the second tab compares."""
     max_bytes: int = 16 << 20

@@ -74,7 +74,7 @@ class Options:
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU if one works, else the CPU."""
     trust: bool = False
-    """Run the models' programs whatever they do; only for makers that you trust."""
+    """Run the models' programs without a check of their operators; only for makers that you trust."""
     fail_under: Annotated[float | None, arg(metavar="PERCENT", help_behavior_hint="")] = None
     """Percent: exit status 1, and a line on stderr, for each model of a lower accuracy."""
 

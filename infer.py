@@ -72,7 +72,7 @@ class Settings:
     model_dir: Path = field(default_factory=model_folder)
     """Folder of the saved model, or of a run; inference_model/released is the released one."""
     trust: bool = False
-    """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
+    """Run the model's program without a check of its operators, like any script; only for makers that you trust."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Device; auto takes a GPU if one works, else the CPU."""
     format: Literal["table", "json", "csv"] = "table"

@@ -1,4 +1,4 @@
-"""Items that a background thread makes ahead, so that whoever uses them seldom waits."""
+"""Items that a background thread makes ahead of their use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _END = object()
 
 @contextmanager
 def prefetch(items: Iterator[Item], depth: int = 4) -> Iterator[Iterator[Item]]:
-    """Yield an iterator over `items`, which a thread makes up to `depth` ahead; an error in making them is raised here.
+    """Prefetch items in a background thread, up to `depth` ahead; an error in making them is raised at their use.
 
     The thread ends with the block, also when the block leaves early.
     """

@@ -39,7 +39,7 @@ class Recipe:
 
     Attributes:
         optimizer: which update rule.
-        learning_rate: step size at its largest, for the mean of a batch's losses.
+        learning_rate: the largest of a run, for the mean of a batch's losses.
         batch_size: images per step.
         passes: times through the training images.
         shuffle_buffer: "all": the images are shuffled together before each pass; N: in a buffer of N, as in the

@@ -42,7 +42,7 @@ class Options:
     data_dir: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder with the data set whose test images are used; otherwise MNIST is looked for, and fetched."""
     trust: bool = False
-    """Run the model's program whatever it does, as one runs a stranger's script; only for makers that you trust."""
+    """Run the model's program without a check of its operators, like any script; only for makers that you trust."""
 
 
 def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:

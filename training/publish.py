@@ -103,7 +103,7 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
         check: called between batches and before the publishing; may raise to leave.
 
     Raises:
-        UserError: it does not answer as the best pass did.
+        UserError: it does not reproduce the best pass.
     """
     progress, save_dir, folder = state.progress, publish_folder(setup.settings), setup.folder
     saved = load_model(folder.model, rows=setup.image.is_row)
@@ -111,7 +111,7 @@ def publish(setup: Setup, state: State, check: Callable[[], None]) -> Outcome:
     if digest(test.answers) != progress.best_answers:
         expected = read_results(folder.results)[0][progress.best_pass - 1]
         raise UserError(
-            f"{folder.model}: read back, it answers otherwise than pass {progress.best_pass} did: expected "
+            f"{folder.model}: the saved model does not reproduce pass {progress.best_pass}: expected "
             f"{expected.test_correct}/{expected.test_total}, got {test.correct}/{test.total}; nothing was published"
         )
     if setup.settings.export and saved.onnx is None:

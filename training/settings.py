@@ -127,7 +127,7 @@ class Settings:
     engine: Literal["paddle", "numpy"] = "paddle"
     """Engine of the computation: Paddle's static programs, or NumPy alone (lenet5_numpy and conv_pool_bn)."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device; auto takes a GPU that proves to work, else the CPU; gpu without one is an error."""
+    """Device; auto takes a GPU if one works, else the CPU; gpu without one is an error."""
     kernel: Literal["auto", "fused", "stock"] = "auto"
     """Operators of the convolution-pooling layers; auto takes the fused one on a CPU with a C++ compiler."""
     shards: Annotated[int, arg(metavar="V")] = 1
