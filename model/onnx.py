@@ -96,7 +96,7 @@ class OnnxPredictor:
             raise ExportError(f"ONNX Runtime cannot read the model: {one_line(error, 200)}") from error
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
+        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
         (answers,) = self._session.run(None, {self._session.get_inputs()[0].name: images})
         return np.asarray(answers)
 
@@ -114,7 +114,7 @@ class ExecutorPredictor:
         self._fetches = [op.input("X")[0] for op in self._program.global_block().ops if op.type == "fetch"]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each digit, [N, 10] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
+        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
         with old_representation():
             (answers,) = self._executor.run(
                 self._program, feed={"image": images}, fetch_list=self._fetches, scope=self._scope

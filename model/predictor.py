@@ -174,7 +174,7 @@ class Predictor:
         return np.log(np.maximum(self.probabilities(images), np.finfo(np.float32).tiny))
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
-        """`probabilities` at the card's temperature, [N, 10]; users see these."""
+        """`probabilities` at the card's temperature, [N, classes]; users see these."""
         if self._temperature == 1:
             return self.probabilities(images)
         return tempered(self.log_probabilities(images), self._temperature)

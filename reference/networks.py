@@ -15,7 +15,7 @@ POOLINGS: dict[Pooling, type[MaxPool | MeanPool]] = {"max": MaxPool, "mean": Mea
 
 
 class Network:
-    """Layers, each fed with the output of the one before: images [N, 1, S, S] -> logits [10, N].
+    """Layers, each fed with the output of the one before: images [N, 1, S, S] -> logits [classes, N].
 
     Attributes:
         layers: name -> layer, in order.
@@ -29,14 +29,14 @@ class Network:
         self.statistics = {f"{n}.{p}": a for n, layer in layers.items() for p, a in layer.statistics.items()}
 
     def forward(self, images: Array, training: bool = False) -> Array:
-        """Logits [10, N] of images [N, 1, S, S]; inside, the images come last (see `layers`)."""
+        """Logits [classes, N] of images [N, 1, S, S]; inside, the images come last (see `layers`)."""
         x = np.ascontiguousarray(images.transpose(1, 2, 3, 0))
         for layer in self.layers.values():
             x = layer.forward(x, training)
         return x
 
     def backward(self, gradient: Array) -> dict[str, Array]:
-        """Gradient of every parameter by name, given the gradient [10, N] of the logits of the last training forward.
+        """Gradient of every parameter by name, from that of the last training forward's logits, [classes, N].
 
         The gradient of the images themselves is not computed.
         """

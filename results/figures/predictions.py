@@ -66,7 +66,7 @@ def wrong_answers(
 
     Args:
         images: [N, 28, 28] uint8.
-        labels: [N], the right digits.
+        labels: [N], the right classes.
         probabilities: [N, classes].
         names: of the classes.
     """
@@ -118,8 +118,8 @@ def calibration(log_probabilities: np.ndarray, labels: np.ndarray, temperature: 
     Bars are Wilson's 95 % intervals; bins of fewer than 10 answers have no point.
 
     Args:
-        log_probabilities: [N, 10], natural logarithm.
-        labels: [N], the right digits.
+        log_probabilities: [N, classes], natural logarithm.
+        labels: [N], the right classes.
         temperature: that was fitted on other images; the diagram then shows the network before and after it.
     """
     figure = new_figure(6.6, 7.2)
