@@ -55,7 +55,7 @@ GROUPS = {
 
 
 def main(stop: StopRequest) -> int:
-    """Parse, train, print the headline."""
+    """Parse; print a summary or a profile, or train."""
     settings = parse(Settings, groups=GROUPS, shown=Settings.with_recipe, config=repeated)
     if settings.summary:
         with stop.importing():
@@ -63,7 +63,7 @@ def main(stop: StopRequest) -> int:
 
         print_summary(settings.network, settings.network_options())
         return 0
-    if settings.threads:  # of a run that is resumed, its own count (restore_arithmetic)
+    if settings.threads:  # a resumed run takes its own count instead (restore_arithmetic)
         use_threads(settings.threads)
     if settings.profile:
         with stop.importing():
