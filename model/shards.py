@@ -11,7 +11,7 @@ Batch normalisation uses the statistics of a shard, as "ghost" batch normalisati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,13 @@ from model.networks import Network
 from model.ops.batch_norm import BatchNorm
 from model.ops.loss import append_to_recent, softmax_loss
 from model.ops.optimizer import apply_gradients, variable
-from model.ops.shard_row import assign_pieces, sum_rows, write_row
+from model.ops.shard_row import assign_pieces, restart, sum_rows, write_row
 from model.program import RECENT, REMEMBERED_STEPS, NetworkConfig, Program, average, program_of, value_of
 from model.recipes import Recipe
 from model.world import World
 
 ROWS = "rows"  # variable [K, n]: the rows of this process's K shards
+BEFORE = "statistics_before"  # variable: the running statistics before the step, one after the other
 
 
 @dataclass(frozen=True)
@@ -44,22 +45,20 @@ class Layout:
 def shard_program(config: NetworkConfig, recipe: Recipe, own: int) -> tuple[Program, Layout]:
     """Build the program that computes one of this process's `own` shards and writes its row [n] of `ROWS`.
 
-    It feeds `image`, `label`, `share` [1] (the shard's part of the batch), `slot` [1] (number of the row) and
-    `statistics`: the running statistics before the step, one after the other.
+    It feeds `image`, `label` and `shard` [2]: its share of the batch, and the number of its row. Row 0 comes first.
     """
     with program_of(config) as (programs, network, image):
-        label, share = static.data("label", [None], "int64"), static.data("share", [1], "float32")
-        running, feeds = _running(network), [image, label, share, static.data("slot", [1], "int64")]
+        label, shard = static.data("label", [None], "int64"), static.data("shard", [2], "float32")
+        running = _running(network)
         if running:
-            feeds.append(static.data("statistics", [_numbers(running)], "float32"))
-            assign_pieces(feeds[-1], running)
+            restart(shard, running, variable(BEFORE, [_numbers(running)], 0.0))
         scores = network(image)
         loss, log = softmax_loss(network.logits(scores), label, network.classes, recipe.label_smoothing)
         found = [(p, g) for p, g in static.append_backward(loss) if g is not None]
         parts = [*(g for _, g in found), *running]
         layout = Layout([p.name for p, _ in found], [each.name for each in running], _numbers(parts) + 2)
-        write_row(variable(ROWS, [own, layout.size], 0.0), feeds[3], share, parts, log)
-        return value_of(programs, network, feeds, {}), layout
+        write_row(variable(ROWS, [own, layout.size], 0.0), shard, parts, log)
+        return value_of(programs, network, [image, label, shard], {}), layout
 
 
 def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: Layout, world: World) -> Program:
@@ -83,6 +82,7 @@ def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: L
         gradients, *statistics, log = paddle.split(total, [size for size in sizes if size])
         if running:
             assign_pieces(statistics[0], running)
+            variable(BEFORE, [_numbers(running)], 0.0)  # this program's startup makes all variables of both
         append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), log)
         apply_gradients(parameters, gradients, network.decayed(), recipe)
         average(network, recipe)
@@ -118,13 +118,12 @@ class ShardedEngine(PaddleEngine):
         self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program
 
     def state(self) -> dict[str, np.ndarray]:
-        """See PaddleEngine; no step depends on the rows of the one before."""
-        return {name: value for name, value in super().state().items() if name != ROWS}
+        """See PaddleEngine; without what a step leaves behind that no later one reads."""
+        return {name: value for name, value in super().state().items() if name not in (ROWS, BEFORE)}
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         """See PaddleEngine; a process is given its `own_images` of the batch, and the labels of all."""
         self._set_learning_rate(learning_rate)
-        statistics = self._statistics()
         bounds = [len(labels) * shard // self._shards for shard in range(self._shards + 1)]
         own = own_images(len(labels), self._shards, self._world)
         labels_of_own = labels[own]
@@ -132,7 +131,7 @@ class ShardedEngine(PaddleEngine):
             # An empty shard computes the first image at hand, of which nothing counts.
             count = bounds[shard + 1] - bounds[shard]
             at = slice(bounds[shard] - own.start, bounds[shard + 1] - own.start) if count else slice(0, 1)
-            self._compute(images[at], labels_of_own[at], count / len(labels), row, statistics)
+            self._compute(images[at], labels_of_own[at], count / len(labels), row)
         with self._world.guard.waiting():
             self._session.run({})
         self._evaluation_is_current = False
@@ -140,17 +139,9 @@ class ShardedEngine(PaddleEngine):
     def trial(self, images: np.ndarray, labels: np.ndarray) -> bytes:
         """The row of a shard, computed in vain: other bits show another processor, library or number of threads."""
         before = self.state()
-        self._compute(images, labels, 1.0, 0, self._statistics())
+        self._compute(images, labels, 1.0, 0)
         self.load_state(before)
         return self._session.get(ROWS)[0].tobytes()
 
-    def _compute(
-        self, images: np.ndarray, labels: np.ndarray, share: float, slot: int, statistics: Mapping[str, np.ndarray]
-    ) -> None:
-        """Compute a shard and write its row."""
-        numbers = {"share": np.array([share], np.float32), "slot": np.array([slot])}
-        self._shard.run({"image": images, "label": labels, **numbers, **statistics})
-
-    def _statistics(self) -> dict[str, np.ndarray]:
-        running = [self._session.get(name).reshape(-1) for name in self._layout.statistics]
-        return {"statistics": np.concatenate(running)} if running else {}
+    def _compute(self, images: np.ndarray, labels: np.ndarray, share: float, row: int) -> None:
+        self._shard.run({"image": images, "label": labels, "shard": np.array([share, row], np.float32)})

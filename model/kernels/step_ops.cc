@@ -237,11 +237,12 @@ void Remember(Tensor& recent, const Tensor& row) {
 
 // ---- shards ---------------------------------------------------------------------------------------------------------
 
-// Writes row `slot` of rows [K, n]: the parts and the loss times the share of a shard, and its right answers.
-void ShardRow(const std::vector<Tensor>& parts, const Tensor& log, const Tensor& share, const Tensor& slot,
-              Tensor& rows) {
-  const int64_t size = rows.shape().back(), number = *slot.data<int64_t>();
-  const float weight = *share.data<float>();
+// Writes a row of rows [K, n]: the parts and the loss times the share of a shard, and its right answers.
+// shard [2]: its share, and the number of its row.
+void ShardRow(const std::vector<Tensor>& parts, const Tensor& log, const Tensor& shard, Tensor& rows) {
+  Expect("a shard's share and row", shard, 2);
+  const float weight = shard.data<float>()[0];
+  const int64_t size = rows.shape().back(), number = shard.data<float>()[1];
   int64_t numbers = 2;
   for (const Tensor& part : parts) numbers += part.numel();
   Expect("loss and right answers", log, 2);
@@ -279,14 +280,25 @@ std::vector<Shape> SumRowsShapes(const Shape& rows, int count) { return {{count,
 std::vector<DataType> SumRowsTypes(const DataType& rows) { return {rows}; }
 
 void AssignPieces(const Tensor& flat, std::vector<Tensor>& pieces) {
-  int64_t numbers = 0;
-  for (const Tensor& piece : pieces) numbers += piece.numel();
-  Expect("pieces", flat, numbers);
   const float* from = flat.data<float>();
   for (Tensor& piece : pieces) {
     std::copy(from, from + piece.numel(), piece.data<float>());
     from += piece.numel();
   }
+  Expect("pieces", flat, from - flat.data<float>());
+}
+
+// Begins a shard: that of row 0 keeps the statistics in `before`, and each other one begins with these.
+void Restart(const Tensor& shard, std::vector<Tensor>& statistics, Tensor& before) {
+  Expect("a shard's share and row", shard, 2);
+  float* kept = before.data<float>();
+  for (Tensor& each : statistics) {
+    float* values = each.data<float>();
+    const int64_t count = each.numel();
+    shard.data<float>()[1] == 0 ? std::copy(values, values + count, kept) : std::copy(kept, kept + count, values);
+    kept += count;
+  }
+  Expect("statistics before the step", before, kept - before.data<float>());
 }
 
 using Names = std::unordered_map<std::string, std::string>;
@@ -381,7 +393,7 @@ PD_BUILD_OP(fused_remember)
     .SetKernelFn(PD_KERNEL(Remember));
 
 PD_BUILD_OP(fused_shard_row)
-    .Inputs({paddle::Vec("Part"), "Log", "Share", "Slot", "Rows"})
+    .Inputs({paddle::Vec("Part"), "Log", "Shard", "Rows"})
     .Outputs({"RowsOut"})
     .SetInplaceMap(Names{{"Rows", "RowsOut"}})
     .SetKernelFn(PD_KERNEL(ShardRow));
@@ -400,3 +412,9 @@ PD_BUILD_OP(fused_assign_pieces)
     .Outputs({paddle::Vec("PieceOut")})
     .SetInplaceMap(Names{{paddle::Vec("Piece"), paddle::Vec("PieceOut")}})
     .SetKernelFn(PD_KERNEL(AssignPieces));
+
+PD_BUILD_OP(fused_restart)
+    .Inputs({"Shard", paddle::Vec("Statistics"), "Before"})
+    .Outputs({paddle::Vec("StatisticsOut"), "BeforeOut"})
+    .SetInplaceMap(Names{{paddle::Vec("Statistics"), paddle::Vec("StatisticsOut")}, {"Before", "BeforeOut"}})
+    .SetKernelFn(PD_KERNEL(Restart));

@@ -21,7 +21,7 @@ from model.image import network_input
 from model.networks import NETWORKS
 from model.ops.backend import backend
 from model.ops.optimizer import variable
-from model.ops.shard_row import assign_pieces, sum_rows, write_row
+from model.ops.shard_row import assign_pieces, restart, sum_rows, write_row
 from model.program import NetworkConfig
 from model.recipes import RECIPES
 from model.shards import ROWS, ShardedEngine, own_images
@@ -101,7 +101,7 @@ def test_no_zero_is_negative_in_one_process_either() -> None:
         assert not np.signbit(alone.parameters()["norm._mean"]).any()
 
 
-def test_rows_are_written_and_summed_alike_by_both_backends() -> None:
+def test_shards_begin_and_rows_are_written_and_summed_alike_by_both_backends() -> None:
     """Bit for bit; the second shard is empty, so that its right answers do not count."""
     need_fused()
     rng = np.random.default_rng(1)
@@ -109,22 +109,21 @@ def test_rows_are_written_and_summed_alike_by_both_backends() -> None:
     of_shards = [[rng.standard_normal(shape).astype(np.float32) for shape in (*shapes, (2,))] for _ in shares]
 
     def results(form: Any) -> dict[str, np.ndarray]:
-        def program(share: Any, slot: Any, **parts: Any) -> dict[str, Any]:
+        def program(shard: Any, **parts: Any) -> dict[str, Any]:
             *values, log = parts.values()
+            mean = variable("mean", [3], 2.0)
+            restart(shard, [mean], variable("before", [3], 0.0))
+            paddle.assign(mean + 1, output=mean)
             rows = variable("rows", [4, 25], 0.0)
-            write_row(rows, slot, share, [paddle.reshape(v, s) for v, s in zip(values, shapes, strict=True)], log)
+            write_row(rows, shard, [paddle.reshape(v, s) for v, s in zip(values, shapes, strict=True)], log)
             sums = sum_rows(paddle.assign(rows), 2)
             flat = paddle.split(paddle.reshape(sum_rows(paddle.assign(rows), 1), [-1]), [23, 2])[0]
             assign_pieces(flat, [variable(f"piece{n}", shape, 0.0) for n, shape in enumerate(shapes)])
             return {"sums": sums}
 
         feeds = [
-            {
-                "share": np.array([share], np.float32),
-                "slot": np.array([slot]),
-                **{f"p{n}": a for n, a in enumerate(each)},
-            }
-            for slot, (share, each) in enumerate(zip(shares, of_shards, strict=True))
+            {"shard": np.array([shares[n], n], np.float32), **dict(zip("abcd", each, strict=True))}
+            for n, each in enumerate(of_shards)
         ]
         with backend(form):
             session = small_program(program, feeds[0])
@@ -136,6 +135,7 @@ def test_rows_are_written_and_summed_alike_by_both_backends() -> None:
     flat = [np.concatenate([part.reshape(-1) for part in each]) for each in of_shards]
     np.testing.assert_array_equal(stock["rows"][2], flat[2] * np.array([0.5] * 24 + [1], np.float32))
     assert stock["rows"][1][-1] == 0
+    assert stock["before"].tolist() == [2] * 3 and stock["mean"].tolist() == [3] * 3, "as if there were one shard"
     for name in stock:
         np.testing.assert_array_equal(fused[name], stock[name], name)
 

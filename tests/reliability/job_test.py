@@ -52,7 +52,7 @@ class JobTest:
         self.temporary.mkdir()
         write_data(work / "data")
         self.reference = work / "reference"
-        assert self.begin(self.reference, 1).wait(300) == 0, (work / "output").read_text()
+        assert self.begin(self.reference, 1).wait(1800) == 0, (work / "output").read_text()
 
     def begin(self, folder: Path, size: int) -> subprocess.Popen[bytes]:
         """Start a job of `size` processes that begins the run in `folder`, or goes on with it."""
@@ -112,7 +112,7 @@ class JobTest:
     def finish(self, folder: Path) -> None:
         """Let a job of one to three processes end the run, and compare it with the undisturbed one."""
         size = random.choice((1, 2, 3))
-        status = self.begin(folder, size).wait(600)
+        status = self.begin(folder, size).wait(1800)
         if status:
             self._note(f"ended by {size}: status {status}: {(self.work / 'output').read_text()[-2000:]}")
         elif different := differences(folder, self.reference):
