@@ -65,9 +65,10 @@ ENGLISH = ComparisonTexts(
     seeds="seeds {seeds}",
     how_to_read="How to read it",
     reading=(
-        "The best pass of a run is chosen on validation images; its inference model is that of this pass. A score is a "
-        "count over all test images; its interval is Wilson's, 95 %. A difference is the test accuracy of a pass minus "
-        "that of the first one in its table, over the same images.",
+        "The best pass of a run is chosen on validation images, unless its settings name others under select on; its "
+        "inference model is that of this pass. A score is a count over all test images; its interval is Wilson's, "
+        "95 %. A difference is the test accuracy of a pass minus that of the first one in its table, over the same "
+        "images.",
         "Better and worse mean: an exact McNemar test of the images that only one of the two read right gives p below "
         "0.05 after Holm's correction for the number of passes compared. The interval of the difference is a "
         "bootstrap's; all of a table's hold at once with 95 %. Groups are compared by Welch's test of the best passes' "
@@ -93,7 +94,8 @@ CHINESE = ComparisonTexts(
     seeds="种子 {seeds}",
     how_to_read="如何解读",
     reading=(
-        "最佳轮次在验证图片上选出，训练保存的推理模型就是这一轮的模型。得分是全部测试图片中的正确数，"
+        "最佳轮次在验证图片上选出（设置中 select on 另有指定的除外），训练保存的推理模型就是这一轮的模型。"
+        "得分是全部测试图片中的正确数，"
         "区间为 95 % Wilson 置信区间。差值是该轮次的测试准确率减去表中第一行的测试准确率，两者使用同一批测试图片。",
         "“显著优于”和“显著差于”的含义：只统计两者之中恰有一个答对的图片做精确 McNemar 检验，"
         "按比较次数经 Holm 校正后 p 小于 0.05。差值的置信区间由自助法（bootstrap）得出，"
