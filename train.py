@@ -128,6 +128,8 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         restore_arithmetic(folder)
     elif rank == 0:
         folder = new_run_folder(settings.run_dir, settings.network, settings.seed)
+    if settings.device == "cpu":
+        os.environ.pop("FLAGS_selected_gpus", None)  # with which Paddle's launcher asks for NCCL
     processors = bind_to_share(size)
     if not settings.threads and "CONV_POOL_THREADS" not in os.environ:
         use_threads(processors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ class Device:
 
     Attributes:
         name: "cpu" or "gpu".
-        place: paddle.CPUPlace() or paddle.CUDAPlace(0).
+        place: paddle.CPUPlace() or paddle.CUDAPlace of this process's GPU.
         reason: why `auto` uses the CPU, in one line; empty otherwise.
     """
 
@@ -38,10 +39,16 @@ def choose_device(wish: DeviceWish) -> Device:
         return Device("cpu", paddle.CPUPlace())
     problem = _why_no_gpu()
     if not problem:
-        return Device("gpu", paddle.CUDAPlace(0))
+        return Device("gpu", paddle.CUDAPlace(int(launched_gpu() or 0)))
     if wish == "gpu":
         raise UserError(f"--device gpu: {problem}; use --device cpu, or paddlepaddle-gpu on a machine with a GPU")
     return Device("cpu", paddle.CPUPlace(), problem)
+
+
+def launched_gpu() -> str:
+    """Number of the first GPU that Paddle's launcher gave to this process; empty if it gave none."""
+    given = os.environ.get("FLAGS_selected_gpus", "")  # noqa: SIM112
+    return given.split(",")[0] if paddle.is_compiled_with_cuda() else ""
 
 
 def _why_no_gpu() -> str:
@@ -55,7 +62,7 @@ def _why_no_gpu() -> str:
         with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
             image = paddle.static.data("image", [1, 1, 5, 5], "float32")
             total = paddle.sum(paddle.nn.functional.conv2d(image, paddle.ones([2, 1, 3, 3])))
-        executor = paddle.static.Executor(paddle.CUDAPlace(0))
+        executor = paddle.static.Executor(paddle.CUDAPlace(int(launched_gpu() or 0)))
         feed = {"image": np.ones((1, 1, 5, 5), np.float32)}
         (answer,) = executor.run(main, feed=feed, fetch_list=[total], scope=paddle.static.Scope())
     except Exception as error:  # whatever a driver, CUDA or cuDNN may throw is the reason that we are asked for

@@ -113,6 +113,8 @@ class ShardedEngine(PaddleEngine):
         self, config: NetworkConfig, recipe: Recipe, device: Device, seed: int, shards: int, world: World
     ) -> None:
         self._world, self._shards = world, shards
+        if device.name == "gpu":
+            paddle.set_flags({"FLAGS_cudnn_deterministic": True})  # else its sums are in any order
         shard, self._layout = shard_program(config, recipe, len(world.own(shards)))
         super().__init__(config, recipe, device, seed, update_program(config, recipe, shards, self._layout, world))
         self._shard = Session(shard, device.place, self._session.scope)  # its parameters are those of the other program

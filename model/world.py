@@ -14,6 +14,7 @@ from common.errors import UserError, one_line
 from common.guard import Guard
 from common.processes import lost, rank_and_size
 from common.roll_call import silent
+from model.device import launched_gpu
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,8 @@ def _sum_program() -> tuple[static.Executor, static.Program, paddle.Tensor]:
         values = static.data("values", [None], "float32")
         total = paddle.assign(values)
         distributed.all_reduce(total)
-    return static.Executor(paddle.CUDAPlace(int(_gpu())) if _gpu() else paddle.CPUPlace()), main, total
-
-
-def _gpu() -> str:
-    """Number of the GPU that the launcher gave to this process; empty if it computes on the CPU."""
-    return os.environ.get("FLAGS_selected_gpus", "") if paddle.is_compiled_with_cuda() else ""  # noqa: SIM112
+    gpu = launched_gpu()
+    return static.Executor(paddle.CUDAPlace(int(gpu)) if gpu else paddle.CPUPlace()), main, total
 
 
 def join(guard: Guard | None = None) -> World:
@@ -100,10 +97,10 @@ def join(guard: Guard | None = None) -> World:
     try:
         paddle.disable_static()
         with guard.waiting():
-            if paddle.__version__.startswith("2.") and not _gpu():
+            if paddle.__version__.startswith("2.") and not launched_gpu():
                 distributed.gloo_init_parallel_env(rank, size, _meeting_point())
             else:
-                os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if _gpu() else "gloo")
+                os.environ.setdefault("PADDLE_DISTRI_BACKEND", "nccl" if launched_gpu() else "gloo")
                 distributed.init_parallel_env()
     except Exception as error:  # gloo, NCCL and the store raise what they like
         gone = [*lost(), *silent()]

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import paddle
 import pytest
 
 from common.errors import UsageError, UserError
@@ -225,14 +226,23 @@ def test_saved_program_tells_no_paths_of_this_machine() -> None:
 
 
 def test_gpu_without_one_is_an_error() -> None:
-    import paddle
-
     if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
         assert choose_device("gpu").name == "gpu"
         return
     with pytest.raises(UserError, match="--device gpu"):
         choose_device("gpu")
     assert choose_device("auto").reason
+
+
+@pytest.mark.parametrize(("given", "number"), [("", 0), ("3", 3), ("2,3", 2)])
+def test_a_process_computes_on_the_gpu_that_the_launcher_gave_it(
+    given: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAGS_selected_gpus", given)
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle, "CUDAPlace", lambda gpu: f"GPU {gpu}")
+    monkeypatch.setattr("model.device._why_no_gpu", lambda: "")
+    assert choose_device("auto").place == f"GPU {number}"
 
 
 def test_repeated_runs_are_paddles_own(batch: tuple[np.ndarray, np.ndarray]) -> None:
