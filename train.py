@@ -142,7 +142,8 @@ def _train_together(settings: Settings, stop: StopRequest) -> int:
         expect_shards(settings, size)
         with guard.waiting():  # a download or a compilation, its own or another process's, may take minutes
             _data(settings.data_dir, settings.prepare, settings.strict, quiet=rank != 0)
-            load_fused()  # compiled before the processes meet; after that, none waits long for another
+            if settings.kernel != "stock":
+                load_fused()  # compiled before the processes meet; after that, none waits long for another
         world = join(guard)
     team = Team(world, stop)
     if finished := team.share(finished.encode()).decode():
