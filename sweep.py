@@ -149,6 +149,8 @@ def main(stop: StopRequest) -> int:
     members = list(_members(options, arguments[cut + 1 :]))
     for member in members:
         member.expect_same()
+    if os.path.lexists(options.folder) and not options.folder.is_dir():
+        raise UsageError(f"{one_line(options.folder)}: expected a folder, found a file, or a link to nothing")
     logs = options.folder / "logs"
     make_folder(logs)
     outlive_readers(f"note: nobody reads the output any more; the runs go on, see {one_line(logs)}")

@@ -20,7 +20,6 @@ from recognition.picture import Limits
 from recognition.workers import Workers
 from tests.scripts.test_old_folders import ROOT, SAMPLES
 
-pytest.importorskip("gradio")
 MODEL = SAMPLES / "run" / "inference_model"
 
 

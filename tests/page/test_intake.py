@@ -19,9 +19,8 @@ import pytest
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from page import app as page_app
 from page import gate as gate_module
-from page import intake, server
+from page import intake
 from page.gate import CALL, Gate
 from page.reader import Reader
 from recognition.picture import Limits
@@ -117,6 +116,8 @@ def reader(folder: Path) -> Iterator[Reader]:
 @pytest.fixture(scope="module")
 def page(reader: Reader, folder: Path) -> Gate:
     (folder / "files").mkdir()
+
+    from page import app as page_app  # here, for each process of the tests reads this file, and Gradio takes seconds
 
     async def build() -> Gate:
         return page_app.build(reader, folder / "runs", folder / "files")
@@ -564,6 +565,8 @@ def get(address: str) -> tuple[int, bytes]:
 def test_260_half_sent_requests_keep_nobody_out(
     half: bytes, few_files: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    from page import server
+
     listener = server.listen("127.0.0.1", 0)
     number = listener.getsockname()[1]
     with listener, server.serving(door(), listener):
@@ -579,6 +582,8 @@ def test_260_half_sent_requests_keep_nobody_out(
 
 def closes(send: Callable[[socket.socket], None]) -> bool:
     """Whether the server ends a connection on which nothing moves any more."""
+    from page import server
+
     got = 0
     listener = server.listen("127.0.0.1", 0)
     with listener, server.serving(door(app=flood), listener), socket.socket() as browser:
@@ -607,7 +612,7 @@ async def flood(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("half", [b"", b"GET / HTTP/1.1\r\nHost: 127.0"])
 def test_a_connection_that_sends_nothing_is_ended(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr("page.server.STALLED_SECONDS", 0.2)
     assert closes(lambda browser: browser.sendall(half))
 
 
@@ -618,11 +623,13 @@ def test_a_connection_that_reads_nothing_is_ended(monkeypatch: pytest.MonkeyPatc
         browser.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         sleep(1.0)
 
-    monkeypatch.setattr(server, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr("page.server.STALLED_SECONDS", 0.2)
     assert closes(stall)
 
 
 def test_garbage_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    from page import server
+
     listener = server.listen("127.0.0.1", 0)
     with listener, server.serving(door(), listener):
         for garbage in (
@@ -644,6 +651,8 @@ def test_the_page_starts_whatever_the_proxy(
     reader: Reader, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It asks nothing of itself through a proxy; and what Gradio writes goes with it."""
+    from page import app as page_app
+
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):

@@ -144,6 +144,13 @@ def test_what_cannot_be_is_found_before_the_first_run(
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_folder_is_refused(link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sweep").symlink_to("sweep") if link else (tmp_path / "sweep").write_text("a user's own")
+    with pytest.raises(UsageError, match="sweep: expected a folder, found a file, or a link to nothing"):
+        run_main(sweep, monkeypatch, tmp_path / "sweep")
+
+
 def test_a_look_at_a_run_keeps_no_process_from_training_it(tmp_path: Path) -> None:
     """Another machine's sweep.py holds the lock for the instant in which a run begins here."""
     folder = RunFolder(tmp_path / "run")
