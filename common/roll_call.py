@@ -29,10 +29,11 @@ def answer_for(process: int, rank: int) -> None:
 def _answer(address: tuple[str, int], process: int, rank: int) -> None:
     with suppress(OSError), socket.create_server(address) as listening:
         while True:
-            asking, _ = listening.accept()
-            with asking, suppress(OSError):
-                if is_running(process):
-                    asking.sendall(str(rank).encode())
+            with suppress(ConnectionError):  # of one that asked and left
+                asking, _ = listening.accept()
+                with asking:
+                    if is_running(process):
+                        asking.sendall(str(rank).encode())
 
 
 def elsewhere() -> list[int]:

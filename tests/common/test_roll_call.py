@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
+from common import roll_call
 from common.roll_call import RollCall, answering, elsewhere, silent
 from common.signals import StopRequest
 from model.team import Team
@@ -26,6 +28,14 @@ class Alike(World):
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         return np.stack([values] * self.size).astype(np.float32)
+
+
+def test_one_that_leaves_before_it_is_answered_does_not_silence_a_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening, asking = MagicMock(), MagicMock()
+    listening.__enter__.return_value.accept.side_effect = [ConnectionAbortedError, (asking, None), OSError("closed")]
+    monkeypatch.setattr(socket, "create_server", lambda address: listening)
+    roll_call._answer(("127.0.0.1", 1), os.getpid(), 7)
+    asking.sendall.assert_called_once_with(b"7")
 
 
 Launch = Callable[[int, str], subprocess.Popen[str]]
