@@ -300,6 +300,14 @@ def test_a_partial_file_is_continued_or_restarted_whatever_it_holds(
     assert not mirrors[1].asked
 
 
+def test_a_server_without_ranges_is_asked_once(places: Places, mirrors: tuple[Mirror, Mirror]) -> None:
+    """What it sends is the whole file, from its first byte on."""
+    mirrors[0].ranges = False
+    fill(places.folders[1], {f"{TRAIN_IMAGES}.gz.part": ZIPPED[f"{TRAIN_IMAGES}.gz"][:700]})
+    assert is_all(sources.find(places=places))
+    assert mirrors[0].asked == [(name, "bytes=700-" if name.startswith(TRAIN_IMAGES) else None) for name in ZIPPED]
+
+
 def test_a_wrong_sum_is_refused_and_the_next_mirror_asked(places: Places, mirrors: tuple[Mirror, Mirror]) -> None:
     other = idx.encode(ARRAYS[TRAIN_IMAGES][::-1])
     mirrors[0].files[f"{TRAIN_IMAGES}.gz"] = gzip.compress(other)
