@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -92,6 +94,36 @@ def test_one_that_never_answered_may_still_begin(two_launchers: Launch) -> None:
     two_launchers(1, GUARDED + LIVE)
     calls = RollCall()
     assert calls.lost(time.monotonic() - 60, 1) == []
+
+
+def test_the_time_before_a_waiting_counts_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked then, and a busy machine may miss one call."""
+    now, here = [100.0], [1]
+    monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", "127.0.0.1:9,there:9")
+    monkeypatch.setattr(roll_call, "elsewhere", lambda: [1])
+    monkeypatch.setattr(roll_call, "answering", lambda ranks: list(here))
+    monkeypatch.setattr(roll_call, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    calls = RollCall()
+    assert calls.lost(None, 50) == []
+    here.clear()
+    now[0] = 1000.0
+    assert calls.lost(1000.0, 50) == []
+    now[0] = 1051.0
+    assert calls.lost(1000.0, 50) == ["process 1 (on there)"]
+
+
+def test_what_answers_in_the_place_of_a_process_is_not_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as thread:
+        monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", f"127.0.0.1:9,127.0.0.1:{other.getsockname()[1]}")
+        for answer, found in ((b"7", []), (b"1", [1])):
+
+            def reply(answer: bytes = answer) -> None:
+                with other.accept()[0] as asking:
+                    asking.sendall(answer)
+
+            done = thread.submit(reply)
+            assert answering([1]) == found
+            done.result()
 
 
 def test_a_guard_names_the_process_of_another_machine_that_its_own_waits_for(two_launchers: Launch) -> None:

@@ -6,7 +6,7 @@ import io
 import re
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from data.formats import pictures as formats
 from data.formats.idx import LARGEST_SET, DataError
+from data.formats.parquet import read_parquet
 from data.formats.pictures import AsTheyAre, Pictures, decode_as_it_is, prepare_all, size_of
 from data.load import load
 from tests.conftest import ROOT
@@ -190,6 +191,20 @@ def test_parquet_of_polars_and_of_categories_is_read(kind: str, tmp_path: Path) 
     data = load(tmp_path / "x.parquet")
     assert data.classes == ("cat", "dog")
     assert sorted([*data.train_labels, *data.test_labels]) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("chosen", [range(3000), [0], [1050], [1023, 1024], [1100], [2099, 2100], [1500, 2999]])
+def test_a_row_is_found_whatever_file_group_and_batch_it_is_in(chosen: Sequence[int], tmp_path: Path) -> None:
+    for number, rows in enumerate((range(2100), range(2100, 3000))):
+        columns = {"image": [b"%d" % row for row in rows], "label": [row % 7 for row in rows]}
+        path = tmp_path / f"train-{number}.parquet"
+        pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=1100)
+    part = read_parquet(tmp_path).train
+    assert isinstance(part.images, Pictures)
+    assert list(part.images[np.array(chosen)]) == [b"%d" % row for row in chosen]
+    assert part.labels.tolist() == [row % 7 for row in range(3000)]
+    for row, name in ((0, "0.parquet: row 0"), (2099, "0.parquet: row 2099"), (2100, "1.parquet: row 0")):
+        assert part.images.name(row) == f"{tmp_path}/train-{name}"
 
 
 def test_a_page_that_announces_gigabytes_takes_no_memory() -> None:

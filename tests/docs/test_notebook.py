@@ -34,7 +34,7 @@ def executed(
     (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     parameters.source = "passes = 1"
     client = NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(project.folder / request.param)}}
+        notebook, timeout=1200, resources={"metadata": {"path": str(project.folder / request.param)}}
     )
     client.execute(env=project.environment)
     return notebook

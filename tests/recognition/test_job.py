@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import infer
+from common.command_line import parse
 from common.errors import UsageError, UserError
 from common.guard import Guard
 from common.processes import VARIABLES, rank_and_size
@@ -21,7 +22,7 @@ from model import device
 from model.predictor import Predictor
 from recognition import job as jobs
 from recognition.job import Job
-from tests.conftest import MODEL
+from tests.conftest import MODEL, ROOT
 from tests.scripts.test_old_folders import run_main
 
 GUARDED: list[int] = []
@@ -213,6 +214,15 @@ def other_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Predictor, "trial", lambda predictor: np.nextafter(trial(predictor), np.float32(1)))
 
 
+def more_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infer, "parse", lambda *_, **__: replace(parse(infer.Settings), top_k=5))
+
+
+def other_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ROOT / "tests" / "samples" / "c93bf08" / "run" / "inference_model"
+    monkeypatch.setattr(infer, "parse", lambda *_, **__: replace(parse(infer.Settings), model_dir=other))
+
+
 create, trial = Predictor._create, Predictor.trial
 
 
@@ -223,6 +233,8 @@ create, trial = Predictor._create, Predictor.trial
         (other_version, "versions"),
         (other_device, "device"),
         (other_instructions, "arithmetic"),
+        (more_answers, "top_k"),
+        (other_model, "model, arithmetic"),
     ],
 )
 def test_a_job_goes_on_only_where_the_answers_are_the_same(

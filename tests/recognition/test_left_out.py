@@ -61,6 +61,15 @@ def test_a_narrow_digit_named_beside_its_ink_is_not_read_again() -> None:
     assert with_left_out(strip_of(20, 4), found, reader) == found and not reader.asked
 
 
+def test_pieces_above_each_other_are_no_digits() -> None:
+    strip, reader = strip_of(14, 12), Reader(0.9)
+    strip.ink[:, 40:52] = False
+    strip.ink[4:16, 40:52] = strip.ink[24:36, 40:52] = True
+    strip.grey[:] = np.where(strip.ink, 0, 255)
+    some: Any = reader
+    assert [digit.digit for digit in with_left_out(strip, FOUND, some)] == [5, 6] and not reader.asked
+
+
 def test_one_digit_has_no_neighbours_that_were_left_out() -> None:
     reader: Any = Reader(0.9)
     assert with_left_out(strip_of(14, 12), FOUND[:1], reader) == FOUND[:1] and not reader.asked

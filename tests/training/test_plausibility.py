@@ -238,7 +238,7 @@ def test_a_temperature_that_does_not_lower_the_loss_is_not_taken(monkeypatch: py
     class Found:
         x, fun = float(np.log(0.5)), mean_loss(log_probabilities, labels) + 1e-9
 
-    monkeypatch.setattr("model.calibration.minimize_scalar", lambda *args, **options: Found)
+    monkeypatch.setattr("scipy.optimize.minimize_scalar", lambda *args, **options: Found)
     assert fit_temperature(log_probabilities, labels) == 1.0
 
 
