@@ -18,15 +18,15 @@ from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
 from recognition.picture import PictureError
 from recognition.ruling import without_form, without_lines
-from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, one_digit
+from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, has_two_levels, one_digit
 from recognition.shape import is_thing, trust
 
+# Chosen on the drawn digits that docs/reading.md lists.
 FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
 FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
 MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
 LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
-NARROWED, NARROWEST = 0.5, 0.33  # width that is left of a digit that fills its picture; of a 1
-NEAR_LEVEL, TWO_LEVELS = 0.1, 0.9  # of the picture's contrast: so near to its ends are this part of a drawing's pixels
+NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
 FULL = 0.9  # of the picture's sides: such a digit fills it
@@ -43,7 +43,7 @@ class Cuts:
     """One picture's digit, cut out in different ways.
 
     Attributes:
-        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone.
+        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone. A second counts too.
         several: the picture plainly holds several digits.
         inks: the digit with a margin around it, from which `others` are cut.
         trust: see `recognition.shape.trust`.
@@ -95,22 +95,17 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     thing = several and is_thing(grey)
     form = without_form(grey) if may_have_form else None
     around = [_compact(_reduced(_around(each), LONGEST)) for each in inks]
-    plain = cut_out(ink)
-    if grey.shape[0] == grey.shape[1] and _fills(ink) and _has_two_levels(grey):  # a digit stretched to fill it
-        plain = _narrowed(plain, NARROWED)
-    return Cuts(centred(plain)[None], several and not thing, around, 0.0 if thing else trust(page, ink), form)
+    images = [plain := cut_out(ink)]
+    if grey.shape[0] == grey.shape[1] and _fills(ink) and has_two_levels(grey):  # a digit stretched to fill it
+        images = [_narrowed(plain, width) for width in NARROWED]
+    stack = np.stack([centred(each) for each in images])
+    return Cuts(stack, several and not thing, around, 0.0 if thing else trust(page, ink), form)
 
 
 def _fills(ink: Ink) -> bool:
     """True if a digit is as large as the picture, and wide."""
     height, width = map(_length, box_of(ink.own))
     return height > FULL * len(ink.own) and width > max(FULL * ink.own.shape[1], SQUARE * height)
-
-
-def _has_two_levels(grey: np.ndarray) -> bool:
-    """True if nearly all pixels are as dark as the darkest or as light as the lightest."""
-    away = np.minimum(grey - float(grey.min()), float(grey.max()) - grey)
-    return bool(np.mean(away < NEAR_LEVEL * np.ptp(grey)) > TWO_LEVELS)
 
 
 def _narrowed(cut: np.ndarray, width: float) -> np.ndarray:
@@ -156,7 +151,7 @@ def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
                     yield cut_out(Ink(ink.depth, mask, threshold, ink.enlargement), exponent=faint)
     yield cut_out(ink, _with_rim(Pieces(ink.depth, ink.threshold), ink.own))
     if _fills(ink):
-        yield from (_narrowed(cut_out(ink), width) for width in (1, NARROWED, NARROWEST))
+        yield from (_narrowed(cut_out(ink), width) for width in (1, *NARROWED))
 
 
 def _faint(ink: Ink) -> Mask | None:

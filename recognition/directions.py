@@ -18,6 +18,7 @@ from recognition.digit import SIDE
 
 DIRECTIONS, GRID = 8, 4
 FEATURES = DIRECTIONS * GRID**2
+# Chosen on validation images and letters (docs/reading.md names them); no letter is learnt from.
 BLUR = 0.7  # pixels, before the gradient is taken
 MARGIN, REACH = 3.5, 0.55  # pixels from the picture's sides to the grid; its points' deviation, in their distances
 AXES = 32  # in which a class varies most; in all others it varies alike

@@ -36,6 +36,7 @@ FEATURES = 5 + sum(map(len, SQUARES.values())) + 2 * sum(map(len, LINES.values()
 BLOB_WEIGHT = 0.2  # of the likelihood as a blob; 0 lets more solid shapes pass, 0.5 more letters and textures
 ACCEPTED = 0.985  # share of the validation images that count as digits
 
+# Chosen on the letters and clothes that docs/reading.md lists.
 UNLIKE = 10.0  # novelty beyond the threshold, or distance, that divides the odds of being a digit by e
 SURELY = 12.0  # novelty beyond the threshold from which on a picture shows no digit, however sure the network is
 HALF_SURE = 0.5  # probability of the likeliest digit

@@ -27,6 +27,7 @@ MINIMUM_CONTRAST = 12  # grey levels between ink and paper under which there is 
 MINIMUM_EXTENT = 0.012  # of the picture's longest side; what is smaller is no digit
 MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
 MINIMUM_PIECE = 0.02  # of the digit's ink: a smaller piece is a speck
+NEAR_LEVEL, TWO_LEVELS = 0.1, 0.9  # of the picture's contrast: so near to its ends are this part of a drawing's pixels
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
 JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
 
@@ -89,7 +90,21 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
         raise failures[0]
     steepest = max(float(np.percentile(outline, 75)) for outline, _ in found) + 1e-6
     found.sort(key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()), reverse=True)
-    return [ink for _, ink in found]
+    inks = [ink for _, ink in found]
+    # A digit that fills a small drawing has no outline at the rim, but its hole has one all around.
+    return sorted(inks, key=_fills_corners) if enlargement >= TINY and has_two_levels(grey) else inks
+
+
+def has_two_levels(grey: np.ndarray) -> bool:
+    """True if nearly all pixels are as dark as the darkest or as light as the lightest."""
+    away = np.minimum(grey - float(grey.min()), float(grey.max()) - grey)
+    return bool(np.mean(away < NEAR_LEVEL * np.ptp(grey)) > TWO_LEVELS)
+
+
+def _fills_corners(ink: Ink) -> bool:
+    """True if what counts as ink fills more than two corners of the picture, as paper does."""
+    corners = ink.depth[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return bool(np.count_nonzero(corners > 0.5 * ink.depth.max()) > 2)
 
 
 def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) -> Grey:

@@ -9,6 +9,7 @@ from recognition.depth import block_means
 from recognition.ruling import straight
 from recognition.segmentation import TINY, Ink, Mask, box_of, stroke_width
 
+# Chosen on drawn papers (tests/recognition/papers.py and clutter.py, seeds below 3000) and on drawn digits.
 DOUBTED = 0.88  # trust in ink that may be a digit, or dirt
 SMALL, SMALL_BLOB = 0.12, 0.3  # of the picture's longest side: a smaller bar may be a fibre, a smaller blob a speck
 BAR, STUMP, SOLID = 0.17, 0.25, 0.65  # width by length of a bar at most; and the share of its rectangle that it fills
@@ -24,6 +25,7 @@ FREE = 2.0  # stroke widths beside a bar from which on the picture is not croppe
 SPAN, SLOPE = 0.85, 0.02  # of a side of the picture: a line as long goes through it, if it leaves its row by no more
 LINES = 0.75  # of the ink: so much of it in lines through the picture is nothing but lines
 FAINTEST = 32.0  # mean grey levels from the paper: stains and shadows are fainter than most ink
+MAIN = 0.75  # of the ink: a piece of so much decides whether it is a bar
 BROKEN, BITS = 0.5, 4  # a digit's largest piece has more of its ink than this, or its pieces are fewer
 HOLES = 3  # an 8 has 2
 REDUCED = 100  # pixels of a side on which holes are counted
@@ -38,8 +40,9 @@ def trust(page: Ink, near: Ink) -> float:
         near: the same ink as seen from near.
     """
     part = near.own[box_of(near.own)]
-    thin, long = _sides(part)
-    solid = np.count_nonzero(part) / (thin * long) > SOLID
+    main = _main(part)
+    thin, long = _sides(main)
+    solid = np.count_nonzero(main) / (thin * long) > SOLID
     bar = thin / long if solid else 1.0
     stroke = stroke_width(part)
     by_place = _trust_in_place(page, bar, stroke if page is near else stroke_width(page.own[box_of(page.own)]))
@@ -83,12 +86,21 @@ def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
     if (bar < BAR and all(ends) and max(beside) > FREE * stroke) or _only_lines(page.own, stroke):
         return 0.0
     edge = bar < THREAD_AT_RIM and min(margins) < NEAR_RIM * stroke
-    if sum(at_rim) > 2 and max(high, wide) > NET * stroke:
+    if sum(at_rim) > 2 and (max(high, wide) > NET * stroke or max(margins) > stroke):
         return DOUBTED
     cut = (bar < STUMP and any(ends)) or sum(at_rim) > 1 or edge
     opposite = margins[1], margins[0], margins[3], margins[2]
     cut |= any(rim and far > side for rim, far, side in zip(at_rim, opposite, (high, high, wide, wide), strict=True))
     return DOUBTED if cut and max(margins) > FREE * stroke else 1.0
+
+
+def _main(part: Mask) -> Mask:
+    """The largest piece, if it is nearly all of the ink; else the ink."""
+    labels, count = scipy.ndimage.label(part, np.ones((3, 3)))
+    if count == 1:
+        return part
+    sizes = np.bincount(labels[part])
+    return labels == sizes.argmax() if sizes.max() > MAIN * sizes.sum() else part
 
 
 def _is_litter(ink: Ink) -> bool:

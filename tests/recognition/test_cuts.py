@@ -165,6 +165,24 @@ def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: Di
     assert right >= 18
 
 
+def test_a_ring_that_fills_a_small_drawing_keeps_its_hole(reader: DigitReader) -> None:
+    row, column = np.mgrid[:16, :16] - 7.5
+    away = np.hypot(row, column)
+    ring = np.where((away < 8.2) & (away > 5.8), 0, 255).astype(np.uint8)
+    for grey in (ring, 255 - ring):
+        assert cut_digit(grey).images[0][14, 14] == 0
+        answer = reader.answer(grey)
+        assert answer.digits[0][0] == "0" and not answer.no_digit
+
+
+def test_the_ground_beside_a_thing_is_no_line_of_a_form(reader: DigitReader) -> None:
+    jumper = np.zeros((28, 28), np.uint8)
+    jumper[2:26, 9:19] = jumper[3:24, 3:8] = jumper[3:24, 20:25] = 200  # a body and two sleeves
+    jumper[2:6, 3:25] = 200
+    answer = reader.answer(jumper)
+    assert answer.no_digit and not answer.several
+
+
 @pytest.mark.parametrize("side", [120, 280])
 def test_a_thing_is_no_digit_and_not_several(side: int, reader: DigitReader) -> None:
     row, column = np.mgrid[:side, :side] / side - 0.5

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from data.dataset import Mnist
+from recognition import directions
 from recognition.cuts import Cuts
 from recognition.digit import centred, to_mnist
 from recognition.novelty import NoveltyDetector, NoveltyError, fit
@@ -122,6 +123,13 @@ def test_doubt_is_not_enough_if_another_cut_is_read_or_the_picture_is_coarse(rea
     assert reader.of_cuts(images, images, nowhere)[1].all()
     assert not reader.of_cuts(images, images, all_)[1].any()
     assert not reader.of_cuts(images, images[::-1], nowhere)[1][(images != images[::-1]).any(axis=(1, 2))].any()
+
+
+def test_the_trial_shows_another_way_to_describe_outlines(reader: DigitReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, describe = reader.trial(), directions.describe
+    assert reader.trial() == before
+    monkeypatch.setattr(directions, "describe", lambda images: describe(images) * np.float32(1 + 1e-6))
+    assert reader.trial() != before
 
 
 def test_shapes_survive_the_file_and_are_checked(detector: NoveltyDetector, mnist: Mnist) -> None:
