@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from common import processes
+from common import guard, processes
 from common.processes import state_and_parent
 from tests.conftest import ROOT
 
@@ -159,3 +160,14 @@ def test_the_lost_processes_of_a_launcher_are_known() -> None:
     environment = "import os; os.environ.update(PADDLE_LOCAL_RANK='1', PADDLE_LOCAL_SIZE='3')\n"
     launcher, found = launched("", environment + lost, last)
     assert ended(launcher, found)[1] == "['process 0']\n"
+
+
+def test_the_times_of_a_process_that_is_stopped_now_and_then_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(guard, "_end", lambda process, *_: ended.append(process))
+    stopped: dict[int, float] = {}
+    for now, state, expected in ((0, "T", []), (40, "S", []), (60, "T", []), (100, "t", []), (111, "T", [7])):
+        monkeypatch.setattr(guard, "state_and_parent", lambda process, state=state: (state, 1))
+        monkeypatch.setattr(guard, "time", SimpleNamespace(monotonic=lambda now=now: float(now)))
+        guard._look_for_stopped({7: 0}, stopped, 50, "go on")
+        assert ended == expected

@@ -14,10 +14,11 @@ from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.cuts import Cuts, cut_digit
 from recognition.output import as_csv, as_json, as_table_row
+from recognition.parts import parts_of
 from recognition.picture import BlankError
 from recognition.reader import Answer, DigitReader
 from recognition.ruling import without_lines
-from recognition.segmentation import find_ink, one_digit
+from recognition.segmentation import Ink, find_ink, one_digit
 from tests.conftest import MODEL
 
 PAPER, PEN = 240.0, 50.0
@@ -199,6 +200,29 @@ def test_parts_of_the_ink_that_are_digits(mnist: Mnist, reader: DigitReader) -> 
     assert apart and len(parts) == 2 and reader.answer(picture(column)).several
     for number in NUMBERS:
         assert not cut_digit(picture(np.pad(digit(mnist, number, 60), 30))).parts()[1], number
+
+
+def parts(*boxes: tuple[int, int, int, int]) -> tuple[list[np.ndarray], bool]:
+    """Parts of ink that fills these boxes: left, top, right, bottom."""
+    own = np.zeros((40, 60), bool)
+    for left, top, right, bottom in boxes:
+        own[top:bottom, left:right] = True
+    found, apart = parts_of(Ink(np.where(own, np.float32(200), np.float32(0)), own, 0.5, 1))
+    return list(found), apart
+
+
+def test_specks_and_low_pieces_are_no_parts() -> None:
+    assert parts((0, 0, 3, 4), (10, 0, 13, 4))[0] == []
+    high = (5, 5, 15, 35)
+    assert parts(high, (17, 29, 30, 35))[0] == []
+    both, apart = parts(high, (17, 10, 27, 35))
+    assert len(both) == 2 and apart
+
+
+def test_one_wide_piece_is_parted_where_it_is_thin() -> None:
+    halves, apart = parts((5, 5, 25, 25), (24, 14, 27, 15), (26, 5, 36, 25))
+    assert not apart
+    assert [np.count_nonzero((half > 100).any(axis=0)) for half in halves] == pytest.approx([20, 10], abs=2)
 
 
 def test_several_digits_name_the_option() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,6 +262,14 @@ def test_a_job_goes_on_only_where_the_answers_are_the_same(
     with pytest.raises(UsageError, match=rf"found those of another \(other {named}\); remove the folder"):
         run_main(infer, monkeypatch, *arguments)
     assert (tmp_path / "out.parts" / "000000").exists()
+
+
+def test_answers_depend_on_the_model_of_rows_too() -> None:
+    one: Any = SimpleNamespace(card={"files": 1}, device="cpu", trial=lambda: b"one")
+    others: list[Any] = [None, *(SimpleNamespace(files=files, trial=lambda: np.zeros(1)) for files in (2, 3))]
+    others.append(SimpleNamespace(files=3, trial=lambda: np.ones(1)))
+    found = [infer._answering(one, one, one, rows) for rows in others]
+    assert all(first != second for first, second in itertools.combinations(found, 2))
 
 
 @pytest.mark.parametrize("arguments", [("--output", "x"), ("-", "--output", "x", "--format", "csv")])

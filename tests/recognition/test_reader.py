@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import recognition
 from common.errors import UserError
 from data.dataset import Mnist
 from recognition import Answer, DigitReader
-from recognition.names import listed
+from recognition.names import find_pictures, listed
 from recognition.picture import PictureError
 from tests.conftest import MODEL, ROOT
 
@@ -56,6 +58,22 @@ def test_a_listed_name_is_no_longer_than_any_path(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # without an end of line
     with pytest.raises(UserError, match=f"^{names} line 1: "):
         next(listed(names))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it then reports why; the others are read."""
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "7.png").touch()
+    scandir = os.scandir
+
+    def refuse(folder: str) -> Any:
+        if folder.endswith("closed"):
+            raise PermissionError
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert [*find_pictures([str(tmp_path)])] == [str(tmp_path / "closed"), str(tmp_path / "open" / "7.png")]
 
 
 def test_the_package_has_no_other_names() -> None:

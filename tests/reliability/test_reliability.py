@@ -418,7 +418,7 @@ def test_a_failed_write_names_its_file_and_leaves_the_old_one(tmp_path: Path, mo
 def test_threads_are_restored_and_differences_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
     arithmetic = {"OMP_NUM_THREADS": "3", "LD_PRELOAD": "x", "CONV_POOL_ISA": "\0"}
-    begun = {
+    begun: dict[str, Any] = {
         "settings": {},
         "device": "cpu",
         "kernel": "fused",
@@ -435,6 +435,10 @@ def test_threads_are_restored_and_differences_told(tmp_path: Path, monkeypatch: 
     assert list(differing(begun, begun)) == []
     (line,) = differing(begun, {**begun, "kernel": "stock"})
     assert line.startswith("kernel: the run began with fused and goes on with stock")
+    for name in ("packages", "machine", "commit", "arithmetic"):
+        other = {"processor": "another"} if name == "machine" else "another"
+        (told,) = differing(begun, {**begun, "environment": {**begun["environment"], name: other}})
+        assert told.startswith("processor: " if name == "machine" else f"{name}: ") and "with another: the" in told
     for noted, kept in ((["earlier"], ["earlier"]), (7, [])):  # a stranger's record may hold anything there
         record = continued({**begun, "resumed": noted}, {"settings": {}, "recipe": {}}, [line])
         assert record["resumed"] == [*kept, line]
