@@ -169,7 +169,7 @@ def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: Di
 def test_a_ring_that_fills_a_small_drawing_keeps_its_hole(reader: DigitReader) -> None:
     row, column = np.mgrid[:16, :16] - 7.5
     away = np.hypot(row, column)
-    ring = np.where((away < 8.2) & (away > 5.8), 0, 255).astype(np.uint8)
+    ring = np.where((away < 8.6) & (away > 7), 0, 255).astype(np.uint8)
     for grey in (ring, 255 - ring):
         assert cut_digit(grey).images[0][14, 14] == 0
         answer = reader.answer(grey)
