@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from axe_selenium_python import Axe
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
@@ -102,6 +103,26 @@ class Page:
 
     def count(self, selector: str) -> int:
         return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def reload(self, address: str = "") -> None:
+        """Open the page or another anew, without transitions."""
+        self.driver.get(address or self.driver.current_url)
+        self.shown("#models input")
+        self.driver.execute_script(
+            "document.head.append(Object.assign(document.createElement('style'), "
+            "{textContent: '* { transition: none !important }'}))"
+        )
+
+    def faults(self) -> list[str]:
+        """Faults that axe-core finds on the page: rule, weight, place."""
+        self.driver.set_script_timeout(PATIENCE)
+        axe = Axe(self.driver)
+        axe.inject()
+        return [
+            f"{found['id']} ({found['impact']}): {node['target']}"
+            for found in axe.run()["violations"]
+            for node in found["nodes"]
+        ]
 
 
 @pytest.fixture
@@ -251,23 +272,45 @@ while (texts.nextNode()) {
 return worst;"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_text_stands_out(page: Page, theme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": theme}]
+@pytest.fixture(params=["light", "dark"])
+def themed(page: Page, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page as a browser of each theme shows it, without transitions."""
+    features = [{"name": "prefers-color-scheme", "value": request.param}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    page.driver.refresh()
-    page.shown("#models input")
-    page.driver.execute_script(
-        "document.head.append(Object.assign(document.createElement('style'), "
-        "{textContent: '* { transition: none !important }'}))"
-    )
+    page.reload()
+    yield page
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_every_text_stands_out(themed: Page) -> None:
+    page = themed
     least, text = page.driver.execute_script(CONTRAST)
     assert least >= 4.5, text
     page.draw(SEVEN)
     page.read()
     least, text = page.driver.execute_script(CONTRAST)
     assert least >= 4.5, text
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("path", ["", "/zh"], ids=["English", "Chinese"])
+def test_axe_finds_no_fault(themed: Page, server: Server, path: str) -> None:
+    """By the rules of WCAG and those that axe recommends, of the empty page, a digit, a row and a comparison."""
+    page = themed
+    page.reload(f"{server.address}{path}")
+    assert page.faults() == []
+    page.draw(SEVEN)
+    page.read()
+    page.driver.find_elements(By.CSS_SELECTOR, "#models input")[1].click()
+    page.shown(".models tr:nth-child(2)")
+    assert page.faults() == []
+    page.shown("[data-kind=row]").click()
+    for left in (0, 0.5):
+        page.draw([(left + x / 3, y) for x, y in SEVEN])
+    page.shown(".chip")
+    assert page.faults() == []
+    page.driver.find_elements(By.CSS_SELECTOR, "button[role=tab]")[1].click()
+    page.shown("table.comparison")
+    assert page.faults() == []
 
 
 def test_the_page_is_used_by_keyboard_and_ear(page: Page) -> None:
