@@ -70,6 +70,8 @@ class Guard:
                         why = f"used no processor time for {idle:g} s"
                     if why:
                         _end(process, rank, why, then)
+                        while os.getppid() == process:  # which may take long to end, and is named once
+                            time.sleep(POLL_SECONDS)
                     _look_for_stopped({process: rank, **_others(launcher)}, stopped, timeout, then)
                 if leads:
                     with suppress(ProcessLookupError):

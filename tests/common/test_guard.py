@@ -139,6 +139,14 @@ def test_one_that_does_nothing_while_it_starts_is_ended_sooner_than_one_that_wor
     assert err == f"{named} used no processor time for {IDLE} s and is ended; go on\n"
 
 
+def test_a_process_that_takes_long_to_end_is_named_once() -> None:
+    late = "import os, subprocess\nos.kill = lambda process, number: subprocess.Popen("
+    late += "['sh', '-c', f'sleep 1; kill -{int(number)} {process}'])\n"
+    statuses, err = ended(*launched(late + GUARDED + SLEEP))
+    assert statuses == [-signal.SIGKILL]
+    assert err.count("error: process 0") == 1
+
+
 def test_the_temporary_folder_of_a_killed_process_is_removed() -> None:
     scratch = "print(guard.scratch('guard-test-'), flush=True, file=sys.stderr)\n"
     launcher, found = launched(GUARDED + scratch + LIVE)
