@@ -62,16 +62,15 @@ class Guard:
                 os.setsid()  # a launcher sends signals to the process's group
                 os.closerange(3, 1 << 20)  # pipes whose readers wait for an end
                 answer_for(process, rank)
-                roll_call, stopped, worked = RollCall(), dict[int, float](), [0.0, 0.0]
+                roll_call, stopped, worked, named = RollCall(), dict[int, float](), [0.0, 0.0], False
                 while os.getppid() == process:
                     time.sleep(POLL_SECONDS)
                     why = _fault(process, launcher, self._shared, roll_call, timeout)
                     if not why and self._shared[1] > idle and _idle(process, self._shared, worked) > idle:
                         why = f"used no processor time for {idle:g} s"
-                    if why:
+                    if why and not named:  # once: it may take long to end
                         _end(process, rank, why, then)
-                        while os.getppid() == process:  # which may take long to end, and is named once
-                            time.sleep(POLL_SECONDS)
+                        named = True
                     _look_for_stopped({process: rank, **_others(launcher)}, stopped, timeout, then)
                 if leads:
                     with suppress(ProcessLookupError):

@@ -82,7 +82,7 @@ def update_program(config: NetworkConfig, recipe: Recipe, shards: int, layout: L
         gradients, *statistics, log = paddle.split(total, [size for size in sizes if size])
         if running:
             assign_pieces(statistics[0], running)
-            variable(BEFORE, [_numbers(running)], 0.0)  # this program's startup makes all variables of both
+            variable(BEFORE, [_numbers(running)], 0.0)  # only this startup runs: it makes the variables of both
         append_to_recent(variable(RECENT, [REMEMBERED_STEPS, 2], 0.0), log)
         apply_gradients(parameters, gradients, network.decayed(), recipe)
         average(network, recipe)

@@ -43,7 +43,8 @@ class Cuts:
     """One picture's digit, cut out in different ways.
 
     Attributes:
-        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone. A second counts too.
+        images: [K, 28, 28] uint8, as MNIST would have made them; the plain cut first, often alone. A second is read
+            with it.
         several: the picture plainly holds several digits.
         inks: the digit with a margin around it, from which `others` are cut.
         trust: see `recognition.shape.trust`.

@@ -28,7 +28,8 @@ MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly
 TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no digits; with a tail, as of a 9 or a 7
 TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces with a tail are wider, and narrower
 OVERLAP = 0.8  # of a row's height that such a piece covers
-LAST, STEEPEST_ROW = 3, 0.27  # pieces by which a row goes on; pixels that it may fall or rise for each to the right
+LAST = 3  # pieces at the end of a row, which decide what goes on with it
+STEEPEST_ROW = 0.27  # pixels that a row may fall or rise for each to the right
 GAP = 2.0  # heights of writing between pieces of one row, at most
 GUTTER, WIDER, FEWEST_ROWS = 0.9, 3.0, 3  # heights of writing, and usual gaps, between columns; rows on either side
 MARGIN = 0.3  # heights of writing around a strip
@@ -204,10 +205,10 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     margin = round(MARGIN * height) + 2
     first, last = min(piece.box[0] for piece in row), max(piece.box[2] for piece in row)
     left, right = max(first - margin, 0), min(last + margin, labels.shape[1])
-    rise = _rise(row, height)
+    fall = _fall(row, height)
 
     def levelled(piece: Piece) -> tuple[float, float]:
-        down = rise * ((piece.box[0] + piece.box[2]) / 2 - left)
+        down = fall * ((piece.box[0] + piece.box[2]) / 2 - left)
         return piece.box[1] - down, piece.box[3] - down
 
     # Long tails are cut off: the digits are to fill most of the strip.
@@ -224,9 +225,9 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     own = np.zeros(int(labels.max()) + 1, bool)
     own[[piece.number for piece in (*row, *small)]] = True
     level = np.arange(above - margin, below + margin)
-    if not rise:
+    if not fall:
         level = level[(level >= 0) & (level < len(labels))]
-    down = level[:, np.newaxis] + np.rint(rise * np.arange(right - left)).astype(int)
+    down = level[:, np.newaxis] + np.rint(fall * np.arange(right - left)).astype(int)
     outside = (down < 0) | (down >= len(labels))
     part = np.clip(down, 0, len(labels) - 1), np.arange(left, right)
     ink = own[labels[part]] & ~outside
@@ -234,13 +235,13 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     depth = page.depth[part] * (near & ~outside)
     levels = depth / max(float(np.percentile(page.depth[part][ink], 70)), 1e-6)
     grey = np.rint(255 - LEVEL * np.clip(levels, 0, 1)).astype(np.uint8)
-    return Strip(grey, ink, height, left, int(level[0]), page.turn, bool(lines[part].any()), rise)
+    return Strip(grey, ink, height, left, int(level[0]), page.turn, bool(lines[part].any()), fall)
 
 
-def _rise(row: list[Piece], height: float) -> float:
+def _fall(row: list[Piece], height: float) -> float:
     """Pixels by which a row falls for each to the right; 0 if its digits stand level enough, or are few."""
     x, y = np.array([[piece.box[0] + piece.box[2], piece.box[1] + piece.box[3]] for piece in row]).T / 2
     if len(row) < FEWEST_DIGITS:
         return 0.0
-    rise = float(np.polyfit(x, y, 1)[0])
-    return rise if abs(rise) * np.ptp(x) > UNEVEN * height else 0.0
+    fall = float(np.clip(np.polyfit(x, y, 1)[0], -STEEPEST_ROW, STEEPEST_ROW))
+    return fall if abs(fall) * np.ptp(x) > UNEVEN * height else 0.0

@@ -239,9 +239,9 @@ class DigitReader:
         return replace(cuts, several=cuts.several or (apart and likely > HALF), trust=min(cuts.trust, DOUBTED))
 
     def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
-        """Of each picture the cut to read, [28, 28] uint8, beside the plain one.
+        """Of each picture the cut that is read along with the plain one, [28, 28] uint8.
 
-        It is the second or the plain one itself, or a surer one if the plain one is in doubt.
+        It is the second cut, or the plain one itself; if that one is in doubt, a surer cut if there is one.
         """
         if not cuts:
             return []

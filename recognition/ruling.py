@@ -19,7 +19,7 @@ THICKER = 1.7  # times a line's usual thickness: there a stroke crosses it
 THICKEST = 0.2  # of the ink's box: a thicker run is no line
 MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
 LONG_LINE, TALL_LINE = 2.2, 1.8  # heights of a page's writing: straight runs of this length are lines
-WHOLE, LONGER = 0.95, 1.25  # of a side of the page, and heights of writing: so does a shorter run that crosses the page
+WHOLE, LONGER = 0.95, 1.25  # of the page's side; heights of writing: a shorter run that crosses the page is a line, too
 SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
 THICKEST_LINE = 0.16  # of the writing's height
 

@@ -59,7 +59,7 @@ class Strip:
         top: likewise.
         turn: of the page.
         ruled: lines were taken away here, of which narrow pieces of ink may be rests.
-        rise: pixels of the page by which each column was moved up for each to its left, so that the row is level.
+        fall: pixels by which the row falls for each to the right; its columns are moved up by as much.
     """
 
     grey: npt.NDArray[np.uint8]
@@ -69,11 +69,11 @@ class Strip:
     top: int
     turn: Turn
     ruled: bool = False
-    rise: float = 0.0
+    fall: float = 0.0
 
     def box(self, left: float, top: float, right: float, bottom: float) -> Box:
         """Box of the picture around one of the strip."""
-        level = self.top + self.rise * (left + right) / 2
+        level = self.top + self.fall * (left + right) / 2
         return self.turn.box(self.left + left, level + top, self.left + right, level + bottom)
 
 

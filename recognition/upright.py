@@ -33,7 +33,7 @@ STEEPEST = 15.0  # degrees of slope
 RIM = 0.1  # of a side of the picture: what covers more of it is no writing
 SLAB = 8  # heights of writing: so wide parts of a page are looked at together for its slope
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
-FEWEST = 3  # pieces of usual size that show a slope; of fewer, it is the slant of their strokes
+FEWEST = 3  # pieces of usual size that show a slope; fewer show the slant of their strokes instead
 ALIKE = 0.6  # of the usual writing's height: only such pieces decide about the upper side
 SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are

@@ -65,7 +65,7 @@ ENGLISH = ComparisonTexts(
     seeds="seeds {seeds}",
     how_to_read="How to read it",
     reading=(
-        "The best pass of a run is chosen on validation images, unless its settings name others under select on; its "
+        "The best pass of a run is chosen on validation images, or on those that its setting select on names. Its "
         "inference model is that of this pass. A score is a count over all test images; its interval is Wilson's, "
         "95 %. A difference is the test accuracy of a pass minus that of the first one in its table, over the same "
         "images.",

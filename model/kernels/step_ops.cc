@@ -279,18 +279,25 @@ std::vector<Shape> SumRowsShapes(const Shape& rows, int count) { return {{count,
 
 std::vector<DataType> SumRowsTypes(const DataType& rows) { return {rows}; }
 
+int64_t NumbersOf(const std::vector<Tensor>& tensors) {
+  int64_t numbers = 0;
+  for (const Tensor& each : tensors) numbers += each.numel();
+  return numbers;
+}
+
 void AssignPieces(const Tensor& flat, std::vector<Tensor>& pieces) {
+  Expect("pieces", flat, NumbersOf(pieces));
   const float* from = flat.data<float>();
   for (Tensor& piece : pieces) {
     std::copy(from, from + piece.numel(), piece.data<float>());
     from += piece.numel();
   }
-  Expect("pieces", flat, from - flat.data<float>());
 }
 
 // Begins a shard: that of row 0 keeps the statistics in `before`, and each other one begins with these.
 void Restart(const Tensor& shard, std::vector<Tensor>& statistics, Tensor& before) {
   Expect("a shard's share and row", shard, 2);
+  Expect("statistics before the step", before, NumbersOf(statistics));
   float* kept = before.data<float>();
   for (Tensor& each : statistics) {
     float* values = each.data<float>();
@@ -298,7 +305,6 @@ void Restart(const Tensor& shard, std::vector<Tensor>& statistics, Tensor& befor
     shard.data<float>()[1] == 0 ? std::copy(values, values + count, kept) : std::copy(kept, kept + count, values);
     kept += count;
   }
-  Expect("statistics before the step", before, kept - before.data<float>());
 }
 
 using Names = std::unordered_map<std::string, std::string>;

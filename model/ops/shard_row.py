@@ -12,7 +12,7 @@ from model.ops.custom_op import fused_op
 
 
 def restart(shard: paddle.Tensor, statistics: Sequence[paddle.Tensor], before: paddle.Tensor) -> None:
-    """Append the begin of a shard: each begins with the running statistics that were there before the first.
+    """Append the start of a shard: each begins with the running statistics that were there before the first.
 
     Args:
         shard: [2], as of `write_row`; that of row 0 is the first.
@@ -30,7 +30,7 @@ def restart(shard: paddle.Tensor, statistics: Sequence[paddle.Tensor], before: p
 
 
 def write_row(rows: paddle.Tensor, shard: paddle.Tensor, parts: Sequence[paddle.Tensor], log: paddle.Tensor) -> None:
-    """Append the writing of one row of the variable `rows` [K, n]: the parts and the log of a shard, weighted.
+    """Append operators that write one row of the variable `rows` [K, n]: the parts and the log of a shard, weighted.
 
     Args:
         rows: of all shards that this process computes.
