@@ -152,12 +152,12 @@ class Predictor:
                 )
             parts.append(found)
         answers = np.concatenate(parts)
-        if not np.isfinite(answers).all():
-            raise ModelError(
-                f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, or "
-                "its training diverged; train again, or name another with --model-dir"
-            )
-        if answers.size and not (answers.min() >= 0 and answers.max() <= LARGEST_PROBABILITY):
+        if answers.size and not (answers.min() >= 0 and answers.max() <= LARGEST_PROBABILITY):  # nor if one is NaN
+            if not np.isfinite(answers).all():
+                raise ModelError(
+                    f"{self._folder}: expected probabilities, got an answer that is not finite: the model is damaged, "
+                    "or its training diverged; train again, or name another with --model-dir"
+                )
             raise ModelError(
                 f"{self._folder}: expected probabilities of 0 to 1, got {answers.min():g} to {answers.max():g}: its "
                 "program ends without a softmax; train again, or name another with --model-dir"

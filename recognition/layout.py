@@ -176,17 +176,15 @@ def _level(piece: Piece, row: list[Piece]) -> float:
     if len(row) >= 2 * LAST:
         (x, y), (next_x, next_y) = _middle(row[-2 * LAST : -LAST]), _middle(row[-LAST:])
         slope = np.clip((next_y - y) / max(next_x - x, 1), -STEEPEST_ROW, STEEPEST_ROW)
-        falls.append(slope * ((piece.box[0] + piece.box[2]) / 2 - next_x))
+        falls.append(slope * (piece.middle[0] - next_x))
     shared = max(min(bottom + fall, piece.box[3]) - max(top + fall, piece.box[1]) for fall in falls)
     return float(shared / min(piece.high, bottom - top))
 
 
 def _middle(pieces: list[Piece]) -> tuple[float, float]:
     """Mean middle of pieces of ink, across and down."""
-    return (
-        sum(piece.box[0] + piece.box[2] for piece in pieces) / (2 * len(pieces)),
-        sum(piece.box[1] + piece.box[3] for piece in pieces) / (2 * len(pieces)),
-    )
+    x, y = zip(*(piece.middle for piece in pieces), strict=True)
+    return sum(x) / len(x), sum(y) / len(y)
 
 
 def _between(lines: Mask, one: Piece, other: Piece) -> bool:
@@ -208,7 +206,7 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     fall = _fall(row, height)
 
     def levelled(piece: Piece) -> tuple[float, float]:
-        down = fall * ((piece.box[0] + piece.box[2]) / 2 - left)
+        down = fall * (piece.middle[0] - left)
         return piece.box[1] - down, piece.box[3] - down
 
     # Long tails are cut off: the digits are to fill most of the strip.
@@ -219,7 +217,7 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
         piece
         for piece in pieces
         if not _as_large(piece, LOWEST * page.height, page.height)
-        and first < (piece.box[0] + piece.box[2]) / 2 < last
+        and first < piece.middle[0] < last
         and above - MARGIN * page.height < sum(levelled(piece)) / 2 < below
     )
     own = np.zeros(int(labels.max()) + 1, bool)
@@ -240,8 +238,8 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
 
 def _fall(row: list[Piece], height: float) -> float:
     """Pixels by which a row falls for each to the right; 0 if its digits stand level enough, or are few."""
-    x, y = np.array([[piece.box[0] + piece.box[2], piece.box[1] + piece.box[3]] for piece in row]).T / 2
     if len(row) < FEWEST_DIGITS:
         return 0.0
+    x, y = np.array([piece.middle for piece in row]).T
     fall = float(np.clip(np.polyfit(x, y, 1)[0], -STEEPEST_ROW, STEEPEST_ROW))
     return fall if abs(fall) * np.ptp(x) > UNEVEN * height else 0.0

@@ -78,6 +78,11 @@ class Piece:
         """Width, pixels."""
         return self.box[2] - self.box[0]
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Middle of the box, across and down, pixels."""
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
 
 def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     """Find a picture's ink, and turn it upright.

@@ -237,14 +237,19 @@ void Remember(Tensor& recent, const Tensor& row) {
 
 // ---- shards ---------------------------------------------------------------------------------------------------------
 
+int64_t NumbersOf(const std::vector<Tensor>& tensors) {
+  int64_t numbers = 0;
+  for (const Tensor& each : tensors) numbers += each.numel();
+  return numbers;
+}
+
 // Writes a row of rows [K, n]: the parts and the loss times the share of a shard, and its right answers.
 // shard [2]: its share, and the number of its row.
 void ShardRow(const std::vector<Tensor>& parts, const Tensor& log, const Tensor& shard, Tensor& rows) {
   Expect("a shard's share and row", shard, 2);
   const float weight = shard.data<float>()[0];
   const int64_t size = rows.shape().back(), number = shard.data<float>()[1];
-  int64_t numbers = 2;
-  for (const Tensor& part : parts) numbers += part.numel();
+  const int64_t numbers = NumbersOf(parts) + 2;
   Expect("loss and right answers", log, 2);
   PD_CHECK(numbers == size && number >= 0 && number < rows.numel() / size, numbers, " numbers for row ", number, " of ",
            rows.numel() / size, " rows of ", size);
@@ -278,12 +283,6 @@ std::vector<Tensor> SumRows(Tensor& rows, int count) {
 std::vector<Shape> SumRowsShapes(const Shape& rows, int count) { return {{count, rows[1]}}; }
 
 std::vector<DataType> SumRowsTypes(const DataType& rows) { return {rows}; }
-
-int64_t NumbersOf(const std::vector<Tensor>& tensors) {
-  int64_t numbers = 0;
-  for (const Tensor& each : tensors) numbers += each.numel();
-  return numbers;
-}
 
 void AssignPieces(const Tensor& flat, std::vector<Tensor>& pieces) {
   Expect("pieces", flat, NumbersOf(pieces));

@@ -12,7 +12,24 @@ from model.ops.linear import linear
 KernelSize = int | tuple[int, int]
 
 
-class ConvPool(nn.Layer):
+class Convolution(nn.Layer):
+    """Weights [maps, inputs, size, size] and biases [maps] of a convolution."""
+
+    def __init__(
+        self,
+        inputs: int,
+        maps: int,
+        size: int,
+        weight_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+    ) -> None:
+        super().__init__()
+        default = torch_default(inputs * size * size)
+        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or default)
+        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
+
+
+class ConvPool(Convolution):
     """Convolution (stride 1, no padding) → activation → 2×2 pooling, stride 2: the building block of every LeNet.
 
     image [N, inputs, H, W] -> maps [N, maps, (H - size + 1) // 2, (W - size + 1) // 2].
@@ -28,10 +45,7 @@ class ConvPool(nn.Layer):
         weight_init: Initializer | None = None,
         bias_init: Initializer | None = None,
     ) -> None:
-        super().__init__()
-        default = torch_default(inputs * size * size)
-        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or default)
-        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
+        super().__init__(inputs, maps, size, weight_init, bias_init)
         self.activation = activation
         self.pooling = pooling
 
@@ -39,25 +53,12 @@ class ConvPool(nn.Layer):
         return conv_pool(image, self.weight, self.bias, self.activation, self.pooling)
 
 
-class WholeMapConv(nn.Layer):
+class WholeMapConv(Convolution):
     """Convolution whose kernel is as large as its input, as LeNet-5's C5: maps [N, inputs, size, size] -> [N, maps].
 
     A kernel with one place is a matrix product: a training step of the layer takes 3.4 ms, of paddle.nn.Conv2D 7.5 ms
     (stock backend, 16 maps of 5×5 to 120, 128 images; 2 busy cores, AMD EPYC, Paddle 3.3.1).
     """
-
-    def __init__(
-        self,
-        inputs: int,
-        maps: int,
-        size: int,
-        weight_init: Initializer | None = None,
-        bias_init: Initializer | None = None,
-    ) -> None:
-        super().__init__()
-        default = torch_default(inputs * size * size)
-        self.weight = self.create_parameter([maps, inputs, size, size], default_initializer=weight_init or default)
-        self.bias = self.create_parameter([maps], is_bias=True, default_initializer=bias_init or default)
 
     def forward(self, maps: paddle.Tensor) -> paddle.Tensor:
         return linear(maps, self.weight, self.bias, transposed=True)
