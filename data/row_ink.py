@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from data.formats.idx import Bytes
+from data.row_shapes import SHARES, SIDE, reshape
 
 Floats = npt.NDArray[np.floating]
 
 HEIGHT = 32  # of a row, pixels
 PATCH = 44  # columns of a patch that holds one digit
 TOGETHER = 32  # digits that are drawn together: their arrays fit into a processor's cache
-SIDE = 28
 
 CURRENCIES = "$€£¥₹#*"
 WORDS = ("No.", "Rs.", "Total", "DM", "Date", "EUR", "kg", "Amount", "Sum", "Tel", "Code", "Name", "cm", "von", "PIN")
@@ -68,7 +68,7 @@ def draw_digits(images: Bytes, labels: Bytes, draws: Floats, warps: Floats, pens
     Args:
         images: uint8 [N, 28, 28].
         labels: [N].
-        draws: [N, 8] height, width, shear, turn, middle line, and shares that decide about shapes.
+        draws: [N, 10] height, width, shear, turn, middle line, and five shares that decide about shapes.
         warps: [N, 2, 4, 4] heights of the cosines that bend it, pixels of MNIST.
         pens: of each digit.
 
@@ -76,8 +76,8 @@ def draw_digits(images: Bytes, labels: Bytes, draws: Floats, warps: Floats, pens
         float32 [N, 32, PATCH], 0 paper to 1 ink.
     """
     sources = images.astype(np.float32) / 255
-    for number in np.flatnonzero(draws[:, 5] < np.select([labels == 1, labels == 7], [0.55, 0.3])):
-        _reshape(sources[number], int(labels[number]), draws[number])
+    for number in np.flatnonzero(draws[:, 5] < SHARES[labels]):
+        reshape(sources[number], int(labels[number]), draws[number, 5:])
     own = np.array([pen.own for pen in pens])
     sources[~own] = ndimage.gaussian_filter(sources[~own], (0, 0.7, 0.7), truncate=3)
     patches = np.empty((len(sources), HEIGHT, PATCH), np.float32)
@@ -134,48 +134,9 @@ def _redrawn(patches: Floats, width: Floats) -> Floats:
     return np.clip((share - needed) / 0.16 + 0.5, 0, 1)
 
 
-def _reshape(image: Floats, label: int, draws: Floats) -> None:
-    """Make a 1 one straight line, give it an upstroke or a foot, or cross a 7, in place."""
-    rows, columns = np.nonzero(image > 0.4)
-    if not len(rows):
-        return
-    share, more = draws[6], draws[7]
-    strength = 1.3
-    if label == 7:
-        line = rows == int(0.45 * rows.min() + 0.55 * rows.max())
-        centre = columns[line].mean() if line.any() else 14.0
-        y = 0.45 * rows.min() + 0.55 * rows.max()
-        _stroke(image, (y + share, centre - 3 - 3 * more), (y - share, centre + 3 + 3 * share), strength)
-        return
-    if draws[5] > 0.3:
-        image[:] = 0
-        lean = 4 * share - 1
-        _stroke(image, (3.5, 13.5 + lean), (23.5, 13.5 - lean), 0.9 + 0.5 * more)
-        return
-    top = float(columns[rows <= rows.min() + 1].mean())
-    length = 4 + 8 * more
-    if share < 0.75:
-        _stroke(image, (rows.min() + 0.5, top), (rows.min() + length * (0.5 + share), top - length), strength)
-    if share > 0.6:
-        bottom = float(columns[rows >= rows.max() - 1].mean())
-        y = rows.max() - 0.5
-        _stroke(image, (y, bottom - 2 - 4 * more), (y, bottom + 2 + 4 * more), strength)
-
-
 def between(ends: Floats, count: int) -> Floats:
     """Numbers from one end to the other, evenly, [count] float32."""
     return np.linspace(ends[0], ends[1], count).astype(np.float32)
-
-
-_GRID = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-
-
-def _stroke(image: Floats, start: tuple[float, float], end: tuple[float, float], width: float) -> None:
-    """Draw a straight stroke between two points (y, x)."""
-    (y, x), (dy, dx) = start, (end[0] - start[0], end[1] - start[1])
-    along = np.clip(((_GRID[0] - y) * dy + (_GRID[1] - x) * dx) / max(dy * dy + dx * dx, 1e-6), 0, 1)
-    distance = np.hypot(_GRID[0] - y - along * dy, _GRID[1] - x - along * dx)
-    np.maximum(image, np.clip(width + 0.5 - distance, 0, 1), out=image)
 
 
 def span(patch: Floats) -> tuple[int, int]:

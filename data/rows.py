@@ -44,7 +44,7 @@ class Ingredients:
             long ones; else of 70 %.
         baseline: a line that rises, falls, or wavers.
         pen: strokes from a hard pencil's to a felt pen's, of any pressure; else MNIST's own.
-        shapes: a 1 of one straight line, or with an upstroke or a foot; a crossed 7.
+        shapes: a 1 of one straight line, or with an upstroke or a foot; a crossed 7; a 4 like an h; a 9 like a P.
         polarity: light ink on dark paper.
         paper: grey paper with gradients, texture, specks and patterns; else white.
         ruled: lines to write on.
@@ -207,7 +207,7 @@ class _Plan:
         self.in_boxes = random.random() < 0.13 and use.boxes
 
     def _draws(self, own: Floats, common: Floats, sizes: Floats, rise: float) -> Floats:
-        """Of each digit height and width (pixels for one of MNIST), shear, turn, middle line, and three shares.
+        """Of each digit height and width (pixels for one of MNIST), shear, turn, middle line, and five shares.
 
         Args:
             own: [N, 10] random numbers of each digit, 0 to 1.
@@ -217,19 +217,20 @@ class _Plan:
         """
         count, use = len(own), self.use
         spread = own[:, :5] * 2 - 1
-        draws = np.zeros((count, 8))
+        draws = np.zeros((count, 10))
         wavering = 1 + 0.25 * spread[:, 0] * abs(common[4]) if use.size else np.ones(count)
         draws[:, 0] = self.height / 20 * wavering * sizes
         draws[:, 1] = draws[:, 0] * (1 + (0.25 * common[0] + 0.12 * spread[:, 1] if use.size else 0))
         if use.slant:
-            draws[:, 2] = 0.3 * common[1] + 0.12 * spread[:, 2]
+            # One row of eight is slanted far.
+            draws[:, 2] = 0.3 * common[1] + 0.25 * common[1] ** 5 + 0.12 * spread[:, 2]
             draws[:, 3] = 0.06 * common[2] + 0.06 * spread[:, 3]
         # Small digits stand on the line, or hang a little above the middle.
         draws[:, 4] = self.middle + (0.3 + 0.7 * common[3]) * self.height / 2 * (1 - sizes)
         if use.baseline:
             along = (np.arange(count) - self.length / 2) / max(self.length, 4)
             draws[:, 4] += self.height * (rise * along + 0.07 * spread[:, 4])
-        draws[:, 5:] = own[:, 5:8]
+        draws[:, 5:] = own[:, 5:]
         if not use.shapes:
             draws[:, 5] = 1  # no digit is given another shape
         return draws
