@@ -7,12 +7,10 @@ Each line is that of rows with one ingredient alone, and of rows with all but th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from common.command_line import parse, run
@@ -35,19 +33,14 @@ class Options:
     """Rows for each figure."""
 
 
-def distances(reader: RowReader, rows: Sequence[np.ndarray], digits: Sequence[Sequence[int]]) -> list[int]:
-    """Digits to change, leave out or add in what is read of each row [H, W] uint8; 0 if it is read exactly."""
-    return [
-        aligned([one.digit for one in reader.read(row)], wanted)[0] for row, wanted in zip(rows, digits, strict=True)
-    ]
-
-
 def score(reader: RowReader, use: Ingredients, count: int) -> str:
     """Rows read exactly, and digits to change, leave out or add for each right one; as two cells of a table."""
     mnist = load_mnist()
     rows, digits = RowMaker(mnist.test_images, mnist.test_labels, SEED, PASS, use).rows(range(count))
-    found = distances(reader, rows, digits)
-    right, error = found.count(0) / count, sum(found) / sum(map(len, digits))
+    distances = [
+        aligned([one.digit for one in reader.read(row)], wanted)[0] for row, wanted in zip(rows, digits, strict=True)
+    ]
+    right, error = distances.count(0) / count, sum(distances) / sum(map(len, digits))
     return f"{100 * right:.1f} % | {100 * error:.1f} %"
 
 

@@ -14,7 +14,7 @@ from common.errors import UsageError
 from data.dataset import Mnist
 from data.rows import Ingredients, RowMaker
 from docs.tables import ablation
-from docs.tables.ablation import GROUPS, NOTHING, Options, scored, table, variants
+from docs.tables.ablation import GROUPS, NOTHING, PLAIN, Options, scored, strips, table, variants
 
 WITHOUT_PEN = replace(Ingredients(), pen=False)
 
@@ -25,11 +25,26 @@ def test_each_ingredient_is_in_one_group() -> None:
     assert variants()["pen"] == (WITHOUT_PEN, 1) and next(iter(variants())) == NOTHING
 
 
-def test_trainings_are_kept_and_not_repeated(mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two trainings of two steps, scored on test rows and on two strips in files."""
-    strips = RowMaker(mnist.test_images, mnist.test_labels, 5, 1).rows([2, 3])
-    for number, (row, digits) in enumerate(zip(*strips, strict=True)):
-        Image.fromarray(row).save(tmp_path / f"strip_{number}_{''.join(map(str, digits))}.png")
+@pytest.fixture
+def folder(mnist: Mnist, tmp_path: Path) -> Path:
+    """Two strips, 96 pixels high, of five and of four digits."""
+    for number, digits in enumerate(([0, 1, 2, 3, 4], [5, 6, 7, 8])):
+        row = 255 - np.concatenate(mnist.test_images[digits], axis=1)
+        name = f"cell_{number}_{''.join(map(str, mnist.test_labels[digits]))}.png"
+        Image.fromarray(row).resize((row.shape[1] * 4, 96)).save(tmp_path / name)
+    return tmp_path
+
+
+def test_strips_have_the_digits_of_their_names(mnist: Mnist, folder: Path) -> None:
+    rows = strips(folder)
+    assert rows.labels.tolist() == [mnist.test_labels[:5].tolist(), [*mnist.test_labels[5:9], -1]]
+    assert [row.shape for row in rows.images] == [(32, 187), (32, 149)]
+    with pytest.raises(UsageError, match=r"such as cell_105\.png, found none"):
+        strips(Path(__file__).parent)
+
+
+def test_trainings_are_kept_and_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings of two steps, after one of two; each begins with the same network, and has other ingredients."""
     used = []
 
     class Recorded(RowMaker):
@@ -38,24 +53,25 @@ def test_trainings_are_kept_and_not_repeated(mnist: Mnist, tmp_path: Path, monke
             used.append((len(labels), self.ingredients))
 
     monkeypatch.setattr(ablation, "RowMaker", Recorded)
-    options = Options(tmp_path / "results.json", rows=64, test_rows=3, pictures=tmp_path)
-    wanted = {NOTHING: (Ingredients(), 1), "pen": (WITHOUT_PEN, 1)}
+    options = Options(folder / "results.json", rows=16, first=16, held_out=40, pictures=folder)
+    wanted = {NOTHING: (Ingredients(), 1), "pen": (WITHOUT_PEN, 1), "again": (Ingredients(), 1)}
     results = scored(options, wanted)
-    assert used == [(10_000, Ingredients()), (55_000, Ingredients()), (55_000, WITHOUT_PEN)]
-    assert results["digits"]["pictures"] == sum(map(len, strips[1]))
-    assert [len(each) for each in results["distances"]["pen"].values()] == [3, 2]
-    assert len(table(results).splitlines()) == 4
+    assert used == [(59_960, use) for use in (PLAIN, Ingredients(), WITHOUT_PEN, Ingredients())]
+    rows, pictures = results["scores"]["pen"]
+    assert results["rows"] == [16, 16, len(rows["exact"]), 2] and len(pictures["exact"]) == 2
+    assert results["scores"]["again"] == results["scores"][NOTHING]
+    assert len(table(results).splitlines()) == 5
 
-    monkeypatch.setattr(ablation, "trained", None)  # which would fail
-    assert scored(options, wanted) == results
-    with pytest.raises(UsageError, match="expected the same --rows"):
+    used.clear()
+    assert scored(options, wanted) == results and not used
+    with pytest.raises(UsageError, match="name a new file"):
         scored(replace(options, rows=32), wanted)
 
 
 def test_the_table_counts_rows_lost_and_gained() -> None:
-    made_up = {NOTHING: {"test": [0, 0, 0, 2]}, "pen": {"test": [1, 0, 3, 0]}}
-    lines = table({"digits": {"test": 8}, "distances": made_up}).splitlines()[2:]
-    assert lines == [
+    exact = [[True, True, True, False], [False, True, False, True]]
+    made_up = {name: [{"exact": each, "digit_error": 0.25}] for name, each in zip((NOTHING, "pen"), exact, strict=True)}
+    assert table({"scores": made_up}).splitlines()[2:] == [
         "| nothing | 3 (75.0 %) | −0 +0 | 25.0 % | – | – | – |",
-        "| pen | 2 (50.0 %) | −2 +1 | 50.0 % | – | – | – |",
+        "| pen | 2 (50.0 %) | −2 +1 | 25.0 % | – | – | – |",
     ]
