@@ -7,7 +7,7 @@ successor 2.1 reads that form only through Paddle 3, and refuses to be imported 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
@@ -18,14 +18,17 @@ import paddle
 from paddle import static
 
 from common.errors import UserError, one_line
+from data.rows import batch
+from model.decoding import greedy
 from model.engine import free_with
-from model.image import network_input
+from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.program import old_representation
 from model.saved_model import PARAMETERS, PROGRAM, SavedModel
+from model.scoring import ROWS_AT_A_TIME
 
 PACKAGES = {"paddle2onnx": "paddle2onnx==1.3.1", "onnxruntime": "onnxruntime"}  # module: what pip is asked for
-CHECKED_IMAGES = 1000
+CHECKED_IMAGES, CHECKED_ROWS = 1000, 200
 OPSET = 13  # the newest that 1.3.1 was tried with here; every ONNX Runtime since 1.8 (2021) reads it
 
 
@@ -96,7 +99,7 @@ class OnnxPredictor:
             raise ExportError(f"ONNX Runtime cannot read the model: {one_line(error, 200)}") from error
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
+        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32; of rows [N, T, 11]."""
         (answers,) = self._session.run(None, {self._session.get_inputs()[0].name: images})
         return np.asarray(answers)
 
@@ -114,7 +117,7 @@ class ExecutorPredictor:
         self._fetches = [op.input("X")[0] for op in self._program.global_block().ops if op.type == "fetch"]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32 in the card's pixel range."""
+        """Probability of each class, [N, classes] float32, of images [N, 1, S, S] float32; of rows [N, T, 11]."""
         with old_representation():
             (answers,) = self._executor.run(
                 self._program, feed={"image": images}, fetch_list=self._fetches, scope=self._scope
@@ -124,11 +127,11 @@ class ExecutorPredictor:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The answers of three runtimes to the same images.
+    """The answers of three runtimes to the same images or rows.
 
     Attributes:
         images: how many.
-        equal_answers: to how many of them all three give the same digit.
+        equal_answers: to how many of them all three give the same digit, or the same digits of a row.
         largest_difference: between two runtimes' probabilities of a digit, over all images and digits.
     """
 
@@ -143,35 +146,50 @@ class Agreement:
         )
 
 
-def agreement(model: SavedModel, onnx: bytes, images: np.ndarray) -> Agreement:
-    """Compare Executor, Paddle Inference and ONNX Runtime on images [N, 1, S, S] float32.
+def agreement(model: SavedModel, onnx: bytes, batches: Iterable[np.ndarray]) -> Agreement:
+    """Compare Executor, Paddle Inference and ONNX Runtime on batches of the network's input.
 
     Raises:
         ExportError: ONNX Runtime cannot read the model.
         ModelError: Paddle cannot.
     """
     runtimes = (ExecutorPredictor(model.program, model.parameters), Predictor(model), OnnxPredictor(onnx))
-    answers = np.stack([runtime.probabilities(images) for runtime in runtimes])
-    digits = answers.argmax(axis=2)
-    return Agreement(
-        images=len(images),
-        equal_answers=int(np.count_nonzero((digits == digits[0]).all(axis=0))),
-        largest_difference=float(np.ptp(answers, axis=0).max()),
-    )
+    equal, differences = [], []
+    for images in batches:
+        answers = np.stack([runtime.probabilities(images) for runtime in runtimes], axis=1)
+        equal += [len({_digits(answer) for answer in three}) == 1 for three in answers]
+        differences.append(np.ptp(answers, axis=1).max())
+    return Agreement(len(equal), sum(equal), float(np.max(differences)))
 
 
-def with_onnx(model: SavedModel, images: np.ndarray) -> SavedModel:
+def _digits(answer: np.ndarray) -> tuple[int, ...]:
+    """The digit of an image's probabilities [classes], or the digits of a row's [T, 11]."""
+    return (int(answer.argmax()),) if answer.ndim == 1 else tuple(span.digit for span in greedy(answer))
+
+
+def _batches(images: Sequence[np.ndarray] | np.ndarray, image: ImageSpec) -> Iterator[np.ndarray]:
+    """What the network takes, of some of these images or rows; rows of like width together."""
+    if not image.is_row:
+        yield network_input(np.asarray(images[:CHECKED_IMAGES]), image)
+        return
+    rows = sorted(images[:CHECKED_ROWS], key=lambda row: row.shape[1])
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        some = rows[start : start + ROWS_AT_A_TIME]
+        yield network_input(batch(some, [()] * len(some))[0], image)
+
+
+def with_onnx(model: SavedModel, images: Sequence[np.ndarray] | np.ndarray) -> SavedModel:
     """The model with its ONNX form, and in its card how the runtimes agree on the first test images.
 
     Args:
         model: without it, or with an older one.
-        images: uint8 [N, 28, 28], of which `CHECKED_IMAGES` are used.
+        images: uint8 [N, 28, 28], of which `CHECKED_IMAGES` are used; or rows, uint8 [32, W] each, `CHECKED_ROWS`.
 
     Raises:
         ExportError: it cannot be made, or does not give the same digit for every image.
     """
     onnx = to_onnx(model.program, model.parameters)
-    found = agreement(model, onnx, network_input(images[:CHECKED_IMAGES], model.image))
+    found = agreement(model, onnx, _batches(images, model.image))
     if found.equal_answers != found.images or not np.isfinite(found.largest_difference):
         raise ExportError(f"export to ONNX: expected equal answers from every runtime, got {found}")
     entry = {

@@ -4,8 +4,8 @@
     python -m training.export inference_model    # a model folder
 
 inference.onnx is written beside Paddle's files, after Executor, Paddle Inference and ONNX Runtime gave the same answers
-to 1,000 test images; card.json records how far their probabilities differ, and has the file's SHA-256. The folder is
-replaced in one step.
+to 1,000 test images, or 200 rows; card.json records how far their probabilities differ, and has the file's SHA-256.
+The folder is replaced in one step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from common import command_line
 from common.console import ScriptConsole, print_line
 from common.errors import UsageError, one_line
 from common.signals import StopRequest
+from data.dataset import Subset
+from data.row_sets import RowSet
 from model.onnx import agreement_in, expect_packages, with_onnx
 from model.saved_model import ONNX, RELEASED, holds_only_a_model, load_model, model_in, read_model, save_model
 from recognition.preparation import asked_way
@@ -61,9 +63,11 @@ def export(path: Path, data_dir: Path | None, trust: bool = False) -> str:
     if not holds_only_a_model(folder):
         raise UsageError(f"{folder}: it holds other things than a model, and would be replaced")
     with run.locked() if run else nullcontext():
-        saved = load_model(folder, trust)
+        rows = read_model(folder).image.is_row
+        saved = load_model(folder, trust, rows)
         data = load_data(data_dir, way=asked_way(saved.card))
-        save_model(folder, with_onnx(saved, data.test_images))
+        test = Subset(data.test_images, data.test_labels)
+        save_model(folder, with_onnx(saved, RowSet.of(test).images if rows else test.images))
     return f"{one_line(folder / ONNX)}: {agreement_in(read_model(folder).card)}"
 
 

@@ -13,7 +13,6 @@ from common.errors import UsageError, UserError
 from common.files import expect_replaceable, make_folder, real_path, remove_leftovers
 from common.folders import missing_parents, remove_empty
 from common.project import __version__, model_folder
-from data.dataset import Subset
 from model.networks import NETWORKS, with_classes
 from model.onnx import ExportError, agreement_in, with_onnx
 from model.predictor import Predictor
@@ -86,7 +85,7 @@ def save_best_model(setup: Setup, state: State, row: Row) -> None:
     files = setup.exporter.files(state.best_parameters)
     detector = setup.novelty.to_bytes() if setup.novelty else None
     model = SavedModel(setup.folder.model, _card(setup, state, row), *files, novelty=detector)
-    if setup.settings.export and isinstance(setup.test, Subset):
+    if setup.settings.export:
         try:
             model = with_onnx(model, setup.test.images)
         except ExportError as error:

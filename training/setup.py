@@ -181,7 +181,6 @@ def expect_rows(settings: Settings, data: Mnist) -> None:
         return
     refused = {
         "--shards": settings.shards > 1,
-        "--export": bool(settings.export),
         "--label-smoothing": bool(settings.label_smoothing),
         "--rotation, --scale, --shear, --shift, --elastic-alpha": settings.resolved_recipe().distortions is not None,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from common.signals import Stopped, StopRequest
 from data.dataset import Mnist, Subset
 from data.row_sets import RowSet
 from model.feature_maps import FeatureMaps
+from model.onnx import OnnxPredictor, agreement_in
+from model.predictor import Predictor
 from model.saved_model import ModelError, load_model
 from model.scoring import LONGEST_ANSWER, UNREAD
 from results.log import read_results
@@ -24,6 +28,7 @@ from results.run_folder import RunFolder
 from results.runs import load_runs, sort_passes
 from results.table import pass_record
 from training.callbacks.callback import Callback
+from training.export import export
 from training.figures import draw_run
 from training.loop import train
 from training.settings import Settings
@@ -110,7 +115,6 @@ def test_compare_lists_it_beside_others(run: RunFolder) -> None:
     ("given", "option"),
     [
         ({"shards": 2}, "--shards"),
-        ({"export": "onnx"}, "--export"),
         ({"label_smoothing": 0.1}, "--label-smoothing"),
         ({"rotation": 5.0}, "--rotation"),
     ],
@@ -118,6 +122,25 @@ def test_compare_lists_it_beside_others(run: RunFolder) -> None:
 def test_what_rows_cannot_have_is_refused(given: dict[str, object], option: str, tiny: Mnist, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{option}.* reads rows"):
         train(settings(tmp_path, **given), RunFolder(tmp_path / "run"), data=tiny)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="paddle2onnx has no wheel for Python 3.13")
+def test_its_onnx_form_answers_alike_for_rows_of_any_width(run: RunFolder, tiny: Mnist, tmp_path: Path) -> None:
+    """During training and afterwards; training does not notice."""
+    train(settings(tmp_path, export="onnx"), RunFolder(tmp_path / "run"), data=tiny)
+    model = load_model(tmp_path / "model", rows=True)
+    found = agreement_in(model.card)
+    assert (found.images, found.equal_answers) == (11, 11) and found.largest_difference < 1e-4
+    assert model.parameters == load_model(run.model, rows=True).parameters and model.onnx
+    rows = np.random.default_rng(1).uniform(-1, 1, (2, 1, 32, 90)).astype(np.float32)
+    for width in (32, 90):
+        runtimes = OnnxPredictor(model.onnx), Predictor(model)
+        one, other = (runtime.probabilities(rows[..., :width]) for runtime in runtimes)
+        assert one.shape == (2, (width - 20) // 2, 11)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    shutil.copytree(run.model, tmp_path / "later")
+    assert "200 of 200 answers equal" in export(tmp_path / "later", None)
+    assert load_model(tmp_path / "later", rows=True).onnx == model.onnx
 
 
 def test_rows_to_test_on_are_the_same_in_every_run(tiny: Mnist) -> None:
