@@ -168,7 +168,7 @@ def _digits(answer: np.ndarray) -> tuple[int, ...]:
 
 
 def _batches(images: Sequence[np.ndarray] | np.ndarray, image: ImageSpec) -> Iterator[np.ndarray]:
-    """What the network takes, of some of these images or rows; rows of like width together."""
+    """Batches of the network's input, of some of these images or rows; rows of like width together."""
     if not image.is_row:
         yield network_input(np.asarray(images[:CHECKED_IMAGES]), image)
         return
