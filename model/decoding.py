@@ -7,6 +7,7 @@ Graves, Fernández, Gomez and Schmidhuber, "Connectionist Temporal Classificatio
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 NONE = 10  # the class of a column without a digit
 BEAMS = 8  # beginnings of a row that the search keeps
-UNLIKELY = -9.0  # natural logarithm: what a column makes less likely than this is no way on
+UNLIKELY = 1.2e-4  # what a column makes less likely than this is no way on
 
 Floats = npt.NDArray[np.floating]
 
@@ -52,24 +53,26 @@ def search(log_probability: Floats, beams: int = BEAMS) -> list[tuple[tuple[int,
     Returns:
         At most `beams` rows with the natural logarithm of their probability, the likeliest first.
     """
-    # Of each beginning: probability of those that end in no digit, and in its last digit.
-    ways: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -np.inf)}
-    for column in log_probability.astype(np.float64):
+    # Of each beginning: probability of those that end in no digit, and in its last digit; as shares of the likeliest
+    # one's. Python's own numbers take a fifth of the time of NumPy's logarithms.
+    ways: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    scale = 0.0
+    for column in np.exp(log_probability.astype(np.float64)).tolist():
         further: dict[tuple[int, ...], list[float]] = {}
         possible = [digit for digit in range(NONE) if column[digit] > UNLIKELY]
         for begun, (in_none, in_digit) in ways.items():
-            either = np.logaddexp(in_none, in_digit)
-            same = further.setdefault(begun, [-np.inf, -np.inf])
-            same[0] = np.logaddexp(same[0], either + column[NONE])
-            if begun:
-                same[1] = np.logaddexp(same[1], in_digit + column[begun[-1]])
+            either, last = in_none + in_digit, begun[-1] if begun else NONE
+            same = further.setdefault(begun, [0.0, 0.0])
+            same[0] += either * column[NONE]
+            same[1] += in_digit * column[last]
             for digit in possible:
-                before = in_none if begun and begun[-1] == digit else either
-                longer = further.setdefault((*begun, digit), [-np.inf, -np.inf])
-                longer[1] = np.logaddexp(longer[1], before + column[digit])
-        ranked = sorted(further.items(), key=lambda way: -np.logaddexp(way[1][0], way[1][1]))
-        ways = {begun: (ends[0], ends[1]) for begun, ends in ranked[:beams]}
-    return [(begun, float(np.logaddexp(*ends))) for begun, ends in ways.items()]
+                longer = further.setdefault((*begun, digit), [0.0, 0.0])
+                longer[1] += (in_none if digit == last else either) * column[digit]
+        ranked = sorted(further.items(), key=lambda way: -sum(way[1]))[:beams]
+        likeliest = sum(ranked[0][1])
+        scale += math.log(likeliest)
+        ways = {begun: (ends[0] / likeliest, ends[1] / likeliest) for begun, ends in ranked}
+    return [(begun, scale + math.log(share) if (share := sum(ends)) else -math.inf) for begun, ends in ways.items()]
 
 
 def placed(log_probability: Floats, digits: Sequence[int]) -> list[ColumnSpan]:
