@@ -83,18 +83,20 @@ class RowReader:
         """
         return cls.load(folder if model_in(folder, rows=True).name == ROWS else None, threads)
 
-    def read(self, row: np.ndarray) -> list[RowDigit]:
+    def read(self, row: np.ndarray, photo: np.ndarray | None = None) -> list[RowDigit]:
         """Read a row, from the left.
 
         Args:
             row: [H, W] uint8 grey levels of a strip with one row of digits, upright; light on dark or dark on light.
                 The digits are to fill two fifths of its height at least.
+            photo: [H, W] uint8, the same strip as it was photographed, if `row` is what was found to be ink in it. What
+                is lost in one is often there in the other; both count alike.
 
         Returns:
             The likeliest digits; none if there are none.
         """
-        row = _trimmed(row, self._levelled(row))
-        views = [self._levelled(row, *view) for view in VIEWS]
+        row, *others = (_trimmed(each, self._levelled(each)) for each in (row, photo) if each is not None)
+        views = [self._levelled(each, *view) for each in (row, *others) for view in VIEWS]
         columns = [self._predictor.log_probabilities(network_input(each[np.newaxis], self._image))[0] for each in views]
         found: dict[tuple[int, ...], float] = defaultdict(float)
         for log_probability in columns:

@@ -48,7 +48,8 @@ class FoundDigit:
 
 def read_rows(rows: Rows, reader: RowReader) -> list[list[FoundDigit]]:
     """The digits of a page, from the top, each row from the left; rows without a digit are left out."""
-    found = [list(_cut_row(strip, with_left_out(strip, reader.read(strip.grey), reader))) for strip in rows.strips]
+    read = ((strip, reader.read(strip.grey, strip.photo(rows.grey))) for strip in rows.strips)
+    found = [list(_cut_row(strip, with_left_out(strip, digits, reader))) for strip, digits in read]
     return [row for row in found if row]
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from recognition.segmentation import Mask
 
 LEVEL = 200.0  # grey levels of ink in a strip
 NOTHING = "nothing to read: expected rows of digits, got none"
 
+Floats = npt.NDArray[np.floating]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are the first ones outside
 
 
@@ -35,16 +37,19 @@ class Turn:
 
     def box(self, left: float, top: float, right: float, bottom: float) -> Box:
         """Smallest box of the picture that holds one of the page."""
-        x = np.array([left, right, left, right]) - self.turned[0] / 2
-        y = np.array([top, top, bottom, bottom]) - self.turned[1] / 2
-        sine, cosine = np.sin(np.radians(self.degrees)), np.cos(np.radians(self.degrees))
-        across = (x * cosine - y * sine) * self.scale + self.size[0] / 2
-        down = (x * sine + y * cosine) * self.scale + self.size[1] / 2
+        across, down = self.place(np.array([left, right, left, right]), np.array([top, top, bottom, bottom]))
         first = [
             min(max(math.floor(side.min()), 0), most - 1) for side, most in zip((across, down), self.size, strict=True)
         ]
         last = [min(max(math.ceil(side.max()), 1), most) for side, most in zip((across, down), self.size, strict=True)]
         return first[0], first[1], last[0], last[1]
+
+    def place(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Points of the picture, across and down, of points of the page."""
+        x, y = x - self.turned[0] / 2, y - self.turned[1] / 2
+        sine, cosine = np.sin(np.radians(self.degrees)), np.cos(np.radians(self.degrees))
+        across = (x * cosine - y * sine) * self.scale + self.size[0] / 2
+        return across, (x * sine + y * cosine) * self.scale + self.size[1] / 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,15 @@ class Strip:
         """Box of the picture around one of the strip."""
         level = self.top + self.fall * (left + right) / 2
         return self.turn.box(self.left + left, level + top, self.left + right, level + bottom)
+
+    def photo(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The strip as the picture [height, width] shows it, with paper, lines and neighbours: [H, W] uint8."""
+        height, width = self.grey.shape
+        x = np.arange(width) + 0.5
+        y = self.top + np.arange(height)[:, np.newaxis] + 0.5 + self.fall * (x - 0.5)
+        across, down = self.turn.place(self.left + x, y)
+        pixels = scipy.ndimage.map_coordinates(picture, [down - 0.5, across - 0.5], np.float32, order=1, mode="nearest")
+        return np.rint(pixels).astype(np.uint8)
 
 
 @dataclass(frozen=True)

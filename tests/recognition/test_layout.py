@@ -65,6 +65,16 @@ def test_a_box_is_where_its_ink_is_on_a_page_that_lies_on_its_side(maker: PageMa
     assert Turn((200, 100), 2.0, 0.0, (100, 50)).box(10, 5, 20, 15) == (20, 10, 40, 30)
 
 
+@pytest.mark.parametrize("ingredients", [["slope"], ["turned"], ["ruled"]])
+def test_the_photo_of_a_strip_shows_its_ink_where_the_strip_has_it(ingredients: list[str], maker: PageMaker) -> None:
+    grey = maker.page(JUDGING - 1, ingredients, rows=3).grey
+    for strip in find_strips(grey, unsure):
+        photo = strip.photo(grey)
+        assert photo.shape == strip.grey.shape and photo.dtype == np.uint8
+        assert np.corrcoef(photo[strip.ink], strip.grey[strip.ink])[0, 1] > 0.9
+        assert photo[strip.ink].mean() < photo[~strip.ink].mean() - 50
+
+
 def test_lines_of_a_page_are_taken_away_and_stems_stay() -> None:
     ink = np.zeros((200, 400), bool)
     ink[150:153, 20:380] = True  # a comb's line

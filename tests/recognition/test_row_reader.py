@@ -40,6 +40,19 @@ def test_rows_are_read(reader: RowReader, rows: tuple[list[np.ndarray], list[lis
     assert right >= 14  # of 20; cut and choose (recognition/rows.py) reads 8
 
 
+def test_ink_that_was_lost_is_seen_in_the_photo(
+    reader: RowReader, rows: tuple[list[np.ndarray], list[list[int]]]
+) -> None:
+    """A band of each row is lost, as with a line that was taken away along it."""
+    alone = both = 0
+    for row, digits in zip(*rows, strict=True):
+        found = row.copy()
+        found[46:62] = 255
+        alone += read(reader, found) == digits
+        both += [one.digit for one in reader.read(found, row)] == digits
+    assert both >= alone + 4
+
+
 def test_light_ink_is_read_like_dark_ink(reader: RowReader, rows: tuple[list[np.ndarray], list[list[int]]]) -> None:
     for row in rows[0][:5]:
         assert read(reader, 255 - row) == read(reader, row)
