@@ -135,7 +135,6 @@ def main(stop: StopRequest) -> int:
         from recognition.reader import Answer, DigitReader, Failure, recognise
         from recognition.row_answers import PageAnswer, read_pages
         from recognition.row_reader import RowReader
-
     with workers:
         model = load_model(settings.model_dir, settings.trust)
         rate = settings.error_rate
@@ -152,7 +151,8 @@ def main(stop: StopRequest) -> int:
             return read_pages(paths, reader, rows, workers) if rows else recognise(paths, reader, workers)
 
         if settings.output:
-            return _write_job(settings, guard, _answering(model, predictor, reader, rows), read, header, line)
+            answering = _answering(model, predictor, reader, rows or reader.rows)
+            return _write_job(settings, guard, answering, read, header, line)
         annotator = _annotator(settings.annotate)
         names_model = settings.format == "table"  # beside JSON and CSV, for machines, stderr holds errors alone
         if header and not names_model:

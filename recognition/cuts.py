@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from recognition.depth import block_means
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
 from recognition.picture import PictureError
 from recognition.ruling import without_form, without_lines
-from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, has_two_levels, one_digit
+from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, has_two_levels, length, one_digit
+from recognition.several import NONE, Suspicion, suspicion
 from recognition.shape import is_thing, trust
 
 # Chosen on the drawn digits that docs/reading.md lists.
@@ -30,12 +30,6 @@ NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its pi
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
 FULL = 0.9  # of the picture's sides: such a digit fills it
-AS_HIGH = 0.55  # of the digit's longest side: a piece as long may be a digit too
-AS_DARK = 0.5  # of the digit's mean depth
-AS_HEAVY = 0.125  # of the digit's ink: a 1 has a third of an 8's
-WIDE = 1.6  # width by height from which on one piece is several digits that touch
-PAIR = 0.75  # width by height from which on two pieces side by side are two digits
-APART = 0.15  # of the narrower piece's width: two pieces side by side share no more columns
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,7 @@ class Cuts:
         inks: the digit with a margin around it, from which `others` are cut.
         trust: see `recognition.shape.trust`.
         form: the picture, [H, W] uint8, without a form's lines along its rim; None if it has none.
+        suspicion: parts of the picture that may be other digits.
     """
 
     images: np.ndarray
@@ -56,6 +51,7 @@ class Cuts:
     inks: Sequence[Ink] = ()
     trust: float = 1.0
     form: np.ndarray | None = None
+    suspicion: Suspicion = NONE
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""
@@ -92,20 +88,21 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
         return Cuts(own[None])
     page, inks = digit_ink(grey)
     ink = inks[0]
-    several = _several(ink) or (page is not ink and _several(page))
-    thing = several and is_thing(grey)
+    suspected = suspicion(grey, page, ink)
+    thing = suspected.plain and is_thing(grey)
     form = without_form(grey) if may_have_form else None
-    around = [_compact(_reduced(_around(each), LONGEST)) for each in inks]
+    around = [_compact(_around(each).reduced(LONGEST)) for each in inks]
     images = [plain := cut_out(ink)]
     if grey.shape[0] == grey.shape[1] and _fills(ink) and has_two_levels(grey):  # a digit stretched to fill it
         images = [_narrowed(plain, width) for width in NARROWED]
     stack = np.stack([centred(each) for each in images])
-    return Cuts(stack, several and not thing, around, 0.0 if thing else trust(page, ink), form)
+    trusted = 0.0 if thing else trust(page, ink)
+    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected)
 
 
 def _fills(ink: Ink) -> bool:
     """True if a digit is as large as the picture, and wide."""
-    height, width = map(_length, box_of(ink.own))
+    height, width = map(length, box_of(ink.own))
     return height > FULL * len(ink.own) and width > max(FULL * ink.own.shape[1], SQUARE * height)
 
 
@@ -116,18 +113,9 @@ def _narrowed(cut: np.ndarray, width: float) -> np.ndarray:
 def _around(ink: Ink) -> Ink:
     """The digit with a margin around it."""
     rows, columns = box_of(ink.own)
-    margin = round(MARGIN * max(_length(rows), _length(columns)))
+    margin = round(MARGIN * max(length(rows), length(columns)))
     window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))
     return Ink(ink.depth[window], ink.own[window], ink.threshold, ink.enlargement)
-
-
-def _reduced(ink: Ink, longest: int) -> Ink:
-    """The same with at most `longest` pixels a side."""
-    factor = -(-max(ink.depth.shape) // longest)
-    if factor == 1:
-        return ink
-    depth = block_means(ink.depth, factor)
-    return Ink(depth, block_means(ink.own.astype(np.float32), factor) > 0, ink.threshold, ink.enlargement)
 
 
 def _compact(ink: Ink) -> Ink:
@@ -165,50 +153,6 @@ def _faint(ink: Ink) -> Mask | None:
 
 def _with_rim(pieces: Pieces, own: Mask) -> Mask:
     """The digit and every larger piece near it, also at the rim."""
-    size = max(map(_length, box_of(own)))
+    size = max(map(length, box_of(own)))
     near = scipy.ndimage.minimum(scipy.ndimage.distance_transform_edt(~own), pieces.labels, pieces.numbers) < size / 5
     return own | pieces.pixels(near & (pieces.weights > pieces.depth[own].sum() / 20))
-
-
-def _several(ink: Ink) -> bool:
-    """True if other pieces of ink are as large and as dark as the digit, or if it is too wide for one."""
-    ink = _reduced(ink, 2 * LONGEST)
-    pieces = Pieces(ink.depth, ink.threshold)
-    height, width = map(_length, box_of(ink.own))
-    inside = np.setdiff1d(pieces.labels[ink.own], 0) - 1
-    others = pieces.whole.copy()
-    others[inside] = False
-    counts = np.bincount(pieces.labels.ravel(), minlength=pieces.count + 1)[1:]
-    size, weight = max(height, width), ink.depth[ink.own].sum()
-    alike = pieces.weights / counts > AS_DARK * ink.depth[ink.own].mean()
-    alike &= others & (pieces.extents > AS_HIGH * size) & (pieces.weights > AS_HEAVY * weight)
-    long = pieces.extents >= size / AS_HIGH
-    if (alike & ~long).any() or any(_holds_digit(pieces, each, size) for each in np.flatnonzero(alike & long).tolist()):
-        return True
-    if width <= PAIR * height:
-        return False
-    high = [columns for rows, columns in (pieces.boxes[each] for each in inside) if _length(rows) > AS_HIGH * height]
-    apart = (
-        first.start < second.start and first.stop - second.start < APART * min(_length(first), _length(second))
-        for first, second in itertools.permutations(high, 2)
-    )
-    if any(apart):
-        return True
-    rest = without_lines(ink.own, TILT) if width > WIDE * height else None
-    if rest is not None:
-        height, width = map(_length, box_of(rest))
-    return width > WIDE * height
-
-
-def _holds_digit(pieces: Pieces, long: int, size: float) -> bool:
-    """True if a piece of ink much longer than the digit, as a box, has something like a digit joined to its lines."""
-    rest = without_lines(pieces.labels[pieces.boxes[long]] == long + 1, TILT)
-    if rest is None:
-        return False
-    labels, _ = scipy.ndimage.label(rest, np.ones((3, 3)))
-    extents = [max(map(_length, box)) for box in scipy.ndimage.find_objects(labels)]
-    return any(AS_HIGH * size < extent < size / AS_HIGH for extent in extents)
-
-
-def _length(side: slice) -> int:
-    return int(side.stop - side.start)

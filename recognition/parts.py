@@ -8,8 +8,8 @@ import scipy
 from recognition.digit import centred
 from recognition.segmentation import Ink, Mask, box_of, cut_out
 
-# Chosen on drawn rows, dates and fractions (tests/recognition/papers.py and numbers.py, seeds below 3000).
-AS_HEAVY, AS_HIGH = 0.15, 0.4  # of the heaviest and of the highest piece: a piece as large may be a digit too
+# Chosen on drawn rows, dates and fractions (tests/recognition/papers.py and numbers.py, seeds below 3400).
+HEAVY, HIGH = 0.03, 0.25  # of the heaviest and of the highest piece: a piece as large may be a digit too
 WIDE = 1.0  # width by height from which on one piece may be two digits that touch
 SIDES = 0.25  # of the width on each side, through which two digits are not parted
 STEP = 0.01  # cost of one pixel sideways, so that a path through paper is straight
@@ -27,7 +27,9 @@ def parts_of(ink: Ink) -> tuple[np.ndarray, bool]:
     labels, count = scipy.ndimage.label(own, np.ones((3, 3)))
     weights = scipy.ndimage.sum_labels(ink.depth[box], labels, range(1, count + 1))
     heights = np.array([rows.stop - rows.start for rows, _ in scipy.ndimage.find_objects(labels)])
-    large = np.flatnonzero((weights > AS_HEAVY * weights.max()) & (heights > AS_HIGH * heights.max()))
+    sizes = np.bincount(labels.ravel())[1:]
+    large = (weights > HEAVY * weights.max()) & (heights > HIGH * heights.max()) & (sizes >= FEWEST)
+    large = np.flatnonzero(large)
     masks: list[Mask] = []
     if len(large) > 1:
         masks = [labels == piece + 1 for piece in large]

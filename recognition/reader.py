@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from recognition.kind import PictureKind
 from recognition.names import STANDARD_INPUT
 from recognition.novelty import UNLIKE, NoveltyDetector
 from recognition.preparation import cuts_of, is_coarse, way_of
-from recognition.rows import FoundDigit, joined
-from recognition.shape import DOUBTED
+from recognition.row_reader import RowDigit, RowReader
+from recognition.rows import DIGITS, FoundDigit, joined
+from recognition.second_look import second_look
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -31,7 +33,6 @@ DOUBT = 0.55  # plausibility of the plain cut under which the others are looked 
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
 SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines
 FORMLESS = 0.4  # plausibility that a cut without a form's lines must have to be read
-PIECE, HALF = 0.3, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class DigitReader:
         """
         self.labels: Sequence[str] = model.card["labels"]
         self.way = way_of(model.card)
-        self._image, self._kind = model.image, PictureKind.of_card(model.card)
+        self._folder, self._image, self._kind = model.folder, model.image, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
         self.can_tell = self._novelty is not None
@@ -228,15 +229,25 @@ class DigitReader:
             other = cuts[number].without_form()
             wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
             if other and not other.several and float(self._plausible(other.images)[0]) > wanted:
-                read[number] = other
-        return [self._as_several(each) for each in read]
+                read[number] = replace(other, suspicion=cuts[number].suspicion)
+        return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in read]
 
-    def _as_several(self, cuts: Cuts) -> Cuts:
-        parts, apart = cuts.parts()
-        likely = float(self._plausible(parts).min()) if len(parts) and cuts.trust else 0.0
-        if likely < (PIECE if apart else HALF):
-            return cuts
-        return replace(cuts, several=cuts.several or (apart and likely > HALF), trust=min(cuts.trust, DOUBTED))
+    def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:
+        """Digits that `lenet_row` finds in a picture that may hold several; None if it is not asked."""
+        strip = cuts.suspicion.strip
+        if strip is None or self.rows is None or self.no_digit(cuts.images[:1])[0]:
+            return None
+        return self.rows.read(strip)
+
+    @cached_property
+    def rows(self) -> RowReader | None:
+        """The reader that looks for a second digit; None if the model reads no digits, or if there is none.
+
+        Raises:
+            ModelError: it is not usable.
+        """
+        is_for_digits = tuple(self.labels) == DIGITS and self.way == "digit"
+        return RowReader.if_any(self._folder) if is_for_digits else None
 
     def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
         """Of each picture the cut that is read along with the plain one, [28, 28] uint8.

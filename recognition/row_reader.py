@@ -83,6 +83,16 @@ class RowReader:
         """
         return cls.load(folder if model_in(folder, rows=True).name == ROWS else None, threads)
 
+    @classmethod
+    def if_any(cls, folder: Path) -> RowReader | None:
+        """The reader of `beside`; None if there is no model of rows.
+
+        Raises:
+            ModelError: it is not usable.
+        """
+        found = [model_in(each, rows=True) for each in (folder, model_folder())]
+        return next((cls.load(each) for each in found if each.name == ROWS), None)
+
     def read(self, row: np.ndarray, photo: np.ndarray | None = None) -> list[RowDigit]:
         """Read a row, from the left.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recognition.depth import FAINT, Grey, evened, inner, under_paper
+from recognition.depth import FAINT, Grey, block_means, evened, inner, under_paper
 from recognition.picture import BlankError, PictureError
 
 Mask = npt.NDArray[np.bool_]
@@ -47,6 +47,14 @@ class Ink:
     own: Mask
     threshold: float
     enlargement: int
+
+    def reduced(self, longest: int) -> Ink:
+        """The same with at most `longest` pixels a side."""
+        factor = -(-max(self.depth.shape) // longest)
+        if factor == 1:
+            return self
+        depth = block_means(self.depth, factor)
+        return Ink(depth, block_means(self.own.astype(np.float32), factor) > 0, self.threshold, self.enlargement)
 
 
 def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
@@ -154,6 +162,11 @@ def box_of(mask: Mask) -> tuple[slice, slice]:
     """Rows and columns of the box around a mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def length(side: slice) -> int:
+    """Number of rows or columns."""
+    return int(side.stop - side.start)
 
 
 def stroke_width(part: Mask) -> float:

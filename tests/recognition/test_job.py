@@ -25,6 +25,7 @@ from model import device
 from model.predictor import Predictor
 from recognition import job as jobs
 from recognition.job import Job
+from recognition.row_reader import RowReader
 from tests.conftest import MODEL, ROOT
 from tests.scripts.test_old_folders import run_main
 
@@ -226,6 +227,10 @@ def other_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer, "parse", lambda *_, **__: replace(parse(infer.Settings), model_dir=other))
 
 
+def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RowReader, "if_any", lambda folder: None)
+
+
 create, trial = Predictor._create, Predictor.trial
 
 
@@ -238,6 +243,7 @@ create, trial = Predictor._create, Predictor.trial
         (other_instructions, "arithmetic"),
         (more_answers, "top_k"),
         (other_model, "model, arithmetic"),
+        (no_rows, "model, arithmetic"),
     ],
 )
 def test_a_job_goes_on_only_where_the_answers_are_the_same(

@@ -1,0 +1,53 @@
+"""A second look at a picture of which one digit was read, for others in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from recognition.cuts import Cuts
+from recognition.row_reader import RowDigit
+from recognition.shape import DOUBTED
+
+# Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
+PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
+TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
+OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
+
+
+def second_look(
+    cuts: Cuts,
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    plausible: Callable[[np.ndarray], np.ndarray],
+    read: Callable[[Cuts], list[RowDigit] | None],
+) -> Cuts:
+    """The same cuts, marked if there are several digits, and less trusted if there may be.
+
+    Args:
+        cuts: of one picture.
+        probabilities: gives those of each digit, [N, K], in [N, 28, 28] uint8.
+        plausible: gives the plausibility of each as a digit, [N].
+        read: what `lenet_row` finds in the picture; None if it is not asked.
+    """
+
+    def surest(images: np.ndarray, place: int) -> float:
+        return float(np.sort(plausible(images))[-place]) if len(images) >= place else 0.0
+
+    parts, apart = cuts.parts()
+    likely = surest(parts, 2) if cuts.trust else 0.0
+    beside = surest(cuts.suspicion.beside, 1)
+    several = cuts.several or (apart and likely > HALF) or beside > HALF
+    doubt = likely >= (PIECE if apart else HALF) or beside >= PIECE
+    found = None if several else read(cuts)
+    if found is not None:
+        surest_first = sorted(found, key=lambda digit: -digit.confidence)
+        second = surest_first[1].confidence if len(found) > 1 else 0.0
+        label = int(probabilities(cuts.images[:1]).argmax())
+        other = not found or (surest_first[0].digit != label and surest_first[0].confidence > OTHER)
+        several = second > TWO
+        doubt |= second >= PERHAPS_TWO or other
+    if not doubt and several == cuts.several:
+        return cuts
+    return replace(cuts, several=several, trust=min(cuts.trust, DOUBTED) if doubt else cuts.trust)
