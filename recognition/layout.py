@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from recognition.page_ink import Piece, pieces_of
 from recognition.picture import BlankError, PictureError
 from recognition.ruling import page_lines
 from recognition.segmentation import Mask
 from recognition.strip import LEVEL, NOTHING, Box, Strip
-from recognition.upright import Certainty, Page, Piece, pieces_of, upright
+from recognition.upright import Certainty, Page, upright
 
 MOST_PIECES = 1000  # of ink on a page; bounds the time
 LOWEST = 0.45  # of the writing's height: smaller pieces are commas, specks, print
 LOWEST_ALONE = 0.6  # of the writing's height: a smaller piece that stands alone is a rest of a line
+LOW, NARROW, LOW_GAP = 0.28, 0.22, 1.2  # of the writing's height: height, width and gap of small digits at a row's ends
 FLATTEST = 0.3  # of the writing's height: lower pieces are dashes, however wide
 MOST_INK = 0.42  # of the picture: pages have 0.1, a row that is cut out tightly 0.3, noise half
 TALLEST, LONGEST_TAIL = 2.5, 4.0  # heights of writing: taller pieces are no digits; with a tail, as of a 9 or a 7
@@ -30,7 +32,8 @@ TAILED_WIDTH = 0.4, 0.5  # of the writing's height, of its own height: pieces wi
 OVERLAP = 0.8  # of a row's height that such a piece covers
 LAST = 3  # pieces at the end of a row, which decide what goes on with it
 STEEPEST_ROW = 0.27  # pixels that a row may fall or rise for each to the right
-GAP = 2.0  # heights of writing between pieces of one row, at most
+GAP, SPACED = 2.0, 2.2  # heights of writing, and usual gaps of a row, between pieces of one row, at most
+FEWEST_GAPS = 3  # show the usual gap of a row
 GUTTER, WIDER, FEWEST_ROWS = 0.9, 3.0, 3  # heights of writing, and usual gaps, between columns; rows on either side
 MARGIN = 0.3  # heights of writing around a strip
 FEWEST_DIGITS, UNEVEN = 4, 0.4  # so many show a row's slope; heights of writing by which it falls or rises at least
@@ -58,6 +61,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
         raise PictureError(f"expected rows of at most {MOST_PIECES} digits, got {len(pieces)} pieces of ink")
     rows = _rows([piece for piece in pieces if piece.high < TALLEST * page.height], page.height, lines)
     _add_tailed(rows, [piece for piece in pieces if piece.high >= TALLEST * page.height], page.height, lines)
+    _add_low(rows, pieces, page.height, lines)
     rows = _without_edges(rows, labels.shape)
     if not rows:
         raise BlankError(NOTHING)
@@ -77,11 +81,15 @@ def _rows(pieces: list[Piece], height: float, lines: Mask) -> list[list[Piece]]:
     rows: list[list[Piece]] = []
     tall = [piece for piece in pieces if _as_large(piece, LOWEST * height, height)]
     for piece in sorted(tall, key=lambda piece: piece.box[0]):
-        best, nearest = None, GAP * height
+        best, nearest = None, np.inf
         for row in rows:
             last = max(row[-LAST:], key=lambda other: other.box[2])
             gap = piece.box[0] - last.box[2]
-            if gap < nearest and _level(piece, row) > 0.45 and not _between(lines, last, piece):
+            if (
+                gap < min(nearest, _widest_gap(row, height))
+                and _level(piece, row) > 0.45
+                and not _between(lines, last, piece)
+            ):
                 best, nearest = row, gap
         if best is None:
             rows.append([piece])
@@ -116,6 +124,50 @@ def _add_tailed(rows: list[list[Piece]], tailed: list[Piece], height: float, lin
         if best is not None:
             best.append(piece)
             best.sort(key=lambda one: one.box[0])
+
+
+def _add_low(rows: list[list[Piece]], pieces: list[Piece], height: float, lines: Mask) -> None:
+    """Add small digits to the rows that they go on with, in place; rows between which they stand become one."""
+    low = [
+        piece
+        for piece in pieces
+        if not _as_large(piece, LOWEST * height, height)
+        and piece.high >= LOW * height
+        and piece.wide >= NARROW * height
+    ]
+    grown = []
+    for piece in sorted(low, key=lambda piece: piece.box[0]):
+        row = next((row for row in rows if _goes_on(row, [piece], LOW_GAP * height, lines)), None)
+        if row is not None:
+            row.append(piece)
+            grown.append(row)
+            low.remove(piece)
+    for piece in sorted(low, key=lambda piece: -piece.box[2]):
+        row = next((row for row in rows if _goes_on([piece], row, LOW_GAP * height, lines)), None)
+        if row is not None:
+            row.insert(0, piece)
+            grown.append(row)
+    for row in grown:
+        for other in rows:
+            if other is not row and _goes_on(row, other, GAP * height, lines):
+                row += other
+                other.clear()
+    rows[:] = [row for row in rows if row]
+
+
+def _widest_gap(row: list[Piece], height: float) -> float:
+    """Pixels from a row to the next piece, at most; more if its pieces stand far apart."""
+    gaps = [right.box[0] - left.box[2] for left, right in itertools.pairwise(row)]
+    return max(GAP * height, SPACED * float(np.median(gaps)) if len(gaps) >= FEWEST_GAPS else 0.0)
+
+
+def _goes_on(row: list[Piece], other: list[Piece], most: float, lines: Mask) -> bool:
+    """True if one row of pieces goes on with another, at most so many pixels to the right."""
+    if not row or not other:
+        return False
+    last, first = max(row[-LAST:], key=lambda piece: piece.box[2]), other[0]
+    near = -0.2 * first.wide < first.box[0] - last.box[2] < most
+    return near and _level(first, row) > 0.45 and _level(last, other) > 0.45 and not _between(lines, last, first)
 
 
 def _gutters(rows: list[list[Piece]], height: float) -> list[int]:
@@ -216,7 +268,8 @@ def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece]
     small = (
         piece
         for piece in pieces
-        if not _as_large(piece, LOWEST * page.height, page.height)
+        if piece not in row
+        and not _as_large(piece, LOWEST * page.height, page.height)
         and first < piece.middle[0] < last
         and above - MARGIN * page.height < sum(levelled(piece)) / 2 < below
     )

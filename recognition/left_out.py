@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
+from recognition.page_ink import Piece, pieces_of
 from recognition.strip import Strip
-from recognition.upright import Piece, pieces_of
 
 if TYPE_CHECKING:
     from recognition.row_reader import RowDigit, RowReader

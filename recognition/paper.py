@@ -16,6 +16,7 @@ SIDE = 160  # pixels of the picture's longest side, reduced for the search
 STROKES = 7  # pixels of the reduced picture: strokes are narrower
 EDGE = 2  # pixels of the reduced picture from the sheet's edge that are no longer looked at
 SMALLEST_SHEET, LARGEST_SHEET = 0.15, 0.95  # of the picture
+ROUGHER = 3  # times: so much darker than its mean is a grainy table taken to be, if light shines on it
 BRIGHTER = 30  # grey levels: the sheet is so much brighter than the table
 HIGHER = 0.0, 0.2, 0.4  # of that difference above the middle: levels between sheet and table
 ABRUPT, ALONG = 0.5, 0.6  # of that difference, across the edge; at so much of the edge: shadows end gently
@@ -34,9 +35,16 @@ def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], flo
     """
     scale = min(1.0, SIDE / max(grey.shape))
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    reduced = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), np.float32)
+
+    def averaged(levels: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BOX))
+
+    exact = grey.astype(np.float32)
+    reduced = averaged(exact)
+    roughness = np.sqrt(np.maximum(averaged(exact**2) - reduced**2, 0))
+    lit = scipy.ndimage.median_filter(roughness, STROKES)  # few of a sheet's parts have strokes
     bare = scipy.ndimage.grey_closing(reduced, (STROKES, STROKES))
-    sheet = _sheet(bare, reduced)
+    sheet = _sheet(scipy.ndimage.grey_closing(np.maximum(reduced - ROUGHER * lit, 0), (STROKES, STROKES)), reduced)
     if sheet is None:
         return grey, 1.0
     inner = scipy.ndimage.binary_erosion(sheet, iterations=EDGE, border_value=1)

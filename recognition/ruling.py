@@ -6,6 +6,8 @@ stays.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import scipy
@@ -19,6 +21,10 @@ THICKER = 1.7  # times a line's usual thickness: there a stroke crosses it
 THICKEST = 0.2  # of the ink's box: a thicker run is no line
 MINIMUM_REST = 0.2  # of the ink: if less is left, the run was the digit itself
 LONG_LINE, TALL_LINE = 2.2, 1.8  # heights of a page's writing: straight runs of this length are lines
+LONG_LEANING, TALL_LEANING = 2.6, 3.2  # likewise of lines that lean or have gaps
+STEEPEST_LINE = 0.1  # pixels by which a line may fall or rise for each to the right
+SLENDER, NEAR, COVERED = 18, 0.85, 0.8  # times as long as thick; parts of their ink and length along a straight line
+REDUCED = 16  # pixels of the height of writing in a picture in which such lines are sought
 WHOLE, LONGER = 0.95, 1.25  # of the page's side; heights of writing: a shorter run that crosses the page is a line, too
 SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
 THICKEST_LINE = 0.16  # of the writing's height
@@ -57,20 +63,26 @@ def _horizontal(own: Mask, tilt: int) -> Mask:
     edge = max(1, round(RIM * height))
     rim[rows[0] : rows[0] + edge] = rim[rows[-1] + 1 - edge : rows[-1] + 1] = True
     runs = (_opened(thick, LONG * width) | (_opened(thick, LONG_AT_RIM * width) & rim)) & own
-    return _evenly_thin(runs, own, max(THICKEST * height, 2))
+    return _evenly_thin(_labelled(runs), own, max(THICKEST * height, 2))
 
 
-def _evenly_thin(runs: Mask, own: Mask, thickest: float) -> Mask:
-    """Runs of ink that are no thicker than this, without the places where a stroke crosses them."""
+def _evenly_thin(labels: np.ndarray, own: Mask, thickest: float, slender: bool = False) -> Mask:
+    """Labelled runs of ink that are no thicker than this, without the places where a stroke crosses them."""
     thickness = _run_lengths(own) + _run_lengths(own[::-1])[::-1] - 1
     lines = np.zeros(own.shape, bool)
-    labels, _ = scipy.ndimage.label(runs, np.ones((3, 3)))
     for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        run = labels[box] == number
+        run = labels[box] == number if box else np.zeros(0, bool)
+        if not run.any():
+            continue
         usual = np.percentile(thickness[box][run], 30)
-        if usual <= thickest:
-            lines[box] |= run & (thickness[box] <= THICKER * usual + 1)
+        line = run & (thickness[box] <= THICKER * usual + 1)
+        if usual <= thickest and (not slender or _is_slender(line, usual)):
+            lines[box] |= line
     return lines
+
+
+def _labelled(mask: Mask) -> np.ndarray:
+    return np.asarray(scipy.ndimage.label(mask, np.ones((3, 3)))[0])
 
 
 def _opened(mask: np.ndarray, length: float) -> Mask:
@@ -97,6 +109,8 @@ def page_lines(ink: Mask, height: float) -> Mask:
     wide, high = (max(WHOLE * side, LONGER * height) for side in reversed(ink.shape))
     across = straight(ink, min(LONG_LINE * height, wide), THICKEST_LINE * height)
     upright = straight(ink.T, min(TALL_LINE * height, high), THICKEST_LINE * height).T
+    across |= _leaning(ink, min(LONG_LEANING * height, wide), height)
+    upright |= _leaning(ink.T, min(TALL_LEANING * height, high), height).T
     lines = across | upright
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
@@ -129,7 +143,47 @@ def _reach(column: Mask, rows: slice) -> tuple[int, int]:
 def straight(ink: Mask, long: float, thick: float, tilt: int = 1) -> Mask:
     """Pixels of a page's horizontal lines of a length, no thicker than `thick` pixels; see `without_lines`."""
     wider = scipy.ndimage.maximum_filter1d(ink.astype(np.uint8), 2 * tilt + 1, axis=0)
-    return _evenly_thin(_opened(wider, long) & ink, ink, max(thick, 3))
+    return _evenly_thin(_labelled(_opened(wider, long) & ink), ink, max(thick, 3))
+
+
+def _leaning(ink: Mask, long: float, height: float) -> Mask:
+    """Pixels of lines that fall or rise by as much as `STEEPEST_LINE`, and may have gaps; see `page_lines`.
+
+    They are sought in a picture whose writing is reduced to a height of `REDUCED` pixels.
+    """
+    factor = max(1, int(height / REDUCED))
+    high, wide = (-(-side // factor) for side in ink.shape)
+    small = np.zeros((high * factor, wide * factor), np.uint8)
+    small[: ink.shape[0], : ink.shape[1]] = ink
+    small = small.reshape(high, factor, wide, factor).max(axis=(1, 3))
+    small, long = scipy.ndimage.maximum_filter(small, 3), long / factor
+    step = 4 / long  # a run may rise by the two pixels by which ink was widened, in either direction
+    count = round(STEEPEST_LINE / step)
+    runs = np.zeros(small.shape, bool)
+    for number in range(-count, count + 1):
+        falls = np.rint(step * number * np.arange(wide)).astype(int)
+        runs |= _moved(_opened(_moved(small, -falls), long), falls)
+    labels = np.repeat(np.repeat(_labelled(runs), factor, axis=0), factor, axis=1)[: ink.shape[0], : ink.shape[1]]
+    return _evenly_thin(labels * ink, ink, max(THICKEST_LINE * height, 3), slender=True)
+
+
+def _is_slender(line: Mask, thickness: float) -> bool:
+    """True if ink lies along one straight line, nearly without gaps, and is far longer than thick."""
+    rows, columns = np.nonzero(line)
+    if not len(rows) or np.ptp(columns) < SLENDER * thickness:
+        return False
+    away = np.abs(rows - np.polyval(np.polyfit(columns, rows, 1), columns))
+    near = away <= thickness / 2 + 1
+    return bool(near.mean() > NEAR and len(np.unique(columns[near])) > COVERED * np.ptp(columns))
+
+
+def _moved(mask: np.ndarray, falls: np.ndarray) -> np.ndarray:
+    """Columns of a mask, moved down by these numbers of pixels; what leaves the picture comes in at its other side."""
+    moved = np.empty_like(mask)
+    edges = [0, *(np.flatnonzero(np.diff(falls)) + 1).tolist(), len(falls)]
+    for start, end in itertools.pairwise(edges):
+        moved[:, start:end] = np.roll(mask[:, start:end], falls[start], axis=0)
+    return moved
 
 
 def without_form(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:

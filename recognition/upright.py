@@ -13,28 +13,21 @@ import numpy.typing as npt
 import scipy
 from PIL import Image
 
-from recognition.depth import Grey, under_paper
+from recognition.depth import Grey
 from recognition.digit import centred
+from recognition.page_ink import OWN_LEVEL, Writing, find_writing, page_depth, page_ink, weighted_median
 from recognition.paper import sheet_alone
-from recognition.picture import BlankError
-from recognition.ruling import straight
-from recognition.segmentation import MINIMUM_CONTRAST, MINIMUM_SIDE, Ink, Mask, cut_out
-from recognition.strip import Box, Turn
+from recognition.segmentation import MINIMUM_SIDE, Ink, Mask, cut_out
+from recognition.strip import Turn
 
-GRAIN = 0.8  # pixels: standard deviation of the smoothing
-CELLS = 12  # along the longest side, for the page's polarity
-NOISE = 3.7  # times the grain's upper quartile, which is two thirds of its standard deviation, that ink exceeds
-MOST_GRAIN = 0.2  # of the ink's depth: if the quartile is more, it is no grain, but the ink of a full page
-OWN_LEVEL = 0.28  # of a piece's own depth, from which on a pixel is its ink
 TALLEST = 96  # pixels of usual writing; larger writing is reduced
-SMALLEST = 7  # pixels of a piece's longest side
-SHORTEST_LINE, THINNEST_LINE = 70, 5.0  # pixels of lines, if the size of the writing is not known yet
 STEEPEST = 15.0  # degrees of slope
 RIM = 0.1  # of a side of the picture: what covers more of it is no writing
 SLAB = 8  # heights of writing: so wide parts of a page are looked at together for its slope
+NEAREST, NEAR = 2, 2.5  # pieces beside a piece whose directions show a steep slope; heights of writing between them
+AGREED, MANY = 0.7, 8  # mean length of their sum, four times turned; pieces of usual size that show it
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
 FEWEST = 3  # pieces of usual size that show a slope; fewer show the slant of their strokes instead
-ALIKE = 0.6  # of the usual writing's height: only such pieces decide about the upper side
 SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
 # digits too, and more for a single piece, which may be several digits that touch.
@@ -61,29 +54,6 @@ class Page:
     turn: Turn
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A connected piece of ink; `number` is its label."""
-
-    box: Box
-    number: int
-
-    @property
-    def high(self) -> int:
-        """Height, pixels."""
-        return self.box[3] - self.box[1]
-
-    @property
-    def wide(self) -> int:
-        """Width, pixels."""
-        return self.box[2] - self.box[0]
-
-    @property
-    def middle(self) -> tuple[float, float]:
-        """Middle of the box, across and down, pixels."""
-        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
-
-
 def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     """Find a picture's ink, and turn it upright.
 
@@ -100,107 +70,57 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     size = grey.shape[1] * enlargement, grey.shape[0] * enlargement
     picture, scale = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC), 1.0 / enlargement
     for _ in range(2):
-        depth = _depth(np.asarray(picture, np.float32))
-        ink = _ink(depth, share)
-        long = max(SHORTEST_LINE, max(ink.shape) / 25)
-        lines = straight(ink, long, THINNEST_LINE) | straight(ink.T, long, THINNEST_LINE).T
-        labels, _ = scipy.ndimage.label(ink & ~lines, np.ones((3, 3)))
-        pieces = [piece for piece in pieces_of(labels) if max(piece.high, piece.wide) >= SMALLEST]
-        digits = [piece for piece in pieces if _like_digit(piece, labels)] or pieces
-        if not digits:
-            raise BlankError("nothing to read: expected pieces of ink, got specks such as paper and cameras make")
-        compact = _compact(digits)
-        height = _usual([max(piece.high, piece.wide) for piece in compact])
-        if height <= TALLEST:
+        depth = page_depth(np.asarray(picture, np.float32))
+        writing = find_writing(depth, share)
+        if writing.height <= TALLEST:
             break
-        scale *= height / (0.7 * TALLEST)
+        scale *= writing.height / (0.7 * TALLEST)
         size = round(grey.shape[1] / scale), round(grey.shape[0] / scale)
         picture = Image.fromarray(grey).resize(size, Image.Resampling.BOX, reducing_gap=2)
-    digits.sort(key=lambda piece: abs(max(piece.high, piece.wide) - height))
-    usual = [piece for piece in digits if ALIKE * height < max(piece.high, piece.wide) < height / ALIKE]
-    turns = _side_up(depth, labels, (usual or digits)[:SAMPLE], certainty)
-    height = _usual([piece.wide if turns % 2 else piece.high for piece in compact])
-    degrees = 90.0 * turns
-    if len(usual) >= FEWEST:
-        degrees += _slope(np.rot90(_without_rim(ink), turns), height)
+    degrees = _steep(writing)
     if degrees:
-        turned = Image.fromarray(depth).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
-        depth = np.maximum(np.asarray(turned), 0)
-        ink = _ink(depth, share)
+        turned = _turned(depth, degrees)
+        writing = find_writing(turned, share * depth.size / turned.size)
+    turns = _side_up(writing, certainty)
+    sizes = [piece.wide if turns % 2 else piece.high for piece in writing.compact]
+    height = weighted_median(sizes, sizes)
+    degrees += 90.0 * turns
+    if len(writing.usual) >= FEWEST:
+        degrees += _slope(np.rot90(_without_rim(writing.ink), turns), height)
+    ink = writing.ink
+    if degrees:
+        level = _turned(depth, degrees)
+        depth, share = level, share * depth.size / level.size
+        ink = page_ink(depth, share, writing.faintest)
     turn = Turn((grey.shape[1], grey.shape[0]), scale, degrees, (depth.shape[1], depth.shape[0]))
     return Page(depth, ink, height, turn)
 
 
-def _depth(grey: Grey) -> Grey:
-    """Depth of each pixel beside the paper around it, dark on light or light on dark, grey levels."""
-    smooth = scipy.ndimage.gaussian_filter(grey, GRAIN)
-    side = max(8, max(grey.shape) // CELLS)
-    dark, light = [], []
-    for top in range(0, len(grey), side):
-        for left in range(0, grey.shape[1], side):
-            low, middle, high = np.percentile(smooth[top : top + side : 2, left : left + side : 2], [1, 50, 99])
-            dark.append(middle - low)
-            light.append(high - middle)
-    return under_paper(smooth if np.sum(dark) >= np.sum(light) else 255 - smooth)
+def _turned(depth: Grey, degrees: float) -> Grey:
+    """A page, turned counter-clockwise; around it there is paper."""
+    turned = Image.fromarray(depth).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    return np.maximum(np.asarray(turned), 0)
 
 
-def _ink(depth: Grey, share: float) -> Mask:
-    """Mask of ink: darker than grain, and not much less dark than the darkest of its own piece.
+def _steep(writing: Writing) -> float:
+    """Degrees, counter-clockwise, by which a page is to be turned whose rows are steeper than `_slope` seeks them.
 
-    Args:
-        depth: [H, W]; it is 0 around the page.
-        share: of the picture that is page.
+    Pieces stand nearest to those of their own row, or to those above and below, as in the document spectrum of O'Gorman
+    (1993); so the directions are counted modulo a quarter turn.
     """
-    # Paper is most of a page: of its grain, darker and lighter than the median, a quarter is darker than this.
-    grain, darkest_ink = np.percentile(depth[::3, ::3], [100 - 25 * share, 100 - 0.1 * share])
-    threshold = max(MINIMUM_CONTRAST / 2, min(NOISE * grain, MOST_GRAIN * darkest_ink))
-    labels, count = scipy.ndimage.label(depth > threshold, np.ones((3, 3)))
-    inked, darkest = labels > 0, np.zeros(count + 1, np.float32)
-    np.maximum.at(darkest, labels[inked], depth[inked])  # SciPy's maximum sorts all pixels
-    darkest[darkest <= max(MINIMUM_CONTRAST, 1.6 * threshold)] = np.inf
-    return depth > OWN_LEVEL * darkest[labels]
+    if len(writing.usual) < MANY:
+        return 0.0
+    middles = np.array([piece.middle for piece in writing.usual])
+    distances, nearest = scipy.spatial.cKDTree(middles).query(middles, NEAREST + 1)
+    x, y = (middles[nearest[:, 1:]] - middles[:, np.newaxis])[distances[:, 1:] < NEAR * writing.height].T
+    mean = np.exp(4j * np.arctan2(y, x)).sum() / max(len(x), 1)
+    degrees = float(np.degrees(np.angle(mean))) / 4
+    return degrees if abs(mean) > AGREED and abs(degrees) > STEEPEST else 0.0
 
 
-def pieces_of(labels: np.ndarray) -> list[Piece]:
-    """The connected pieces of a picture, in the order of their labels."""
-    return [
-        Piece((across.start, down.start, across.stop, down.stop), number)
-        for number, (down, across) in enumerate(scipy.ndimage.find_objects(labels), start=1)
-    ]
-
-
-def _like_digit(piece: Piece, labels: np.ndarray) -> bool:
-    """True for a piece that is no line, no frame and no dark rim."""
-    left, top, right, bottom = piece.box
-    part = labels[top:bottom, left:right] == piece.number
-    longest, shortest = max(piece.high, piece.wide), min(piece.high, piece.wide)
-    if longest > 8 * shortest or longest > 0.9 * max(labels.shape):
-        return False
-    ends = [part[0].mean(), part[-1].mean(), part[:, 0].mean(), part[:, -1].mean()]
-    return bool(part.mean() > 0.06 and (part.mean() > 0.5 or sorted(ends)[1] < 0.85))
-
-
-def _compact(digits: list[Piece]) -> list[Piece]:
-    """The pieces that are not long, by which writing is measured; all of them if those are specks beside them."""
-    compact = [piece for piece in digits if 2 * min(piece.high, piece.wide) > max(piece.high, piece.wide)]
-    sizes = [sum(max(piece.high, piece.wide) for piece in each) for each in (compact, digits)]
-    return compact if 3 * sizes[0] >= sizes[1] else digits
-
-
-def _usual(sizes: list[int]) -> float:
-    """Median of the sizes, larger ones counting more: there are more specks than digits."""
-    ordered = np.sort(np.array(sizes, float))
-    weights = np.cumsum(ordered)
-    return float(ordered[np.searchsorted(weights, weights[-1] / 2)])
-
-
-def _side_up(
-    depth: Grey,
-    labels: np.ndarray,
-    pieces: list[Piece],
-    certainty: Certainty,
-) -> int:
+def _side_up(writing: Writing, certainty: Certainty) -> int:
     """Quarter turns, counter-clockwise, by which the page's digits stand upright."""
+    depth, labels, pieces = writing.depth, writing.labels, (writing.usual or writing.digits)[:SAMPLE]
     images = []
     for piece in pieces:
         left, top, right, bottom = piece.box

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from data.dataset import Mnist
 from model.predictor import Predictor
@@ -150,6 +151,59 @@ def test_a_line_across_a_small_picture_is_taken_away() -> None:
     ink[:, 50:54] = ink[20:110, 120:130] = True  # a cell's border; a stem
     lines = page_lines(ink, 90)
     assert lines[5:125, 51].all() and not lines[20:110, 120:130].any()
+
+
+def test_lines_that_lean_or_have_gaps_are_taken_away_and_slanted_stems_stay() -> None:
+    picture = Image.new("L", (400, 300), 0)
+    pen = ImageDraw.Draw(picture)
+    pen.line((0, 60, 400, 84), fill=1, width=3)
+    pen.line((50, 0, 64, 300), fill=1, width=4)
+    for left in range(0, 400, 24):
+        pen.line((left, 240 - left // 20, left + 20, 240 - (left + 20) // 20), fill=1, width=2)
+    lines = np.asarray(picture, bool)
+    stems = np.zeros(lines.shape, bool)
+    for left in (150, 250, 330):
+        pen.line((left + 12, 110, left, 190), fill=1, width=7)
+        stems[110:191, left - 4 : left + 17] = True
+    found = page_lines(np.asarray(picture, bool), 80)
+    assert (found & lines).sum() > 0.85 * lines.sum() and not (found & stems).any()
+
+
+def noughts(tops: Sequence[int], lefts: Sequence[int], level: int = 0) -> Image.Image:
+    picture = Image.new("L", (1200, 700), 255)
+    pen = ImageDraw.Draw(picture)
+    for top in tops:
+        for left in lefts:
+            pen.ellipse((left, top, left + 30, top + 50), outline=level, width=6)
+    return picture
+
+
+def test_small_digits_at_the_ends_and_between_are_of_the_row() -> None:
+    picture = noughts([100], [200, 250, 500, 550])
+    pen = ImageDraw.Draw(picture)
+    for left in (160, 310, 370, 430, 610):
+        pen.ellipse((left, 115, left + 17, 134), outline=0, width=5)
+    (strip,) = find_strips(np.asarray(picture), unsure)
+    assert strip.box(0, 0, *strip.ink.shape[::-1])[0] < 160 and strip.box(0, 0, *strip.ink.shape[::-1])[2] > 627
+
+
+def test_a_row_whose_digits_stand_far_apart_is_one() -> None:
+    assert len(find_strips(np.asarray(noughts([100], [100, 180, 265, 350, 485, 570, 650])), unsure)) == 1
+    assert len(find_strips(np.asarray(noughts([100], [100, 140, 180, 220, 360, 400, 440])), unsure)) == 2
+
+
+@pytest.mark.parametrize("degrees", [0, 27, -40])
+def test_rows_are_found_though_they_are_steep(degrees: int) -> None:
+    page = noughts([100, 250, 400], range(200, 900, 70)).rotate(degrees, expand=True, fillcolor=255)
+    strips = find_strips(np.asarray(page), lambda images: np.repeat([0.9, 0.1, 0.1, 0.1], len(images) // 4))
+    assert [ndimage.label(strip.ink, np.ones((3, 3)))[1] for strip in strips] == [10, 10, 10]
+
+
+def test_what_shows_through_from_behind_is_no_row() -> None:
+    faint, dark = (
+        np.asarray(noughts(tops, range(200, 900, 70), level)) for tops, level in (([200], 215), ([100, 350], 0))
+    )
+    assert len(find_strips(np.minimum(faint, dark), unsure)) == 2 and len(find_strips(faint, unsure)) == 1
 
 
 @pytest.mark.parametrize("fall", [12, -12])

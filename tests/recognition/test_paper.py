@@ -59,6 +59,18 @@ def test_only_the_surroundings_of_a_sheet_change(photograph: np.ndarray) -> None
     assert (alone[300:600, 270:700] == photograph[300:600, 270:700]).all()
 
 
+def test_a_grainy_table_on_which_light_shines_is_no_sheet() -> None:
+    light = 120 * np.exp(-(np.add.outer(np.arange(1000) ** 2, np.arange(960) ** 2)) / 600**2)
+    picture = Image.new("L", (960, 1000), 0)
+    ImageDraw.Draw(picture).polygon(SHEET, fill=1)
+    sheet = np.asarray(picture, bool)
+    page = written(Image.new("L", (960, 1000), 190))
+    grey = noisy(np.where(sheet, page, 70 + light), np.where(sheet, 2, 20 + light / 3))
+    alone, share = sheet_alone(grey)
+    assert 0.35 < share < 0.5 and alone[:100].min() > 170
+    assert digits_of(grey) == [DIGITS, DIGITS]
+
+
 def test_a_shadow_is_no_edge_of_a_sheet() -> None:
     light = 215 - 90 / (1 + np.exp((np.arange(1000) - 500) / 60))
     page = noisy(written(Image.new("L", (960, 1000), 215)) * light[:, np.newaxis] / 215, 2)
