@@ -276,7 +276,7 @@ class DigitReader:
         return probabilities * scipy.special.expit(-beyond / UNLIKE)
 
     def row(self, path: str, found: Sequence[FoundDigit]) -> list[Answer]:
-        """The answer for each digit of a row: the mean of the row reader's and this one's."""
+        """The answer for each digit of a row: a mean of the row reader's and this one's."""
         stack = np.stack([each.image for each in found])
         no_digit = self.no_digit(stack)
         both = joined([each.vote for each in found], self.probabilities(stack), no_digit, self.labels)

@@ -25,9 +25,10 @@ COLUMN, FIRST_COLUMN = 2, 10.5  # pixels from one column of scores to the next, 
 REACH = 14  # pixels on either side of a digit's middle, 32 being the row's height, that may be its own
 INK = PAPER + 60  # level from which on a pixel is ink
 STRONG = PAPER + 90  # mean level of the darkest 2 % of a line of pixels that has ink
-# Height and width of each view of a row, times its own. Of 250 rows with all ingredients the first one alone reads 148
-# exactly, the three together 163.
-VIEWS = ((1.0, 1.0), (1.15, 1.1), (1.15, 0.95))
+# Height and width of each view of a row, times its own. The wide one sees small digits between tall ones.
+VIEWS = ((1.0, 1.0), (1.15, 0.95), (1.0, 1.5))
+TOGETHER = 0.7  # power of a row's own probability that its digits' product is at most; chosen on made rows
+TINY = 1e-9  # a probability; so that none is divided by 0
 TRIM, TRIM_MARGIN = 0.8, 0.12  # a row is trimmed to less than this share of its height, with this margin of its ink
 NARROWEST = 48  # pixels of a row that the network gets, with paper at its end
 
@@ -37,7 +38,8 @@ class RowDigit(NamedTuple):
 
     Attributes:
         digit: 0 to 9.
-        confidence: probability that it is right, calibrated on validation rows.
+        confidence: probability that it is right, calibrated on validation rows; lower if the row may hold more or
+            fewer.
         x0: its left edge, pixels of the row.
         x1: its right edge, the first pixel behind it.
         middle: of the columns that the network names it in, pixels of the row.
@@ -116,6 +118,9 @@ class RowReader:
         digits = next((each for each in likeliest if len(placed(columns[0], each)) == len(each)), ())
         spans = [placed(log_probability, digits) for log_probability in columns]
         confidences = np.mean([self._confidences(each, len(digits)) for each in spans], axis=0)
+        # Sure digits of a row that may hold more or fewer are not sure together.
+        together = (found[digits] / len(columns)) ** TOGETHER
+        confidences *= min(1.0, together / max(confidences.prod(), TINY)) ** (1 / max(len(digits), 1))
         width = row.shape[1]
         scale = width / self._width(row)
         edges = np.clip((np.array(_edges(spans[0], views[0])).reshape(-1, 2) - MARGIN) * scale, 0, width).tolist()

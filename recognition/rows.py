@@ -27,6 +27,8 @@ Vote = tuple[int, float]  # a digit, 0 to 9, and the probability that it is righ
 
 DIGITS = tuple("0123456789")
 
+# Weight of the network of rows in the mean; of 0.5 to 1, 0.6 and 0.7 read most rows of cheques, cells and drawn pages.
+ROWS_SHARE = 0.6
 OWN = 0.7  # of a piece's ink between the columns of one digit: then all of it is that digit's
 SOME = 0.1  # of a piece's ink: less between two columns does not make it another digit's
 
@@ -56,7 +58,7 @@ def read_rows(rows: Rows, reader: RowReader) -> list[list[FoundDigit]]:
 def joined(
     votes: Sequence[Vote], probabilities: np.ndarray, no_digit: np.ndarray, labels: Sequence[str] = DIGITS
 ) -> np.ndarray:
-    """The mean of the answers of two networks, [N, 10]; if they disagree, both digits are less probable.
+    """A mean of the answers of two networks, [N, 10]; if they disagree, both digits are less probable.
 
     Args:
         votes: answers of the network of rows.
@@ -72,7 +74,7 @@ def joined(
     others[numbers] = 0
     others *= ((1 - confidences) / np.maximum(others.sum(axis=1), 1e-9))[:, None]
     others[numbers] = confidences
-    return np.where(no_digit[:, None], others, (others + probabilities) / 2)
+    return np.where(no_digit[:, None], others, ROWS_SHARE * others + (1 - ROWS_SHARE) * probabilities)
 
 
 def _cut_row(strip: Strip, digits: Sequence[RowDigit]) -> Iterator[FoundDigit]:

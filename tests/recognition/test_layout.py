@@ -251,3 +251,8 @@ def test_networks_that_disagree_are_not_sure() -> None:
     assert both[0].argmax() == 3 and both[0].max() > 0.85 and both[1].max() < 0.6
     assert joined([(6, 0.9)], alone[1:], np.ones(1, bool)).argmax() == 6  # the image is unlike every digit
     assert np.array_equal(joined([(6, 0.9)], alone[1:], np.zeros(1, bool), ("a", "b")), alone[1:])
+
+
+def test_of_networks_that_are_as_sure_the_one_of_rows_counts_more() -> None:
+    alone = np.eye(10)[[5]] * 0.9 + 0.01
+    assert joined([(6, 0.91)], alone, np.zeros(1, bool)).argmax() == 6

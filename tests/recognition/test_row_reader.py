@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -51,6 +53,35 @@ def test_ink_that_was_lost_is_seen_in_the_photo(
         alone += read(reader, found) == digits
         both += [one.digit for one in reader.read(found, row)] == digits
     assert both >= alone + 4
+
+
+def test_small_zeros_beside_tall_digits_are_read(reader: RowReader, mnist: Mnist) -> None:
+    """Close together and less than half as high, as people write them; without the wide view 27 of 40 are right."""
+    random = np.random.default_rng(1)
+    right = 0
+    for _ in range(40):
+        digits = [int(random.integers(1, 10)) if random.random() < 0.6 else 0 for _ in range(random.integers(5, 10))]
+        strip, left = np.zeros((100, 1000), np.uint8), 20
+        for digit in digits:
+            image = mnist.test_images[random.choice(np.flatnonzero(mnist.test_labels == digit))]
+            height = 72 if digit else 32
+            ink = Image.fromarray(image).crop(Image.fromarray(image).point(lambda level: 255 * (level > 80)).getbbox())
+            small = np.asarray(ink.resize((max(round(0.8 * ink.width * height / ink.height), 3), height)))
+            strip[50 - height // 2 :, left:][:height, : small.shape[1]] = small
+            left += small.shape[1] + 3
+        right += read(reader, 255 - strip[:, : left + 20]) == digits
+    assert right >= 32
+
+
+def test_sure_digits_of_a_row_that_may_hold_more_are_not_sure(reader: RowReader) -> None:
+    """The network is sure of a 5, and sees a 7 behind it with 45 %."""
+    columns = np.full((1, 20, 11), 1e-6)
+    columns[0, :, 10] = columns[0, 4, 5] = 1
+    columns[0, 4, 10], columns[0, 12, [7, 10]] = 1e-6, (0.45, 0.55)
+    model = SimpleNamespace(image=reader._image, temperature=1.0, card={"files": {}})
+    predictor = SimpleNamespace(trial=None, log_probabilities=lambda _: np.log(columns))
+    (digit,) = RowReader(cast(Any, model), cast(Any, predictor)).read(np.full((32, 60), 255, np.uint8))
+    assert digit.digit == 5 and 0.5 < digit.confidence < 0.7
 
 
 def test_light_ink_is_read_like_dark_ink(reader: RowReader, rows: tuple[list[np.ndarray], list[list[int]]]) -> None:
