@@ -24,7 +24,7 @@ WIDE = 1.6  # width by height from which on one piece is several digits that tou
 PAIR = 0.75  # width by height from which on two pieces side by side are two digits
 APART = 0.15  # of the narrower piece's width: two pieces side by side share no more columns
 LONG, HEAVY = 0.25, 0.03  # of the digit's longest side and of its ink: such a piece may be a digit
-MAYBE_WIDE = 0.8  # width by height from which on one piece may be several digits
+MAYBE_WIDE = 1.0  # width by height from which on one piece may be several digits
 MOST = 8  # pieces that are looked at; bounds the time
 STRIP_MARGIN, STRIP_HEIGHT = 0.3, 96  # of the digit's longest side; pixels
 
