@@ -68,14 +68,15 @@ def _horizontal(own: Mask, tilt: int) -> Mask:
 
 def _evenly_thin(labels: np.ndarray, own: Mask, thickest: float, slender: bool = False) -> Mask:
     """Labelled runs of ink that are no thicker than this, without the places where a stroke crosses them."""
-    thickness = _run_lengths(own) + _run_lengths(own[::-1])[::-1] - 1
-    lines = np.zeros(own.shape, bool)
+    lines, beside = np.zeros(own.shape, bool), round(THICKER * thickest) + 2  # rows that show a thicker run
     for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        run = labels[box] == number if box else np.zeros(0, bool)
-        if not run.any():
+        if not box:
             continue
-        usual = np.percentile(thickness[box][run], 30)
-        line = run & (thickness[box] <= THICKER * usual + 1)
+        run, top = labels[box] == number, min(beside, box[0].start)
+        around = own[box[0].start - top : box[0].stop + beside, box[1]]
+        thickness = (_run_lengths(around) + _run_lengths(around[::-1])[::-1] - 1)[top : top + len(run)]
+        usual = np.percentile(thickness[run], 30)
+        line = run & (thickness <= THICKER * usual + 1)
         if usual <= thickest and (not slender or _is_slender(line, usual)):
             lines[box] |= line
     return lines
