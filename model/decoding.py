@@ -81,17 +81,16 @@ def placed(log_probability: Floats, digits: Sequence[int]) -> list[ColumnSpan]:
     states[1::2] = digits
     if not len(digits):
         return []
-    skips = np.zeros(len(states), bool)  # from one digit to the next without a column of none between
-    skips[3::2] = states[3::2] != states[1:-2:2]
+    barred = np.full(len(states), -np.inf)  # but from one digit to the next without a column of none between
+    barred[3::2][states[3::2] != states[1:-2:2]] = 0
     value = np.full(len(states), -np.inf)
     value[:2] = log_probability[0, states[:2]]
     came = np.zeros((len(log_probability), len(states)), np.int64)
-    for time, column in enumerate(log_probability[1:], 1):
-        ways = np.stack([value, np.roll(value, 1), np.roll(value, 2)])
-        ways[1, 0] = ways[2, :2] = -np.inf
-        ways[2, ~skips] = -np.inf
+    ways = np.full((3, len(states)), -np.inf)  # of staying, and of coming from one and from two states before
+    for time, column in enumerate(log_probability[1:, states], 1):
+        ways[0], ways[1, 1:], ways[2, 2:] = value, value[:-1], value[:-2] + barred[2:]
         came[time] = ways.argmax(axis=0)
-        value = ways.max(axis=0) + column[states]
+        value = ways.max(axis=0) + column
     state = len(states) - 1 if value[-1] >= value[-2] else len(states) - 2
     if not np.isfinite(value[state]):
         return []
