@@ -33,6 +33,7 @@ OVERLAP = 0.8  # of a row's height that such a piece covers
 LAST = 3  # pieces at the end of a row, which decide what goes on with it
 STEEPEST_ROW = 0.27  # pixels that a row may fall or rise for each to the right
 GAP, SPACED = 2.0, 2.2  # heights of writing, and usual gaps of a row, between pieces of one row, at most
+BEYOND = 0.5, 1.0  # of their height: so far beyond two pieces, above and below or below and above, a line parts them
 FEWEST_GAPS = 3  # show the usual gap of a row
 GUTTER, WIDER, FEWEST_ROWS = 0.9, 3.0, 3  # heights of writing, and usual gaps, between columns; rows on either side
 MARGIN = 0.3  # heights of writing around a strip
@@ -240,14 +241,14 @@ def _middle(pieces: list[Piece]) -> tuple[float, float]:
 
 
 def _between(lines: Mask, one: Piece, other: Piece) -> bool:
-    """True if an upright line of more than the pieces' height stands between two pieces, as in a table."""
+    """True if an upright line of more than a box's height stands between two pieces, as in a table."""
     top, bottom = min(one.box[1], other.box[1]), max(one.box[3], other.box[3])
     left, right = one.box[2], other.box[0]
     if right <= left:
         return False
-    high = bottom - top
-    part = lines[max(top - high // 2, 0) : bottom + high // 2, max(left - 2, 0) : right + 2]
-    return bool((part.mean(axis=0) > 0.9).any())
+    high, columns = bottom - top, slice(max(left - 2, 0), right + 2)
+    sides = ((round(least * high), round(most * high)) for least, most in (BEYOND, BEYOND[::-1]))
+    return any((lines[max(top - up, 0) : bottom + down, columns].mean(axis=0) > 0.9).any() for up, down in sides)
 
 
 def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece], lines: Mask) -> Strip:

@@ -187,6 +187,18 @@ def test_small_digits_at_the_ends_and_between_are_of_the_row() -> None:
     assert strip.box(0, 0, *strip.ink.shape[::-1])[0] < 160 and strip.box(0, 0, *strip.ink.shape[::-1])[2] > 627
 
 
+def test_boxes_part_no_row_and_cells_of_a_table_do() -> None:
+    def found(tops: Sequence[int]) -> int:
+        picture = noughts([top + 27 for top in tops], [130, 240, 350, 460])
+        pen = ImageDraw.Draw(picture)
+        for top in tops:
+            for left in (90, 200, 310, 420):
+                pen.rectangle((left, top, left + 110, top + 104), outline=0, width=4)
+        return len(find_strips(np.asarray(picture), unsure))
+
+    assert found([100]) == 1 and found([100, 204, 308]) == 12
+
+
 def test_a_row_whose_digits_stand_far_apart_is_one() -> None:
     assert len(find_strips(np.asarray(noughts([100], [100, 180, 265, 350, 485, 570, 650])), unsure)) == 1
     assert len(find_strips(np.asarray(noughts([100], [100, 140, 180, 220, 360, 400, 440])), unsure)) == 2
