@@ -7,7 +7,7 @@ in `data.row_paper`; here they are set side by side. Each ingredient has a switc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,9 @@ class Ingredients:
     jpeg: bool = True
     cleaned: bool = True
     blank: bool = True
+
+
+PLAIN = Ingredients(**dict.fromkeys((field.name for field in fields(Ingredients)), False))  # digits on white paper
 
 
 class RowMaker:

@@ -46,6 +46,11 @@ class Piece:
         return self.box[2] - self.box[0]
 
     @property
+    def longest(self) -> int:
+        """Its longest side, pixels."""
+        return max(self.high, self.wide)
+
+    @property
     def middle(self) -> tuple[float, float]:
         """Middle of the box, across and down, pixels."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
@@ -86,21 +91,21 @@ def find_writing(depth: Grey, share: float) -> Writing:
     long = max(SHORTEST_LINE, max(ink.shape) / 25)
     lines = straight(ink, long, THINNEST_LINE) | straight(ink.T, long, THINNEST_LINE).T
     labels, count = scipy.ndimage.label(ink & ~lines, np.ones((3, 3)))
-    pieces = [piece for piece in pieces_of(labels) if max(piece.high, piece.wide) >= SMALLEST]
+    pieces = [piece for piece in pieces_of(labels) if piece.longest >= SMALLEST]
     digits = [piece for piece in pieces if _like_digit(piece, labels)] or pieces
     if not digits:
         raise BlankError("nothing to read: expected pieces of ink, got specks such as paper and cameras make")
     darkest = _darkest(depth, labels, count)
-    longest = [max(piece.high, piece.wide) for piece in digits]
+    longest = [piece.longest for piece in digits]
     faintest = FAINTEST * weighted_median([float(darkest[piece.number]) for piece in digits], longest)
     digits = [piece for piece in digits if darkest[piece.number] > faintest]
     darkest[0] = np.inf
     ink &= (darkest > faintest)[labels]
     compact = _compact(digits)
-    sizes = [max(piece.high, piece.wide) for piece in compact]
+    sizes = [piece.longest for piece in compact]
     height = weighted_median(sizes, sizes)
-    digits.sort(key=lambda piece: abs(max(piece.high, piece.wide) - height))
-    usual = [piece for piece in digits if ALIKE * height < max(piece.high, piece.wide) < height / ALIKE]
+    digits.sort(key=lambda piece: abs(piece.longest - height))
+    usual = [piece for piece in digits if ALIKE * height < piece.longest < height / ALIKE]
     return Writing(depth, ink, labels, digits, compact, usual, height, faintest)
 
 
@@ -153,8 +158,7 @@ def _like_digit(piece: Piece, labels: np.ndarray) -> bool:
     """True for a piece that is no line, no frame and no dark rim."""
     left, top, right, bottom = piece.box
     part = labels[top:bottom, left:right] == piece.number
-    longest, shortest = max(piece.high, piece.wide), min(piece.high, piece.wide)
-    if longest > 8 * shortest or longest > 0.9 * max(labels.shape):
+    if piece.longest > 8 * min(piece.high, piece.wide) or piece.longest > 0.9 * max(labels.shape):
         return False
     ends = [part[0].mean(), part[-1].mean(), part[:, 0].mean(), part[:, -1].mean()]
     return bool(part.mean() > 0.06 and (part.mean() > 0.5 or sorted(ends)[1] < 0.85))
@@ -162,8 +166,8 @@ def _like_digit(piece: Piece, labels: np.ndarray) -> bool:
 
 def _compact(digits: list[Piece]) -> list[Piece]:
     """The pieces that are not long, by which writing is measured; all of them if those are specks beside them."""
-    compact = [piece for piece in digits if 2 * min(piece.high, piece.wide) > max(piece.high, piece.wide)]
-    sizes = [sum(max(piece.high, piece.wide) for piece in each) for each in (compact, digits)]
+    compact = [piece for piece in digits if 2 * min(piece.high, piece.wide) > piece.longest]
+    sizes = [sum(piece.longest for piece in each) for each in (compact, digits)]
     return compact if 3 * sizes[0] >= sizes[1] else digits
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from common.files import write_file
 from common.signals import StopRequest
 from data.dataset import load_mnist, split
 from data.row_sets import RowSet
-from data.rows import Ingredients, RowMaker, row_batches
+from data.rows import PLAIN, Ingredients, RowMaker, row_batches
 from model.device import choose_device
 from model.engine import PaddleEngine
 from model.image import network_input
@@ -40,7 +40,6 @@ GROUPS = (
     *(("cleaned", "blank"), ("pen",), ("spacing", "touching"), ("ruled", "boxes", "borders"), ("neighbours", "marks")),
     *(("paper", "polarity", "blur", "jpeg"), ("size",), ("slant", "warp", "baseline"), ("shapes",)),
 )
-PLAIN = Ingredients(**dict.fromkeys((field.name for field in fields(Ingredients)), False))
 NOTHING = "nothing"
 IMAGE = NETWORKS["lenet_row"].image
 # The published one, but for smaller batches: more steps by as many rows. The first rows are plain: by these the network

@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 from common.command_line import parse, run
 from common.signals import StopRequest
 from data.dataset import load_mnist
-from data.rows import Ingredients, RowMaker
+from data.rows import PLAIN, Ingredients, RowMaker
 from model.decoding import aligned
 from recognition.row_reader import RowReader
 
@@ -48,14 +48,13 @@ def table(reader: RowReader, count: int) -> str:
     """The table by ingredient, in Markdown."""
     names = [field.name for field in fields(Ingredients)]
     every = Ingredients()
-    none = Ingredients(**dict.fromkeys(names, False))
     lines = [
         "| ingredient | alone: rows exact | digit error | without it: rows exact | digit error |",
         "|---|---|---|---|---|",
-        f"| none; all | {score(reader, none, count)} | {score(reader, every, count)} |",
+        f"| none; all | {score(reader, PLAIN, count)} | {score(reader, every, count)} |",
     ]
     for name in names:
-        alone, without = replace(none, **{name: True}), replace(every, **{name: False})
+        alone, without = replace(PLAIN, **{name: True}), replace(every, **{name: False})
         lines.append(f"| {name} | {score(reader, alone, count)} | {score(reader, without, count)} |")
     return "\n".join(lines)
 

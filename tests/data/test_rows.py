@@ -10,9 +10,7 @@ import pytest
 
 from data.dataset import Mnist
 from data.row_paper import PAPER, levelled
-from data.rows import MOST_DIGITS, Ingredients, RowMaker, batch, row_batches
-
-PLAIN = Ingredients(**dict.fromkeys((field.name for field in fields(Ingredients)), False))
+from data.rows import MOST_DIGITS, PLAIN, Ingredients, RowMaker, batch, row_batches
 
 
 def maker(mnist: Mnist, seed: int = 1, pass_number: int = 1, use: Ingredients | None = None) -> RowMaker:

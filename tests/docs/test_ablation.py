@@ -12,9 +12,9 @@ from PIL import Image
 
 from common.errors import UsageError
 from data.dataset import Mnist
-from data.rows import Ingredients, RowMaker
+from data.rows import PLAIN, Ingredients, RowMaker
 from docs.tables import ablation
-from docs.tables.ablation import GROUPS, NOTHING, PLAIN, Options, scored, strips, table, variants
+from docs.tables.ablation import GROUPS, NOTHING, Options, scored, strips, table, variants
 
 WITHOUT_PEN = replace(Ingredients(), pen=False)
 

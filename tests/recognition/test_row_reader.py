@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,12 +13,11 @@ from PIL import Image
 
 from common.project import model_folder
 from data.dataset import Mnist
-from data.rows import Ingredients, RowMaker
+from data.rows import PLAIN, RowMaker
 from model.saved_model import ModelError
 from recognition.row_reader import RowReader
 
-NONE = Ingredients(**dict.fromkeys((field.name for field in fields(Ingredients)), False))
-SOME = replace(NONE, pen=True, slant=True, size=True, spacing=True)
+SOME = replace(PLAIN, pen=True, slant=True, size=True, spacing=True)
 
 
 @pytest.fixture(scope="module")
