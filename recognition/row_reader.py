@@ -83,17 +83,17 @@ class RowReader:
         Raises:
             ModelError: neither is usable.
         """
-        return cls.load(folder if model_in(folder, rows=True).name == ROWS else None, threads)
+        return cls.if_any(folder, threads) or cls.load(threads=threads)
 
     @classmethod
-    def if_any(cls, folder: Path) -> RowReader | None:
+    def if_any(cls, folder: Path, threads: int = 1) -> RowReader | None:
         """The reader of `beside`; None if there is no model of rows.
 
         Raises:
             ModelError: it is not usable.
         """
         found = [model_in(each, rows=True) for each in (folder, model_folder())]
-        return next((cls.load(each) for each in found if each.name == ROWS), None)
+        return next((cls.load(each, threads) for each in found if each.name == ROWS), None)
 
     def read(self, row: np.ndarray, photo: np.ndarray | None = None) -> list[RowDigit]:
         """Read a row, from the left.
