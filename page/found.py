@@ -24,7 +24,7 @@ class Found:
         size: width and height of the picture as it was read; (0, 0) if no boxes are known.
         boxes: left, top, right, bottom of each digit in pixels of that picture.
         several: one digit was looked for, and the picture plainly holds several.
-        trust: of one digit's ink, see `recognition.shape.trust`.
+        trust: of each digit's ink, or one for all; see `recognition.shape.trust` and `recognition.row_trust`.
         coarse: see `recognition.reader.is_coarse`.
         votes: of a row, the answers of the network of rows, one a digit.
     """
@@ -35,7 +35,7 @@ class Found:
     several: bool = False
     votes: Sequence[Vote] = ()
     plain: Sequence[np.ndarray] = ()
-    trust: float = 1.0
+    trust: Sequence[float] = (1.0,)
     coarse: bool = False
 
     def for_browser(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Found:
             "several": self.several,
             "votes": [list(vote) for vote in self.votes],
             "plain": _to_text(self.plain),
-            "trust": self.trust,
+            "trust": list(self.trust),
             "coarse": self.coarse,
         }
 
@@ -60,7 +60,7 @@ class Found:
         """
         try:
             images, plain = _from_text(sent["images"]), _from_text(sent.get("plain", ""))
-            trust = float(sent.get("trust", 1))
+            trust = [float(each) for each in sent.get("trust", [1])]
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError("expected digits that were found on a picture") from error
@@ -70,8 +70,8 @@ class Found:
             raise UserError("expected one vote a digit, or none")
         if len(plain) not in (0, len(images)):
             raise UserError("expected one plain cut a digit, or none")
-        if not 0 <= trust <= 1:
-            raise UserError(f"expected a trust of 0 to 1, got {trust:g}")
+        if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
+            raise UserError("expected a trust of 0 to 1 for each digit")
         several, coarse = sent.get("several") is True, sent.get("coarse") is True
         return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust, coarse=coarse)
 

@@ -20,9 +20,10 @@ from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from page.found import Found
 from recognition.cuts import Cuts
 from recognition.preparation import is_coarse
-from recognition.reader import DigitReader, doubted
+from recognition.reader import DigitReader
 from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
+from recognition.shape import doubted
 from recognition.strip import NOTHING, Rows
 from recognition.workers import Unread, Workers
 
@@ -151,11 +152,12 @@ class Reader:
             if not digits:
                 raise UserError(NOTHING)
             images, boxes = [digit.image for digit in digits], [digit.box for digit in digits]
-            return Found(images, rows.size, boxes, votes=[digit.vote for digit in digits])
+            votes, trust = [digit.vote for digit in digits], [digit.trust for digit in digits]
+            return Found(images, rows.size, boxes, votes=votes, trust=trust)
         with_form = self.cuts(data)
         (cuts,) = self.with_first(lambda digits: digits.settled([with_form]))
         chosen = self.with_first(lambda digits: digits.choose([cuts]))
-        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=cuts.trust, coarse=is_coarse(cuts))
+        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=[cuts.trust], coarse=is_coarse(cuts))
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -219,10 +221,10 @@ class Reader:
                     f"{name}: it prepares pictures otherwise (--prepare {each.digits.way}) than {self.models()[0]}, "
                     "which reads first; name it by --model-dir when the page starts"
                 )
-        trust = np.full(len(stack), found.trust)
+        trust = np.broadcast_to(found.trust, len(stack))
         coarse = np.full(len(stack), found.coarse)
         read = {name: each.digits.of_cuts(plain, stack, coarse) for name, each in loaded.items()}
-        probabilities = {name: doubted(each, trust) for name, (each, _) in read.items()}
+        probabilities = {name: each for name, (each, _) in read.items()}
         telling = next((name for name, each in loaded.items() if each.digits.can_tell), None)
         unlike = trust == 0
         if telling:
@@ -230,6 +232,7 @@ class Reader:
         if found.votes:
             for name, each in loaded.items():
                 probabilities[name] = joined(found.votes, probabilities[name], unlike, each.digits.labels)
+        probabilities = {name: doubted(each, trust) for name, each in probabilities.items()}
         layers: dict[str, np.ndarray] = {}
         first = loaded[models[0]] if models else None
         if first and first.feature_maps:

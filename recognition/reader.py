@@ -24,6 +24,7 @@ from recognition.preparation import cuts_of, is_coarse, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
 from recognition.second_look import second_look
+from recognition.shape import doubted
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
@@ -280,18 +281,13 @@ class DigitReader:
         stack = np.stack([each.image for each in found])
         no_digit = self.no_digit(stack)
         both = joined([each.vote for each in found], self.probabilities(stack), no_digit, self.labels)
+        both = doubted(both, np.array([each.trust for each in found]))
         return [self._answer(path, row, bool(unlike)) for row, unlike in zip(both, no_digit, strict=True)]
 
     def _answer(self, path: str, probabilities: np.ndarray, no_digit: bool) -> Answer:
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         digits = [(self.labels[digit], float(probabilities[digit])) for digit in order]
         return Answer(path, digits, digits[0][1] < self._reject_below, no_digit)
-
-
-def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N]; see `recognition.shape`."""
-    share = np.where(trust > 0, trust, 1)[:, None]
-    return probabilities * share + (1 - share) / probabilities.shape[1]
 
 
 def source(path: str, max_bytes: int) -> str | bytes:

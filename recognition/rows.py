@@ -16,6 +16,7 @@ from PIL import Image
 
 from recognition.digit import centred
 from recognition.left_out import with_left_out
+from recognition.row_trust import trusted
 from recognition.segmentation import THRESHOLDS, Ink, Mask, box_of, cut_out
 from recognition.strip import LEVEL, Box, Rows, Strip
 
@@ -41,18 +42,24 @@ class FoundDigit:
         box: left, top, right, bottom in pixels of the picture; right and bottom are the first ones outside.
         image: [28, 28] uint8, as MNIST would have made it.
         vote: the answer of the network of rows.
+        ink: of the digit, in its strip of digits `HEIGHT` pixels high.
+        strip: that it was cut out of.
+        trust: that it is a digit, and no dirt; see `recognition.row_trust`.
     """
 
     box: Box
     image: np.ndarray
     vote: Vote
+    ink: Ink
+    strip: Strip
+    trust: float = 1.0
 
 
 def read_rows(rows: Rows, reader: RowReader) -> list[list[FoundDigit]]:
     """The digits of a page, from the top, each row from the left; rows without a digit are left out."""
     read = ((strip, reader.read(strip.grey, strip.photo(rows.grey))) for strip in rows.strips)
     found = [list(_cut_row(strip, with_left_out(strip, digits, reader))) for strip, digits in read]
-    return [row for row in found if row]
+    return trusted([row for row in found if row])
 
 
 def joined(
@@ -83,14 +90,15 @@ def _cut_row(strip: Strip, digits: Sequence[RowDigit]) -> Iterator[FoundDigit]:
     size = max(1, round(strip.grey.shape[1] * scale)), max(1, round(strip.grey.shape[0] * scale))
     grey = np.asarray(Image.fromarray(strip.grey).resize(size, Image.Resampling.BICUBIC), np.float32)
     own = np.asarray(Image.fromarray(strip.ink.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)) > 0.5
-    ink = Ink((255 - grey) / LEVEL, own, THRESHOLDS[0], 1)
+    depth = (255 - grey) / LEVEL
     for digit, mask in zip(
         digits, _masks(own, [(digit.x0 * scale, digit.x1 * scale) for digit in digits]), strict=True
     ):
         if mask.any():
             rows, columns = box_of(mask)
             corners = (edge / scale for edge in (columns.start, rows.start, columns.stop, rows.stop))
-            yield FoundDigit(strip.box(*corners), centred(cut_out(ink, mask)), (digit.digit, digit.confidence))
+            ink, vote = Ink(depth, mask, THRESHOLDS[0], 1), (digit.digit, digit.confidence)
+            yield FoundDigit(strip.box(*corners), centred(cut_out(ink)), vote, ink, strip)
 
 
 def _masks(own: Mask, spans: Sequence[tuple[float, float]]) -> list[Mask]:

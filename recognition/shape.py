@@ -7,7 +7,7 @@ import scipy
 
 from recognition.depth import block_means
 from recognition.ruling import straight
-from recognition.segmentation import TINY, Ink, Mask, box_of, stroke_width
+from recognition.segmentation import TINY, Ink, Mask, box_of, length, stroke_width
 
 # Chosen on drawn papers (tests/recognition/papers.py and clutter.py, seeds below 3000) and on drawn digits.
 DOUBTED = 0.88  # trust in ink that may be a digit, or dirt
@@ -32,12 +32,13 @@ REDUCED = 100  # pixels of a side on which holes are counted
 ROUND, SQUARE = 0.06, 0.88  # spread of a ring's radius; share of its box that an outline encloses if it is a box itself
 
 
-def trust(page: Ink, near: Ink) -> float:
+def trust(page: Ink, near: Ink, in_row: bool = False) -> float:
     """Share of trust that ink deserves as a digit: 1 mostly, `DOUBTED`, or 0 for what is no digit.
 
     Args:
         page: in the whole picture.
         near: the same ink as seen from near.
+        in_row: it was cut out of a row, so that wide ink is no two digits that touch.
     """
     part = near.own[box_of(near.own)]
     main = _main(part)
@@ -52,9 +53,15 @@ def trust(page: Ink, near: Ink) -> float:
     size = max(rows.stop - rows.start, columns.stop - columns.start) / max(page.own.shape)
     ratio = max(part.shape) / stroke
     small = (bar < STUMP and size < SMALL) or (solid and ratio < BLOB and size < SMALL_BLOB)
-    doubted = small or bar < THREAD or ratio > LONGEST or part.shape[1] > WIDE * len(part)
+    doubted = small or bar < THREAD or ratio > LONGEST or (part.shape[1] > WIDE * len(part) and not in_row)
     faint = page.enlargement < TINY and page.depth[page.own].mean() < FAINTEST
     return DOUBTED if doubted or faint or _is_litter(near) or _is_net_or_outline(part, stroke) else 1.0
+
+
+def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N]."""
+    share = np.where(trust > 0, trust, 1)[:, None]
+    return probabilities * share + (1 - share) / probabilities.shape[1]
 
 
 def is_thing(grey: np.ndarray) -> bool:
@@ -138,6 +145,8 @@ def _sides(part: Mask) -> tuple[float, float]:
 
 def _only_lines(own: Mask, stroke: float) -> bool:
     """True if nearly all ink is in lines from one side of the picture to the other, in both directions or parallel."""
+    if all(length(side) < SPAN * whole for side, whole in zip(box_of(own), own.shape, strict=True)):
+        return False
     lines = []
     for mask in (own, own.T):
         tilt = max(1, round(SLOPE * mask.shape[1]))
