@@ -48,6 +48,12 @@ class Ink:
     threshold: float
     enlargement: int
 
+    @property
+    def fills_corners(self) -> bool:
+        """True if what counts as ink fills more than two corners of the picture, as paper does."""
+        corners = self.depth[[0, 0, -1, -1], [0, -1, 0, -1]]
+        return bool(np.count_nonzero(corners > 0.5 * self.depth.max()) > 2)
+
     def reduced(self, longest: int) -> Ink:
         """The same with at most `longest` pixels a side."""
         factor = -(-max(self.depth.shape) // longest)
@@ -100,19 +106,13 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
     found.sort(key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()), reverse=True)
     inks = [ink for _, ink in found]
     # A digit that fills a small drawing has no outline at the rim, but its hole has one all around.
-    return sorted(inks, key=_fills_corners) if enlargement >= TINY and has_two_levels(grey) else inks
+    return sorted(inks, key=lambda ink: ink.fills_corners) if enlargement >= TINY and has_two_levels(grey) else inks
 
 
 def has_two_levels(grey: np.ndarray) -> bool:
     """True if nearly all pixels are as dark as the darkest or as light as the lightest."""
     away = np.minimum(grey - float(grey.min()), float(grey.max()) - grey)
     return bool(np.mean(away < NEAR_LEVEL * np.ptp(grey)) > TWO_LEVELS)
-
-
-def _fills_corners(ink: Ink) -> bool:
-    """True if what counts as ink fills more than two corners of the picture, as paper does."""
-    corners = ink.depth[[0, 0, -1, -1], [0, -1, 0, -1]]
-    return bool(np.count_nonzero(corners > 0.5 * ink.depth.max()) > 2)
 
 
 def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) -> Grey:

@@ -13,9 +13,10 @@ from recognition.segmentation import TINY, Ink, Mask, box_of, length, stroke_wid
 DOUBTED = 0.88  # trust in ink that may be a digit, or dirt
 SMALL, SMALL_BLOB = 0.12, 0.3  # of the picture's longest side: a smaller bar may be a fibre, a smaller blob a speck
 BAR, STUMP, SOLID = 0.17, 0.25, 0.65  # width by length of a bar at most; and the share of its rectangle that it fills
+BENT = 0.12  # width by length of a bar that is bent, and so fills less
 THREAD, THREAD_AT_RIM = 0.04, 0.08  # width by length: a thinner bar is a line; or, near the rim, the sheet's edge
 NEAR_RIM = 4.0  # stroke widths from the picture's rim
-BLOB = 4.0  # stroke widths: what is solid and no longer is a blob
+BLOB, FAT = 4.0, 2.5  # stroke widths: what is solid and no longer is a blob, if it is small; or however large it is
 THING, ALONE = 0.3, 0.8  # of the picture's longest side: a larger blob is a thing, if it has so much of the ink
 WIDE = 1.35  # width by height: what is wider may be two digits that touch
 LONGEST = 25.0  # stroke widths: a thin pen's digits are 20 long
@@ -29,6 +30,9 @@ MAIN = 0.75  # of the ink: a piece of so much decides whether it is a bar
 BROKEN, BITS = 0.5, 4  # a digit's largest piece has more of its ink than this, or its pieces are fewer
 HOLES = 3  # an 8 has 2
 REDUCED = 100  # pixels of a side on which holes are counted
+ARC, CIRCLE = 0.02, 0.2  # radii by which ink strays from a circle; share of it that it covers: no hand is as exact
+THIN = 0.35  # radii: a wider stroke strays too little to show a hand
+SAMPLE = 1000  # pixels of ink by which that is judged
 ROUND, SQUARE = 0.06, 0.88  # spread of a ring's radius; share of its box that an outline encloses if it is a box itself
 
 
@@ -52,10 +56,11 @@ def trust(page: Ink, near: Ink, in_row: bool = False) -> float:
     rows, columns = box_of(page.own)
     size = max(rows.stop - rows.start, columns.stop - columns.start) / max(page.own.shape)
     ratio = max(part.shape) / stroke
-    small = (bar < STUMP and size < SMALL) or (solid and ratio < BLOB and size < SMALL_BLOB)
-    doubted = small or bar < THREAD or ratio > LONGEST or (part.shape[1] > WIDE * len(part) and not in_row)
+    slender = bar < STUMP or thin / long < BENT
+    small = (slender and size < SMALL) or (solid and ratio < (BLOB if size < SMALL_BLOB else FAT))
+    odd = small or bar < THREAD or ratio > LONGEST or (part.shape[1] > WIDE * len(part) and not in_row)
     faint = page.enlargement < TINY and page.depth[page.own].mean() < FAINTEST
-    return DOUBTED if doubted or faint or _is_litter(near) or _is_net_or_outline(part, stroke) else 1.0
+    return DOUBTED if odd or faint or _is_litter(near) or _is_drawn(part, stroke) else 1.0
 
 
 def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -84,7 +89,7 @@ def is_thing(grey: np.ndarray) -> bool:
 def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
     """Trust by the ink's place in the picture; `bar` is its width by its length if it is one, else 1."""
     if page.enlargement >= TINY:
-        return 1.0
+        return DOUBTED if page.fills_corners else 1.0  # else a gap in a thing
     rows, columns = box_of(page.own)
     margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
     at_rim = [margin < AT_RIM * stroke for margin in margins]
@@ -118,6 +123,26 @@ def _is_litter(ink: Ink) -> bool:
         return False
     weights = scipy.ndimage.sum_labels(ink.depth[rows, columns], labels, range(1, count + 1))
     return bool(weights.max() < BROKEN * weights.sum())
+
+
+def _is_drawn(part: Mask, stroke: float) -> bool:
+    """True if ink is a net, an outline, or an arc as if drawn by compasses."""
+    return _is_net_or_outline(part, stroke) or _is_arc(part, stroke)
+
+
+def _is_arc(part: Mask, stroke: float) -> bool:
+    """True if ink lies along a circle, as parts of rings and bent hairs do; by the algebraic fit of Kåsa (1976)."""
+    points = np.argwhere(part)
+    points = points[:: max(len(points) // SAMPLE, 1)].astype(np.float64)
+    points -= points.mean(axis=0)
+    sides = np.column_stack([points, np.ones(len(points))])
+    row, column, rest = np.linalg.lstsq(sides.T @ sides, sides.T @ (points**2).sum(axis=1), rcond=None)[0]
+    away = points - (row / 2, column / 2)
+    radius, distances = np.sqrt(max(rest + (row**2 + column**2) / 4, 1e-9)), np.hypot(*away.T)
+    angles = ((np.arctan2(*away.T) / np.pi + 1) * 18).astype(int)
+    # Across a stroke of width w the standard deviation of the distance is w / sqrt(12).
+    strays = distances.var() - stroke**2 / 12 > (ARC * radius) ** 2
+    return not strays and stroke < THIN * radius and len(np.unique(angles)) > CIRCLE * 36
 
 
 def _is_net_or_outline(part: Mask, stroke: float) -> bool:
