@@ -12,7 +12,7 @@ import scipy
 from recognition.depth import block_means
 from recognition.digit import centred
 from recognition.ruling import without_lines
-from recognition.segmentation import Ink, Pieces, box_of, cut_out, length
+from recognition.segmentation import Ink, Mask, Pieces, box_of, cut_out, length
 
 # Chosen on the drawn digits that docs/reading.md lists, and on drawn rows (tests/recognition, seeds below 3400).
 LONGEST = 224  # pixels of a side that are looked at
@@ -91,7 +91,7 @@ def _plainly(ink: Ink, pieces: Pieces) -> bool:
     """True if other pieces of ink are as large and as dark as the digit, or if it is too wide for one."""
     height, width = map(length, box_of(ink.own))
     inside = np.setdiff1d(pieces.labels[ink.own], 0) - 1
-    others = pieces.whole.copy()
+    others = pieces.whole | _free(pieces, box_of(ink.own))
     others[inside] = False
     counts = np.bincount(pieces.labels.ravel(), minlength=pieces.count + 1)[1:]
     size, weight = max(height, width), ink.depth[ink.own].sum()
@@ -113,6 +113,16 @@ def _plainly(ink: Ink, pieces: Pieces) -> bool:
     if rest is not None:
         height, width = map(length, box_of(rest))
     return width > WIDE * height
+
+
+def _free(pieces: Pieces, box: tuple[slice, slice]) -> Mask:
+    """Which pieces reach neither the picture's rim nor the digit's box; they may lie near the rim."""
+    rim = np.concatenate([pieces.labels[0], pieces.labels[-1], pieces.labels[:, 0], pieces.labels[:, -1]])
+    apart = [
+        any(own.stop <= side.start or side.stop <= own.start for own, side in zip(each, box, strict=True))
+        for each in pieces.boxes
+    ]
+    return ~np.isin(pieces.numbers, rim) & np.array(apart)
 
 
 def _holds_digit(pieces: Pieces, long: int, size: float) -> bool:

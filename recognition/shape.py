@@ -19,7 +19,7 @@ NEAR_RIM = 4.0  # stroke widths from the picture's rim
 BLOB, FAT = 4.0, 2.5  # stroke widths: what is solid and no longer is a blob, if it is small; or however large it is
 THING, ALONE = 0.3, 0.8  # of the picture's longest side: a larger blob is a thing, if it has so much of the ink
 WIDE = 1.35  # width by height: what is wider may be two digits that touch
-LONGEST = 25.0  # stroke widths: a thin pen's digits are 20 long
+LONGEST, LONGEST_BAR = 25.0, 17.5  # stroke widths: a thin pen's digits are 20 long, its strokes less
 NET = 14.0  # stroke widths from which on ink at three sides of the picture may be a net of creases
 AT_RIM = 0.5  # stroke widths from the picture's rim
 FREE = 2.0  # stroke widths beside a bar from which on the picture is not cropped to it
@@ -58,7 +58,12 @@ def trust(page: Ink, near: Ink, in_row: bool = False) -> float:
     ratio = max(part.shape) / stroke
     slender = bar < STUMP or thin / long < BENT
     small = (slender and size < SMALL) or (solid and ratio < (BLOB if size < SMALL_BLOB else FAT))
-    odd = small or bar < THREAD or ratio > LONGEST or (part.shape[1] > WIDE * len(part) and not in_row)
+    odd = (
+        small
+        or bar < THREAD
+        or ratio > (LONGEST_BAR if slender else LONGEST)
+        or (part.shape[1] > WIDE * len(part) and not in_row)
+    )
     faint = page.enlargement < TINY and page.depth[page.own].mean() < FAINTEST
     return DOUBTED if odd or faint or _is_litter(near) or _is_drawn(part, stroke) else 1.0
 
