@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from axe_selenium_python import Axe
+from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
@@ -35,9 +38,11 @@ from page.views import reading_view
 from recognition.cuts import Cuts
 from recognition.picture import Limits
 from recognition.reader import DigitReader
+from recognition.row_reader import RowReader
 from recognition.workers import Workers
 from tests.conftest import MODEL, ROOT, Script
 from tests.page.conftest import LARGEST_CALL, MAX_BYTES, PATIENCE, Server
+from tests.recognition.papers import blank, row_answers
 
 # Fractions of the sheet, from its upper left corner.
 SEVEN = ((0.28, 0.2), (0.5, 0.2), (0.72, 0.2), (0.62, 0.42), (0.52, 0.62), (0.45, 0.82))
@@ -193,6 +198,19 @@ def test_the_page_says_the_probability_that_infer_py_says(
     assert answer.likeliest == int(expected.digits[0][0])
     assert answer.probabilities.max() == pytest.approx(expected.digits[0][1], abs=1e-6)
     assert shown.no_digit == expected.no_digit
+
+
+def test_the_page_doubts_a_hair_among_rows_as_infer_py_does(tmp_path: Path) -> None:
+    grey, file = blank(5112)[1], io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    picture = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    with Workers(Limits()) as workers:
+        reader = Reader(MODEL, tmp_path, workers)
+        found = Found.from_browser(reader.find(picture, row=True).for_browser())
+        shown = [digit.answers[0].probabilities.max() for digit in reader.answer(found, reader.models())]
+    expected = [answer.digits[0][1] for answer in row_answers(grey, DigitReader.load(MODEL), RowReader.load(MODEL))]
+    assert shown == pytest.approx(expected, abs=1e-5)
+    assert max(shown) < 0.9
 
 
 def test_a_picture_of_several_digits_names_the_row_mode(mnist: Mnist) -> None:

@@ -5,7 +5,7 @@
 
 lists those that are answered above 0.9 without a mark: not refused, no `no_digit`, no `several`; and draws all of them
 into a folder, if one is named. With --lines, papers without a digit are read as rows; a single sure digit counts. Seeds
-below 3800 and from 5000 on are for tuning.
+below 3800 and from 5000 to 5999 are for tuning.
 """
 
 from __future__ import annotations
