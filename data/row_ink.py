@@ -52,9 +52,9 @@ class Pen:
 
 
 def hand_sizes(random: np.random.Generator) -> Floats:
-    """Height of each of the ten digits [10], as a share of the row's; two rows of three have digits of one height."""
-    uneven, sizes = random.random() < 0.35, random.uniform(0.5, 1, 10)
-    sizes[0] = random.uniform(0.38, 0.8)
+    """Height of each of the ten digits [10], as a share of the row's; half of the rows have digits of one height."""
+    uneven, sizes = random.random() < 0.5, random.uniform(0.5, 1, 10)
+    sizes[0] = random.uniform(0.3, 0.8)
     sizes[[1, 7, 9]] = random.uniform(0.7, 1, 3)
     return sizes if uneven else np.ones(10)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,9 +11,10 @@ Floats = npt.NDArray[np.floating]
 
 SIDE = 28
 # Share of the digits of each class that get another shape; below, the parts of it. Rows of strangers suggested them.
-SHARES = np.array([0, 0.6, 0, 0, 0.1, 0, 0, 0.42, 0, 0.07])
+SHARES = np.array([0, 0.6, 0, 0, 0.13, 0, 0, 0.48, 0, 0.18])
 UPSTROKE, LINE = 0.22, 0.47  # of the 1s; the rest has an upstroke as long as the stem
 CROSSED = 0.3  # of the 7s; the rest has a short bar and a long cross, like a t
+MIRRORED = 0.07  # of the 9s; the rest is a loop with a stem at any place of it
 TOP, BOTTOM, MIDDLE = 3.5, 23.5, 13.5  # of a digit, pixels of MNIST
 STROKE = 1.3
 
@@ -26,8 +29,10 @@ def reshape(image: Floats, label: int, shares: Floats) -> None:
         label: 1, 4, 7 or 9.
         shares: [5] random numbers; the first is below `SHARES` of the label and decides which shape.
     """
-    if label == 9:  # like a P
+    if label == 9 and shares[0] < MIRRORED:  # like a P
         image[:] = image[:, ::-1].copy()
+    elif label == 9:
+        _loop_and_stem(image, shares)
     elif label == 4:
         _open_four(image, shares)
     elif label == 7:
@@ -85,11 +90,11 @@ def _short_seven(image: Floats, shares: Floats) -> None:
     _, share, more, third, fourth = shares
     image[:] = 0
     width, x, lean = 0.9 + 0.5 * more, MIDDLE + 1 + 2 * third, 7 * share - 1
-    y, left = TOP + 2 * fourth, x - 2 - 6 * third
+    y, left = TOP + 2 * fourth, x - 1 - 7 * third
     _stroke(image, (TOP, x), (BOTTOM, x - lean), width)
     _stroke(image, (TOP, x), (y, left), width)
     _stroke(image, (y, left), (y + 3 * more, left - 1), width)
-    across = 0.35 + 0.25 * fourth
+    across = 0.35 + 0.3 * fourth
     y, centre = TOP + across * (BOTTOM - TOP), x - across * lean
     _stroke(image, (y + 2 * share, centre - 3 - 4 * more), (y - share, centre + 3 + 4 * third), width)
 
@@ -103,6 +108,21 @@ def _open_four(image: Floats, shares: Floats) -> None:
     _stroke(image, (TOP, left + 3 * third), (bar, left - 2 * share), width)
     _stroke(image, (bar, left - 2 * share), (bar - 2 * more, right + 1), width)
     _stroke(image, (bar - 6 * share, right), (BOTTOM, right - 3 * more), width)
+
+
+def _loop_and_stem(image: Floats, shares: Floats) -> None:
+    """A 9 of a round loop and a stem, which begins between the loop's right side and its left one."""
+    _, share, more, third, fourth = shares
+    image[:] = 0
+    width, wide, high = 0.8 + 0.5 * more, 3 + 2.5 * third, 3 + 2 * fourth
+    middle = TOP + high
+    angles = np.linspace(-0.5, 5.6 + 0.7 * more, 14)  # of the larger ones the loop is closed
+    loop = np.stack([middle - high * np.sin(angles), MIDDLE + wide * np.cos(angles)], 1)
+    for start, end in itertools.pairwise(loop.tolist()):
+        _stroke(image, start, end, width)
+    x, lean, tail = MIDDLE + wide * (1 - 2 * share**2), 7 * fourth - 2, 5 * (third - 0.4)
+    _stroke(image, (middle - 0.2 * high, x), (BOTTOM - 1, x - lean), width)
+    _stroke(image, (BOTTOM - 1, x - lean), (BOTTOM, x - lean - max(tail, 0)), width)
 
 
 def _stroke(image: Floats, start: tuple[float, float], end: tuple[float, float], width: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 import scipy
 
 from data.dataset import Mnist
-from data.row_shapes import CROSSED, LINE, SHARES, UPSTROKE, reshape
+from data.row_shapes import CROSSED, LINE, MIRRORED, SHARES, UPSTROKE, reshape
 
 SHAPES = {
     "upstroke": (1, UPSTROKE / 2),
@@ -16,7 +16,8 @@ SHAPES = {
     "open four": (4, SHARES[4] / 2),
     "crossed seven": (7, CROSSED / 2),
     "short seven": (7, (CROSSED + SHARES[7]) / 2),
-    "nine like a P": (9, SHARES[9] / 2),
+    "nine like a P": (9, MIRRORED / 2),
+    "loop and stem": (9, (MIRRORED + SHARES[9]) / 2),
 }
 
 
