@@ -7,6 +7,7 @@ stretched to fill the picture. Each has its own cut; the network decides, if the
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
+LEAST = 12  # pixels of the longer side of a picture that was enlarged
 FULL = 0.9  # of the picture's sides: such a digit fills it
 
 
@@ -84,6 +86,7 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     Raises:
         PictureError: there is nothing to read.
     """
+    grey = _unrepeated(grey)
     if (own := as_mnist(grey)) is not None:
         return Cuts(own[None])
     page, inks = digit_ink(grey)
@@ -98,6 +101,19 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
     return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected)
+
+
+def _unrepeated(grey: np.ndarray) -> np.ndarray:
+    """The picture at its own size, if all its pixels are repeated to enlarge it."""
+    step = math.gcd(*grey.shape, *_edges(grey[len(grey) // 2][None]))  # one line of a photo is enough to see it is none
+    if step > 1:
+        step = math.gcd(step, *_edges(grey), *_edges(grey.T))
+    return grey[::step, ::step] if max(grey.shape) >= LEAST * step else grey
+
+
+def _edges(grey: np.ndarray) -> list[int]:
+    """Columns that differ from the one before."""
+    return (np.flatnonzero((grey[:, 1:] != grey[:, :-1]).any(axis=0)) + 1).tolist()
 
 
 def _fills(ink: Ink) -> bool:

@@ -166,6 +166,16 @@ def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: Di
     assert right >= 18
 
 
+def test_a_picture_of_repeated_pixels_is_read_at_its_own_size(mnist: Mnist) -> None:
+    small = np.asarray(Image.fromarray(mnist.test_images[0]).resize((16, 16)))
+    for grey in (mnist.test_images[0], np.where(small > 100, 0, 255).astype(np.uint8)):
+        wanted = cut_digit(grey).images
+        for high, wide in ((4, 4), (10, 10), (4, 6)):
+            assert np.array_equal(cut_digit(np.kron(grey, np.ones((high, wide), np.uint8))).images, wanted) == (
+                high == wide
+            )
+
+
 def test_a_ring_that_fills_a_small_drawing_keeps_its_hole(reader: DigitReader) -> None:
     row, column = np.mgrid[:16, :16] - 7.5
     away = np.hypot(row, column)
