@@ -63,6 +63,7 @@ class Writing:
     Attributes:
         depth: [H, W] as of a `Page`.
         ink: likewise.
+        ridges: likewise.
         labels: [H, W] number of the piece of each pixel.
         digits: pieces that are no lines, frames and rims, from those of usual size.
         compact: those of them that are not long.
@@ -73,6 +74,7 @@ class Writing:
 
     depth: Grey
     ink: Mask
+    ridges: Mask
     labels: np.ndarray
     digits: list[Piece]
     compact: list[Piece]
@@ -87,7 +89,7 @@ def find_writing(depth: Grey, share: float) -> Writing:
     Raises:
         BlankError: there are but specks.
     """
-    ink = page_ink(depth, share)
+    ink, ridges = page_ink(depth, share)
     long = max(SHORTEST_LINE, max(ink.shape) / 25)
     lines = straight(ink, long, THINNEST_LINE) | straight(ink.T, long, THINNEST_LINE).T
     labels, count = scipy.ndimage.label(ink & ~lines, np.ones((3, 3)))
@@ -106,7 +108,7 @@ def find_writing(depth: Grey, share: float) -> Writing:
     height = weighted_median(sizes, sizes)
     digits.sort(key=lambda piece: abs(piece.longest - height))
     usual = [piece for piece in digits if ALIKE * height < piece.longest < height / ALIKE]
-    return Writing(depth, ink, labels, digits, compact, usual, height, faintest)
+    return Writing(depth, ink, ridges, labels, digits, compact, usual, height, faintest)
 
 
 def page_depth(grey: Grey) -> Grey:
@@ -122,8 +124,10 @@ def page_depth(grey: Grey) -> Grey:
     return under_paper(smooth if np.sum(dark) >= np.sum(light) else 255 - smooth)
 
 
-def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> Mask:
-    """Mask of ink: darker than grain, and not much less dark than the darkest of its own piece.
+def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> tuple[Mask, Mask]:
+    """Masks of ink: darker than grain, and not much less dark than the darkest of its own piece; and of its ridges.
+
+    Faint and broken lines are whole on ridges: pixels darker than grain, and than those on two opposite sides.
 
     Args:
         depth: [H, W]; it is 0 around the page.
@@ -136,7 +140,17 @@ def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> Mask:
     labels, count = scipy.ndimage.label(depth > threshold, np.ones((3, 3)))
     darkest = _darkest(depth, labels, count)
     darkest[darkest <= max(MINIMUM_CONTRAST, 1.6 * threshold, faintest)] = np.inf
-    return depth > OWN_LEVEL * darkest[labels]
+    ridge = _ridges(depth)
+    return depth > OWN_LEVEL * darkest[labels], ridge & (labels > 0)
+
+
+def _ridges(depth: Grey) -> Mask:
+    """Pixels at least as dark as those above and below, or as those to the left and to the right."""
+    ridges = np.zeros(depth.shape, bool)
+    inner = depth[1:-1], depth[:, 1:-1]
+    ridges[1:-1] = (inner[0] >= depth[:-2]) & (inner[0] >= depth[2:])
+    ridges[:, 1:-1] |= (inner[1] >= depth[:, :-2]) & (inner[1] >= depth[:, 2:])
+    return ridges
 
 
 def _darkest(depth: Grey, labels: np.ndarray, count: int) -> Grey:

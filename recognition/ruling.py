@@ -107,11 +107,7 @@ def page_lines(ink: Mask, height: float) -> Mask:
         ink: [H, W] ink of the upright page.
         height: usual height of its writing, pixels.
     """
-    wide, high = (max(WHOLE * side, LONGER * height) for side in reversed(ink.shape))
-    across = straight(ink, min(LONG_LINE * height, wide), THICKEST_LINE * height)
-    upright = straight(ink.T, min(TALL_LINE * height, high), THICKEST_LINE * height).T
-    across |= _leaning(ink, min(LONG_LEANING * height, wide), height)
-    upright |= _leaning(ink.T, min(TALL_LEANING * height, high), height).T
+    across, upright = long_lines(ink, height)
     lines = across | upright
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
@@ -130,6 +126,16 @@ def page_lines(ink: Mask, height: float) -> Mask:
         if all(on_line) or (any(on_line) and all(free) and bottom - top < LOWEST_STEM * height):
             lines[rows, columns] |= labels[rows, columns] == number
     return lines
+
+
+def long_lines(ink: Mask, height: float) -> tuple[Mask, Mask]:
+    """Lines across and upright ones, [H, W], that are longer than strokes; see `page_lines`."""
+    wide, high = (max(WHOLE * side, LONGER * height) for side in reversed(ink.shape))
+    across = straight(ink, min(LONG_LINE * height, wide), THICKEST_LINE * height)
+    upright = straight(ink.T, min(TALL_LINE * height, high), THICKEST_LINE * height).T
+    across |= _leaning(ink, min(LONG_LEANING * height, wide), height)
+    upright |= _leaning(ink.T, min(TALL_LEANING * height, high), height).T
+    return across, upright
 
 
 def _reach(column: Mask, rows: slice) -> tuple[int, int]:

@@ -44,12 +44,14 @@ class Page:
     Attributes:
         depth: [H, W] how far each pixel stands out from the paper.
         ink: [H, W] where ink is.
+        ridges: see `recognition.page_ink.page_ink`.
         height: usual height of its writing, pixels.
         turn: how it was made upright.
     """
 
     depth: Grey
     ink: Mask
+    ridges: Mask
     height: float
     turn: Turn
 
@@ -87,13 +89,13 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     degrees += 90.0 * turns
     if len(writing.usual) >= FEWEST:
         degrees += _slope(np.rot90(_without_rim(writing.ink), turns), height)
-    ink = writing.ink
+    ink, ridges = writing.ink, writing.ridges
     if degrees:
         level = _turned(depth, degrees)
         depth, share = level, share * depth.size / level.size
-        ink = page_ink(depth, share, writing.faintest)
+        ink, ridges = page_ink(depth, share, writing.faintest)
     turn = Turn((grey.shape[1], grey.shape[0]), scale, degrees, (depth.shape[1], depth.shape[0]))
-    return Page(depth, ink, height, turn)
+    return Page(depth, ink, ridges, height, turn)
 
 
 def _turned(depth: Grey, degrees: float) -> Grey:

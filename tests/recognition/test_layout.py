@@ -22,6 +22,7 @@ from recognition.strip import Rows, Turn
 from recognition.upright import upright
 from tests.conftest import MODEL
 from tests.recognition.pages import JUDGING, PageMaker, rows_right
+from tests.recognition.tables import table
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +269,8 @@ def test_networks_that_disagree_are_not_sure() -> None:
 def test_of_networks_that_are_as_sure_the_one_of_rows_counts_more() -> None:
     alone = np.eye(10)[[5]] * 0.9 + 0.01
     assert joined([(6, 0.91)], alone, np.zeros(1, bool)).argmax() == 6
+
+
+def test_cells_between_faint_lines_that_break_are_rows_of_their_own(mnist: Mnist) -> None:
+    grey, cells = table(7, mnist.test_images, mnist.test_labels)
+    assert len(find_strips(grey, unsure)) == pytest.approx(len(cells), abs=3)
