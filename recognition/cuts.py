@@ -18,7 +18,19 @@ from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
 from recognition.picture import PictureError
 from recognition.ruling import without_form, without_lines
-from recognition.segmentation import TINY, Ink, Mask, Pieces, box_of, cut_out, has_two_levels, length, one_digit
+from recognition.segmentation import (
+    TINY,
+    Ink,
+    Mask,
+    Pieces,
+    box_of,
+    cut_out,
+    every_piece,
+    find_inks,
+    has_two_levels,
+    length,
+    one_digit,
+)
 from recognition.several import NONE, Suspicion, suspicion
 from recognition.shape import is_thing, trust
 
@@ -30,7 +42,8 @@ LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
 TILT = 2  # pixels by which a line may leave its row or column
 SQUARE = 0.7  # width by height of a digit that may be stretched
-LEAST = 12  # pixels of the longer side of a picture that was enlarged
+LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
+FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
 
 
@@ -95,9 +108,11 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     thing = suspected.plain and is_thing(grey)
     form = without_form(grey) if may_have_form else None
     around = [_compact(_around(each).reduced(LONGEST)) for each in inks]
-    images = [plain := cut_out(ink)]
-    if grey.shape[0] == grey.shape[1] and _fills(ink) and has_two_levels(grey):  # a digit stretched to fill it
-        images = [_narrowed(plain, width) for width in NARROWED]
+    images = [cut_out(ink)]
+    if grey.shape[0] == grey.shape[1] and has_two_levels(grey):
+        whole = find_inks(grey, every_piece)[0] if ink.enlargement >= TINY else ink  # a stroke may be in several pieces
+        if _fills(whole):  # a digit stretched to fill it
+            images = [_narrowed(cut_out(whole), width) for width in NARROWED]
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
     return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected)
@@ -105,14 +120,18 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
 
 def _unrepeated(grey: np.ndarray) -> np.ndarray:
     """The picture at its own size, if all its pixels are repeated to enlarge it."""
-    step = math.gcd(*grey.shape, *_edges(grey[len(grey) // 2][None]))  # one line of a photo is enough to see it is none
-    if step > 1:
-        step = math.gcd(step, *_edges(grey), *_edges(grey.T))
-    return grey[::step, ::step] if max(grey.shape) >= LEAST * step else grey
+    # One line of a photo is enough to see that it is none.
+    step = math.gcd(*grey.shape, *_edges(grey[len(grey) // 2][None]))
+    if step == 1:
+        return grey
+    across, down = _edges(grey), _edges(grey.T)
+    step = math.gcd(step, *across, *down)
+    is_small = max(grey.shape) >= LEAST * step and min(len(across), len(down)) >= FEWEST_EDGES
+    return grey[::step, ::step] if is_small else grey
 
 
 def _edges(grey: np.ndarray) -> list[int]:
-    """Columns that differ from the one before."""
+    """Numbers of the columns that differ from the one before."""
     return (np.flatnonzero((grey[:, 1:] != grey[:, :-1]).any(axis=0)) + 1).tolist()
 
 

@@ -253,13 +253,15 @@ class DigitReader:
     def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
         """Of each picture the cut that is read along with the plain one, [28, 28] uint8.
 
-        It is the second cut, or the plain one itself; if that one is in doubt, a surer cut if there is one.
+        It is the second cut, if there is one; else the plain one itself, or if that is in doubt, a surer cut.
         """
         if not cuts:
             return []
         chosen = [each.images[:2][-1] for each in cuts]
         likely = self._plausible(np.stack([each.images[0] for each in cuts]))
         for number in np.flatnonzero(likely < DOUBT).tolist():
+            if len(cuts[number].images) > 1:
+                continue
             others = cuts[number].others()
             if len(others):
                 values = self._plausible(others)

@@ -244,6 +244,11 @@ class Pieces:
         return bool(min(side.mean() for side in sides) > 0.8)
 
 
+def every_piece(pieces: Pieces) -> Mask:
+    """All ink, [H, W]."""
+    return pieces.labels > 0
+
+
 def one_digit(pieces: Pieces) -> Mask:
     """The main piece of ink and what is near it, as the bar of a 5 is, and the parts of a broken stroke.
 

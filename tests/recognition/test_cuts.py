@@ -164,6 +164,21 @@ def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: Di
 
     right, _ = marked(stretched, mnist, reader)
     assert right >= 18
+    cuts = [cut_digit(stretched(number)) for number in range(150)]
+    both = [each for each in cuts if len(each.images) == 2]
+    assert len(both) > 100
+    for each, chosen in zip(both, reader.choose(both), strict=True):
+        assert np.array_equal(chosen, each.images[1]), "both widths are read, in doubt too"
+
+
+def test_a_stretched_digit_may_be_in_several_pieces() -> None:
+    grey = np.full((16, 16), 255, np.uint8)
+    grey[:3, 4:14] = grey[3:7, 3:6] = 0  # a 5 with a gap
+    grey[10:13, 12:16] = grey[13:, 2:13] = grey[11:14, :3] = 0
+    images = cut_digit(grey).images
+    assert len(images) == 2
+    for image in images:
+        assert image[:10].any() and image[18:].any()
 
 
 def test_a_picture_of_repeated_pixels_is_read_at_its_own_size(mnist: Mnist) -> None:
@@ -174,6 +189,15 @@ def test_a_picture_of_repeated_pixels_is_read_at_its_own_size(mnist: Mnist) -> N
             assert np.array_equal(cut_digit(np.kron(grey, np.ones((high, wide), np.uint8))).images, wanted) == (
                 high == wide
             )
+
+
+def test_straight_lines_are_no_repeated_pixels() -> None:
+    line = np.full((200, 160), 230, np.uint8)
+    line[:, 60:70] = 60
+    cross = line.copy()
+    cross[95:105] = 60
+    for grey in (line, cross):
+        assert cut_digit(grey).trust == 0
 
 
 def test_a_ring_that_fills_a_small_drawing_keeps_its_hole(reader: DigitReader) -> None:
