@@ -14,7 +14,7 @@ SIDE = 28
 SHARES = np.array([0, 0.6, 0, 0, 0.13, 0, 0, 0.48, 0, 0.18])
 UPSTROKE, LINE = 0.22, 0.47  # of the 1s; the rest has an upstroke as long as the stem
 CROSSED = 0.3  # of the 7s; the rest has a short bar and a long cross, like a t
-MIRRORED = 0.07  # of the 9s; the rest is a loop with a stem at any place of it
+MIRRORED = 0.07  # of the 9s, like a P; the rest of `SHARES` is a loop with a stem
 TOP, BOTTOM, MIDDLE = 3.5, 23.5, 13.5  # of a digit, pixels of MNIST
 STROKE = 1.3
 
@@ -116,7 +116,7 @@ def _loop_and_stem(image: Floats, shares: Floats) -> None:
     image[:] = 0
     width, wide, high = 0.8 + 0.5 * more, 3 + 2.5 * third, 3 + 2 * fourth
     middle = TOP + high
-    angles = np.linspace(-0.5, 5.6 + 0.7 * more, 14)  # of the larger ones the loop is closed
+    angles = np.linspace(-0.5, 5.6 + 0.7 * more, 14)  # open in a quarter of them
     loop = np.stack([middle - high * np.sin(angles), MIDDLE + wide * np.cos(angles)], 1)
     for start, end in itertools.pairwise(loop.tolist()):
         _stroke(image, start, end, width)

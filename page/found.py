@@ -71,7 +71,7 @@ class Found:
         if len(plain) not in (0, len(images)):
             raise UserError("expected one plain cut a digit, or none")
         if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
-            raise UserError("expected a trust of 0 to 1 for each digit")
+            raise UserError(f"expected a trust of 0 to 1 for each of {len(images)} digits, got {trust}")
         several, coarse = sent.get("several") is True, sent.get("coarse") is True
         return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust, coarse=coarse)
 

@@ -55,6 +55,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
     page = upright(grey, certainty)
     if page.ink.mean() > MOST_INK:
         raise BlankError(f"nothing to read: expected digits on paper, got {page.ink.mean():.0%} ink")
+    # Lines fainter than the grain break into dashes in the ink; they are whole on its ridges.
     across, uprights = long_lines(page.ink | page.ridges, page.height)
     lines = page_lines(page.ink, page.height) | across | uprights
     labels, _ = scipy.ndimage.label(page.ink & ~lines, np.ones((3, 3)))

@@ -63,7 +63,7 @@ class Writing:
     Attributes:
         depth: [H, W] as of a `Page`.
         ink: likewise.
-        ridges: likewise.
+        ridges: [H, W] darkest pixels across strokes, faint ones too; see `page_ink`.
         labels: [H, W] number of the piece of each pixel.
         digits: pieces that are no lines, frames and rims, from those of usual size.
         compact: those of them that are not long.
@@ -125,9 +125,10 @@ def page_depth(grey: Grey) -> Grey:
 
 
 def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> tuple[Mask, Mask]:
-    """Masks of ink: darker than grain, and not much less dark than the darkest of its own piece; and of its ridges.
+    """Masks of ink and of ridges.
 
-    Faint and broken lines are whole on ridges: pixels darker than grain, and than those on two opposite sides.
+    Ink is darker than grain, and not much less dark than the darkest of its own piece. Ridges are darker than grain,
+    and at least as dark as the pixels on two opposite sides; faint and broken lines are whole on them.
 
     Args:
         depth: [H, W]; it is 0 around the page.

@@ -1,8 +1,8 @@
 """Trust in what was found on a page: dirt is read as digits too, mostly as 1 or 0, and seldom surely.
 
 A page on which next to nothing is surely another digit than 1 shows clutter: lines of print, a stamp, noise. A digit
-alone in its row is judged by its shape and place, as in a picture of one digit: a short stroke on an empty page is a
-hair as likely as a 1. Other digits on the page speak for it.
+alone in its row is judged by its shape and place, as in a picture of one digit. A short stroke on an empty page is a
+hair as likely as a 1. Sure digits above 1 elsewhere on the page speak for it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from recognition.strip import LEVEL
 if TYPE_CHECKING:
     from recognition.rows import FoundDigit
 
-# Chosen on drawn papers (tests/recognition/papers.py and clutter.py, seeds 5000 to 5259) and on strangers' pages: at
-# most 0.13 of what is found on the former is a sure digit other than 1, and 0.37 and more on the latter.
+# Chosen on drawn papers (tests/recognition/papers.py and clutter.py, seeds 5000 to 5259) and on strangers' pages.
+# Of what is found, sure digits other than 1 are at most 0.13 on the former, 0.37 and more on the latter.
 SURE = 0.8  # confidence
 FEWEST, CLUTTER = 4, 0.2  # digits of a page; the share of them that is sure and no 1, below which it is clutter
 COMPANY = 0.5  # share of a page's other digits that is sure and neither 0 nor 1: then a digit alone is trusted
@@ -32,7 +32,7 @@ def trusted(rows: Sequence[Sequence[FoundDigit]]) -> list[list[FoundDigit]]:
     """The digits of a page, each with the trust that it deserves."""
     votes = [digit.vote for row in rows for digit in row]
     sure = [digit for digit, confidence in votes if confidence > SURE]
-    if len(votes) >= FEWEST and np.count_nonzero(np.array(sure) != 1) < CLUTTER * len(votes):
+    if len(votes) >= FEWEST and sum(digit != 1 for digit in sure) < CLUTTER * len(votes):
         return [[replace(digit, trust=DOUBTED) for digit in row] for row in rows]
     others = sum(digit > 1 for digit in sure)
 
@@ -44,7 +44,7 @@ def trusted(rows: Sequence[Sequence[FoundDigit]]) -> list[list[FoundDigit]]:
 
 
 def _alone(digit: FoundDigit) -> float:
-    """Trust by shape, and by place on the page."""
+    """Trust by shape, and by place on the page: 1 or `DOUBTED`."""
     strip, near = digit.strip, digit.ink
     mask = np.asarray(Image.fromarray(near.own).resize(strip.ink.shape[::-1], Image.Resampling.NEAREST))
     width, height = strip.turn.turned
@@ -55,5 +55,6 @@ def _alone(digit: FoundDigit) -> float:
     own[row[inside], column[inside]] = True
     if not own.any():
         return DOUBTED
+    # Depth is unknown here; faint ink was judged when the page's ink was found.
     page = Ink(np.where(own, np.float32(LEVEL), 0), own, near.threshold, max(round(1 / strip.turn.scale), 1))
     return max(trust(page, near, in_row=True), DOUBTED)

@@ -42,9 +42,9 @@ class FoundDigit:
         box: left, top, right, bottom in pixels of the picture; right and bottom are the first ones outside.
         image: [28, 28] uint8, as MNIST would have made it.
         vote: the answer of the network of rows.
-        ink: of the digit, in its strip of digits `HEIGHT` pixels high.
+        ink: of the digit, [H, W] of the whole strip, scaled to digits `HEIGHT` pixels high.
         strip: that it was cut out of.
-        trust: that it is a digit, and no dirt; see `recognition.row_trust`.
+        trust: 1, or less if it may be dirt; see `recognition.row_trust`.
     """
 
     box: Box

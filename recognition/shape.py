@@ -9,7 +9,7 @@ from recognition.depth import block_means
 from recognition.ruling import straight
 from recognition.segmentation import TINY, Ink, Mask, box_of, length, stroke_width
 
-# Chosen on drawn papers (tests/recognition/papers.py and clutter.py, seeds below 3000) and on drawn digits.
+# Chosen on drawn digits and papers (tests/recognition/papers.py and clutter.py, seeds below 3800 and from 5000).
 DOUBTED = 0.88  # trust in ink that may be a digit, or dirt
 SMALL, SMALL_BLOB = 0.12, 0.3  # of the picture's longest side: a smaller bar may be a fibre, a smaller blob a speck
 BAR, STUMP, SOLID = 0.17, 0.25, 0.65  # width by length of a bar at most; and the share of its rectangle that it fills
@@ -69,7 +69,10 @@ def trust(page: Ink, near: Ink, in_row: bool = False) -> float:
 
 
 def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N]."""
+    """Probabilities [N, K], nearer to each other for ink that deserves less trust, [N].
+
+    A trust of 0 changes nothing: such ink is marked as no digit.
+    """
     share = np.where(trust > 0, trust, 1)[:, None]
     return probabilities * share + (1 - share) / probabilities.shape[1]
 
@@ -94,7 +97,7 @@ def is_thing(grey: np.ndarray) -> bool:
 def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
     """Trust by the ink's place in the picture; `bar` is its width by its length if it is one, else 1."""
     if page.enlargement >= TINY:
-        return DOUBTED if page.fills_corners else 1.0  # else a gap in a thing
+        return DOUBTED if page.fills_corners else 1.0  # ink as dark as the corners may be a gap in a thing
     rows, columns = box_of(page.own)
     margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
     at_rim = [margin < AT_RIM * stroke for margin in margins]
@@ -136,18 +139,21 @@ def _is_drawn(part: Mask, stroke: float) -> bool:
 
 
 def _is_arc(part: Mask, stroke: float) -> bool:
-    """True if ink lies along a circle, as parts of rings and bent hairs do; by the algebraic fit of Kåsa (1976)."""
+    """True if ink lies along a circle, as parts of rings and bent hairs do.
+
+    The circle is fitted as by Kåsa (1976), *A circle fitting procedure and its error analysis*.
+    """
     points = np.argwhere(part)
     points = points[:: max(len(points) // SAMPLE, 1)].astype(np.float64)
     points -= points.mean(axis=0)
     sides = np.column_stack([points, np.ones(len(points))])
-    row, column, rest = np.linalg.lstsq(sides.T @ sides, sides.T @ (points**2).sum(axis=1), rcond=None)[0]
+    row, column, constant = np.linalg.lstsq(sides.T @ sides, sides.T @ (points**2).sum(axis=1), rcond=None)[0]
     away = points - (row / 2, column / 2)
-    radius, distances = np.sqrt(max(rest + (row**2 + column**2) / 4, 1e-9)), np.hypot(*away.T)
+    radius, distances = np.sqrt(max(constant + (row**2 + column**2) / 4, 1e-9)), np.hypot(*away.T)
     angles = ((np.arctan2(*away.T) / np.pi + 1) * 18).astype(int)
     # Across a stroke of width w the standard deviation of the distance is w / sqrt(12).
-    strays = distances.var() - stroke**2 / 12 > (ARC * radius) ** 2
-    return not strays and stroke < THIN * radius and len(np.unique(angles)) > CIRCLE * 36
+    exact = distances.var() - stroke**2 / 12 <= (ARC * radius) ** 2
+    return exact and stroke < THIN * radius and len(np.unique(angles)) > CIRCLE * 36
 
 
 def _is_net_or_outline(part: Mask, stroke: float) -> bool:

@@ -44,7 +44,7 @@ class Page:
     Attributes:
         depth: [H, W] how far each pixel stands out from the paper.
         ink: [H, W] where ink is.
-        ridges: see `recognition.page_ink.page_ink`.
+        ridges: [H, W] darkest pixels across strokes, faint ones too; see `recognition.page_ink.page_ink`.
         height: usual height of its writing, pixels.
         turn: how it was made upright.
     """

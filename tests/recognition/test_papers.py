@@ -36,7 +36,7 @@ def test_clutter_and_numbers_that_were_answered_surely(reader: DigitReader, mnis
     assert not surely_answered(lambda seed: number(seed, mnist.test_images), reader, numbers)
 
 
-def test_a_hair_bent_as_if_by_compasses(reader: DigitReader) -> None:
+def test_bent_hairs_and_arcs_as_if_drawn_by_compasses(reader: DigitReader) -> None:
     assert not surely_answered(cluttered, reader, [3498, 3719])
 
 
