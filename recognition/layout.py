@@ -16,7 +16,7 @@ import scipy
 
 from recognition.page_ink import Piece, pieces_of
 from recognition.picture import BlankError, PictureError
-from recognition.ruling import long_lines, page_lines
+from recognition.ruling import page_lines
 from recognition.segmentation import Mask
 from recognition.strip import LEVEL, NOTHING, Box, Strip
 from recognition.upright import Certainty, Page, upright
@@ -55,9 +55,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
     page = upright(grey, certainty)
     if page.ink.mean() > MOST_INK:
         raise BlankError(f"nothing to read: expected digits on paper, got {page.ink.mean():.0%} ink")
-    # Lines fainter than the grain break into dashes in the ink; they are whole on its ridges.
-    across, uprights = long_lines(page.ink | page.ridges, page.height)
-    lines = page_lines(page.ink, page.height) | across | uprights
+    lines = page_lines(page.ink, page.height, page.ridges)
     labels, _ = scipy.ndimage.label(page.ink & ~lines, np.ones((3, 3)))
     pieces = [piece for piece in pieces_of(labels) if _may_be_writing(piece, page.height)]
     if len(pieces) > MOST_PIECES:

@@ -100,14 +100,15 @@ def _run_lengths(own: Mask) -> np.ndarray:
     return lengths
 
 
-def page_lines(ink: Mask, height: float) -> Mask:
+def page_lines(ink: Mask, height: float, ridges: Mask | None = None) -> Mask:
     """Ruled lines, frames, boxes and combs of a page, [H, W], without the strokes that cross them.
 
     Args:
         ink: [H, W] ink of the upright page.
         height: usual height of its writing, pixels.
+        ridges: [H, W] of its ink; lines fainter than the grain break into dashes in the ink, and are whole on them.
     """
-    across, upright = long_lines(ink, height)
+    across, upright = _long_lines(ink, height)
     lines = across | upright
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
@@ -125,10 +126,10 @@ def page_lines(ink: Mask, height: float) -> Mask:
         free = [on or not ink[end, wide].any() for end, on in zip(ends, on_line, strict=True)]
         if all(on_line) or (any(on_line) and all(free) and bottom - top < LOWEST_STEM * height):
             lines[rows, columns] |= labels[rows, columns] == number
-    return lines
+    return lines if ridges is None else np.logical_or.reduce([lines, *_long_lines(ink | ridges, height)])
 
 
-def long_lines(ink: Mask, height: float) -> tuple[Mask, Mask]:
+def _long_lines(ink: Mask, height: float) -> tuple[Mask, Mask]:
     """Lines across and upright ones, [H, W], that are longer than strokes; see `page_lines`."""
     wide, high = (max(WHOLE * side, LONGER * height) for side in reversed(ink.shape))
     across = straight(ink, min(LONG_LINE * height, wide), THICKEST_LINE * height)

@@ -190,6 +190,7 @@ class Pieces:
         weights: sum of depth.
         likely: weight, less for what lies along the picture's rim, 0 for frames.
         whole: which pieces may be writing by their place alone.
+        at_rim: which pieces reach the picture's rim.
     """
 
     def __init__(self, depth: Grey, threshold: float) -> None:
@@ -208,7 +209,7 @@ class Pieces:
         rim = np.concatenate([self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]])
         along_rim = np.bincount(rim, minlength=self.count + 1)[1:] / (2 * self.extents)
         self.likely = self.weights * (inside**2 * np.clip(1 - 2 * along_rim, 0, 1) + 1e-9)
-        self.whole = (inside > 0.5) & (along_rim < 0.2)
+        self.whole, self.at_rim = (inside > 0.5) & (along_rim < 0.2), along_rim > 0
         for piece in np.flatnonzero(self.likely > 0.1 * self.likely.max()):
             if self._is_frame(int(piece)):
                 self.likely[piece], self.whole[piece] = 0, False

@@ -117,12 +117,11 @@ def _plainly(ink: Ink, pieces: Pieces) -> bool:
 
 def _free(pieces: Pieces, box: tuple[slice, slice]) -> Mask:
     """Which pieces reach neither the picture's rim nor the digit's box; they may lie near the rim."""
-    rim = np.concatenate([pieces.labels[0], pieces.labels[-1], pieces.labels[:, 0], pieces.labels[:, -1]])
     apart = [
         any(own.stop <= side.start or side.stop <= own.start for own, side in zip(each, box, strict=True))
         for each in pieces.boxes
     ]
-    return ~np.isin(pieces.numbers, rim) & np.array(apart)
+    return ~pieces.at_rim & np.array(apart)
 
 
 def _holds_digit(pieces: Pieces, long: int, size: float) -> bool:

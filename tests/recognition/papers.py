@@ -334,8 +334,9 @@ def main() -> None:
     draws: dict[str, Callable[[int], tuple[str, Grey]]] = {"blank": blank, "cluttered": cluttered}
     if not as_rows:
         draws |= {"several": partial(several, images=digits), "number": partial(number, images=digits)}
+    rows = RowReader.load() if as_rows else None
     for name, draw in draws.items():
-        found = surely_answered(draw, reader, seeds, RowReader.load() if as_rows else None)
+        found = surely_answered(draw, reader, seeds, rows)
         print(f"{name}: {len(found)} of {len(seeds)} answered above {SURE} without a mark", *found, sep="\n    ")
     for folder in folders:
         folder.mkdir(exist_ok=True)
