@@ -247,8 +247,12 @@ def _between(lines: Mask, one: Piece, other: Piece) -> bool:
     if right <= left:
         return False
     high, columns = bottom - top, slice(max(left - 2, 0), right + 2)
-    sides = ((round(least * high), round(most * high)) for least, most in (BEYOND, BEYOND[::-1]))
-    return any((lines[max(top - up, 0) : bottom + down, columns].mean(axis=0) > 0.9).any() for up, down in sides)
+    for up, down in (BEYOND, BEYOND[::-1]):
+        around = lines[max(top - round(up * high), 0) : bottom + round(down * high), columns]
+        # Thin lines lean by a pixel, and are broken at each line that crosses them.
+        if (scipy.ndimage.maximum_filter(around, (5, 3)).mean(axis=0) > 0.9).any():
+            return True
+    return False
 
 
 def _strip(page: Page, labels: np.ndarray, row: list[Piece], pieces: list[Piece], lines: Mask) -> Strip:

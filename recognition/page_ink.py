@@ -22,6 +22,8 @@ CELLS = 12  # along the longest side, for the page's polarity
 NOISE = 3.7  # times the grain's upper quartile, which is two thirds of its standard deviation, that ink exceeds
 MOST_GRAIN = 0.2  # of the ink's depth: if the quartile is more, it is no grain, but the ink of a full page
 FAINTEST = 0.3  # of the usual darkness of a page's writing: fainter ink is a shadow, or shows through from behind
+ALONG, BESIDE = 11, 3  # pixels along which faint lines are evened out; from their middle to paper
+QUIETER = 0.3  # times the threshold of ink: lines are darker
 OWN_LEVEL = 0.28  # of a piece's own depth, from which on a pixel is its ink
 SMALLEST = 7  # pixels of a piece's longest side
 SHORTEST_LINE, THINNEST_LINE = 70, 5.0  # pixels of lines, if the size of the writing is not known yet
@@ -127,8 +129,9 @@ def page_depth(grey: Grey) -> Grey:
 def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> tuple[Mask, Mask]:
     """Masks of ink and of ridges.
 
-    Ink is darker than grain, and not much less dark than the darkest of its own piece. Ridges are darker than grain,
-    and at least as dark as the pixels on two opposite sides; faint and broken lines are whole on them.
+    Ink is darker than grain, and not much less dark than the darkest of its own piece. Ridges are at least as dark as
+    the pixels on two opposite sides. They are darker than grain, or than its rest if it is evened out along them.
+    Faint and broken lines are whole on them.
 
     Args:
         depth: [H, W]; it is 0 around the page.
@@ -141,8 +144,10 @@ def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> tuple[Mask, Ma
     labels, count = scipy.ndimage.label(depth > threshold, np.ones((3, 3)))
     darkest = _darkest(depth, labels, count)
     darkest[darkest <= max(MINIMUM_CONTRAST, 1.6 * threshold, faintest)] = np.inf
-    ridge = _ridges(depth)
-    return depth > OWN_LEVEL * darkest[labels], ridge & (labels > 0)
+    # Beside strokes, which would be drawn out along themselves, no line is fainter than ink.
+    faint, least = np.minimum(depth, threshold), QUIETER * threshold
+    fainter = _faint_ridges(faint, least) | _faint_ridges(faint.T, least).T
+    return depth > OWN_LEVEL * darkest[labels], np.where(labels > 0, _ridges(depth), fainter)
 
 
 def _ridges(depth: Grey) -> Mask:
@@ -151,6 +156,16 @@ def _ridges(depth: Grey) -> Mask:
     inner = depth[1:-1], depth[:, 1:-1]
     ridges[1:-1] = (inner[0] >= depth[:-2]) & (inner[0] >= depth[2:])
     ridges[:, 1:-1] |= (inner[1] >= depth[:, :-2]) & (inner[1] >= depth[:, 2:])
+    return ridges
+
+
+def _faint_ridges(depth: Grey, least: float) -> Mask:
+    """Pixels of upright lines that stand out by so much from both sides once the grain along them is evened out."""
+    along = scipy.ndimage.uniform_filter1d(depth, ALONG, axis=0)
+    beside = np.maximum(np.roll(along, BESIDE, axis=1), np.roll(along, -BESIDE, axis=1))
+    ridges = along - beside > least
+    ridges[:, 1:-1] &= (along[:, 1:-1] >= along[:, :-2]) & (along[:, 1:-1] >= along[:, 2:])
+    ridges[:, :BESIDE] = ridges[:, -BESIDE:] = False
     return ridges
 
 

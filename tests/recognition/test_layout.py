@@ -271,6 +271,8 @@ def test_of_networks_that_are_as_sure_the_one_of_rows_counts_more() -> None:
     assert joined([(6, 0.91)], alone, np.zeros(1, bool)).argmax() == 6
 
 
-def test_cells_between_faint_lines_that_break_are_rows_of_their_own(mnist: Mnist) -> None:
-    grey, cells = table(7, mnist.test_images, mnist.test_labels)
-    assert len(find_strips(grey, unsure)) == pytest.approx(len(cells), abs=3)
+@pytest.mark.parametrize("seed", [7, 19, 24])
+def test_cells_between_faint_lines_that_break_are_rows_of_their_own(seed: int, mnist: Mnist) -> None:
+    """Also between lines that are fainter than the grain."""
+    grey, cells = table(seed, mnist.test_images, mnist.test_labels)
+    assert len(find_strips(grey, unsure)) == pytest.approx(len(cells), abs=4)
