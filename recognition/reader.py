@@ -23,7 +23,7 @@ from recognition.novelty import UNLIKE, NoveltyDetector
 from recognition.preparation import cuts_of, is_coarse, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
-from recognition.second_look import second_look
+from recognition.second_look import by_rows_too, second_look
 from recognition.shape import doubted
 from recognition.workers import Unread, Workers
 
@@ -177,7 +177,8 @@ class DigitReader:
         if unsure.any():
             no_digit[unsure] = self.no_digit(plain[unsure])
         if changed.any():
-            probabilities[changed] = (probabilities[changed] + self.probabilities(chosen[changed])) / 2
+            each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, chosen))
+            probabilities[changed] = sum(each) / 2
         return probabilities, no_digit
 
     def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
