@@ -87,15 +87,22 @@ def test_a_comb_beside_the_digit(mnist: Mnist, reader: DigitReader) -> None:
     assert right >= 13
 
 
-def test_the_border_of_a_cell_is_taken_away(mnist: Mnist, reader: DigitReader) -> None:
-    def cell(number: int) -> np.ndarray:
-        part = digit(mnist, number, 40)
-        sheet = put(np.zeros((58, 40), np.float32), part, 10, (40 - part.shape[1]) // 2)
-        sheet[-3:] = sheet[:, :4] = 1
-        return picture(ndimage.gaussian_filter(0.6 * sheet, 0.6))
+def cell(mnist: Mnist, number: int) -> np.ndarray:
+    """A test digit with two borders of its cell."""
+    part = digit(mnist, number, 40)
+    sheet = put(np.zeros((58, 40), np.float32), part, 10, (40 - part.shape[1]) // 2)
+    sheet[-3:] = sheet[:, :4] = 1
+    return picture(ndimage.gaussian_filter(0.6 * sheet, 0.6))
 
-    right, doubted = marked(cell, mnist, reader)
+
+def test_the_border_of_a_cell_is_taken_away(mnist: Mnist, reader: DigitReader) -> None:
+    right, doubted = marked(lambda number: cell(mnist, number), mnist, reader)
     assert right >= 17 and doubted <= 3
+
+
+def test_a_border_goes_though_a_zero_leans_on_it(mnist: Mnist, reader: DigitReader) -> None:
+    answers = reader.answer_all([cell(mnist, number) for number in (25, 71, 183, 188, 246)])
+    assert sum(answer.digits[0][0] == "0" for answer in answers) >= 4  # of which by the median thickness none
 
 
 def test_a_stroke_along_the_rim_is_no_line_of_a_form(mnist: Mnist, reader: DigitReader) -> None:
