@@ -12,6 +12,7 @@ from PIL import Image
 
 from recognition.segmentation import Mask
 
+SMALLEST_PHOTO = 128  # pixels of its shorter side: a smaller picture is cut out of a sheet, and what is bright is light
 SIDE = 160  # pixels of the picture's longest side, reduced for the search
 STROKES = 7  # pixels of the reduced picture: strokes are narrower
 EDGE = 2  # pixels of the reduced picture from the sheet's edge that are no longer looked at
@@ -33,6 +34,8 @@ def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], flo
     Returns:
         [H, W] uint8, and the part of the picture that is sheet, 1 without surroundings.
     """
+    if min(grey.shape) < SMALLEST_PHOTO:
+        return grey, 1.0
     scale = min(1.0, SIDE / max(grey.shape))
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
 

@@ -238,7 +238,7 @@ def test_a_row_that_slopes_by_itself_is_levelled(fall: int) -> None:
         assert np.abs(np.subtract(box, (left, top, left + 20, top + 40))).max() <= 5
 
 
-@pytest.mark.parametrize(("size", "turned"), [((100, 400), False), ((300, 400), True)])
+@pytest.mark.parametrize(("size", "turned"), [((100, 400), False), ((210, 400), False), ((300, 400), True)])
 def test_a_picture_of_one_row_lies_not_on_its_side(size: tuple[int, int], turned: bool) -> None:
     def certainty(images: np.ndarray) -> np.ndarray:
         return np.repeat([0.3, 0.9, 0.3, 0.3], len(images) // 4)
@@ -247,6 +247,18 @@ def test_a_picture_of_one_row_lies_not_on_its_side(size: tuple[int, int], turned
     for left in (100, 150, 200):
         grey[30:70, left : left + 22] = 0
     assert (find_strips(grey, certainty)[0].turn.degrees == 90) == turned
+
+
+def test_strokes_that_rise_do_not_turn_a_low_picture() -> None:
+    picture = Image.new("L", (220, 60), 230)
+    pen = ImageDraw.Draw(picture)
+    for top in (6, 24, 42):
+        for left in (8, 62, 116, 170):
+            pen.line((left, top + 8, left + 36, top), fill=60, width=5)
+    grey = np.asarray(picture)
+    assert upright(grey, unsure).turn.degrees == 0
+    # With room above and below, they may be what is there of a page that slopes.
+    assert upright(np.pad(grey, ((60, 60), (0, 0)), mode="edge"), unsure).turn.degrees < -5
 
 
 @pytest.mark.parametrize("size", [(1, 300), (5, 5), (1000, 20)])

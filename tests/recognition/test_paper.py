@@ -84,3 +84,11 @@ def test_a_digit_with_a_long_tail_belongs_to_its_row() -> None:
     strips = find_strips(page, certainty)
     assert digits_of(page) == [DIGITS, DIGITS]
     assert strips[0].ink.shape[0] < 1.5 * strips[1].ink.shape[0]  # the tail is cut off
+
+
+def test_a_bright_band_in_a_picture_of_one_row_is_no_sheet() -> None:
+    row = np.asarray(written(Image.new("L", (960, 1000), 215))[300:400, 260:640], float)
+    row[70:] *= 0.6  # the lower part of the paper has a darker print, whose edge is abrupt
+    grey = noisy(row, 2)
+    assert sheet_alone(grey)[0] is grey
+    assert sheet_alone(np.repeat(np.repeat(grey, 2, 0), 2, 1))[1] < 1
