@@ -44,8 +44,8 @@ class Ingredients:
             long ones; else of 70 %.
         baseline: a line that rises, falls, or wavers.
         pen: strokes from a hard pencil's to a felt pen's, of any pressure; else MNIST's own.
-        shapes: a 1 of one straight line, or with an upstroke or a foot; a crossed 7; a 4 like an h; a 9 like a P, or
-            of a loop and a stem.
+        shapes: a 1 of one straight line, or with an upstroke or a foot; a crossed 7; a 4 like an h; a 5 like the sign
+            of a root; a 9 like a P, or of a loop and a stem; a 2 with loops; a 0 with a stroke to the next one.
         polarity: light ink on dark paper.
         paper: grey paper with gradients, texture, specks and patterns; else white.
         ruled: lines to write on.

@@ -18,6 +18,9 @@ SHAPES = {
     "short seven": (7, (CROSSED + SHARES[7]) / 2),
     "nine like a P": (9, MIRRORED / 2),
     "loop and stem": (9, (MIRRORED + SHARES[9]) / 2),
+    "tailed nought": (0, SHARES[0] / 2),
+    "looped two": (2, SHARES[2] / 2),
+    "five like a root": (5, SHARES[5] / 2),
 }
 
 
@@ -52,5 +55,13 @@ def test_strokes_are_where_the_shapes_have_them(mnist: Mnist) -> None:
         assert most == [strokes] * len(images)
     inked = (np.mean(reshaped(mnist, "short seven")[1], axis=0) > 0.3).sum(axis=1)
     assert inked[11:15].max() > inked[6:9].max()
+    assert np.mean([_rings(image) for image in reshaped(mnist, "looped two")[1]]) > 0.7
+    root = np.mean(reshaped(mnist, "five like a root")[1], axis=0)
+    assert root[:8, 18:].max() > 0.5 > root[12:, 18:].max(), "a bar to the right at the top, and no belly"
     own, others = reshaped(mnist, "nine like a P")
     assert np.array_equal(others[0], own[:, ::-1])
+
+
+def _rings(image: np.ndarray) -> int:
+    """Number of closed loops."""
+    return int(scipy.ndimage.label(image <= 0.4)[1]) - 1

@@ -67,6 +67,17 @@ def test_it_answers_every_two_pixels_at_every_width() -> None:
         assert np.allclose(np.exp(answers).sum(axis=2), 1, atol=1e-5)
 
 
+def test_the_layers_that_add_to_what_they_read_add_nothing_at_first(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    trained = engine()
+    before = trained.log_probabilities(rows[0])
+    first = trained.parameters()
+    assert not any(first[f"{norm}.weight"].any() for norm in ("norm5", "norm6"))
+    trained.load_parameters(first | {name: first[name] + 1 for name in ("conv5.weight", "conv6.weight")})
+    assert np.array_equal(trained.log_probabilities(rows[0]), before)
+    trained.train_step(*rows, 1e-3)
+    assert all(trained.parameters()[f"{norm}.weight"].any() for norm in ("norm5", "norm6"))
+
+
 def test_its_loss_is_that_of_all_ways_to_place_the_digits() -> None:
     log_probability = log_probabilities(4)
     for digits in ((), (3,), (3, 3), (1, 2, 1)):
