@@ -328,16 +328,18 @@ def test_instruction_sets_agree(isa: str, tmp_path: Path) -> None:
 
 
 def test_a_pass_has_the_same_losses(mnist: Mnist) -> None:
-    """A pass over 4,000 images, step by step, to 1e-5: they differ by rounding alone, which 32 steps do not amplify.
+    """A pass over 4,000 images: 20 steps to 1e-5, for they differ by rounding alone; then to 1e-3.
 
-    Measured: 4e-7 at the most, a few units in float32's last place.
+    Rounding is amplified once two maxima of a window are nearly equal, on some processors alone. Measured: 5e-7 in 20
+    steps; in 32, 4e-7 on AVX2 and 1.2e-4 on a processor with AVX-512, whose stock operators round otherwise.
     """
     name: NetworkName = "conv_pool_bn"
     stock, fused = (
         train(engine(name, PUBLISHED[name], form), name, mnist, range(32), 1e-3, size=125).recent(32)
         for form in ("stock", "fused")
     )
-    np.testing.assert_allclose(fused, stock, rtol=1e-5)
+    np.testing.assert_allclose(fused[:20], stock[:20], rtol=1e-5)
+    np.testing.assert_allclose(fused[:, 0], stock[:, 0], rtol=1e-3)
     assert fused[-1, 0] < 0.3 * fused[0, 0]
 
 
