@@ -28,6 +28,7 @@ REDUCED = 16  # pixels of the height of writing in a picture in which such lines
 WHOLE, LONGER = 0.95, 1.25  # of the page's side; heights of writing: a shorter run that crosses the page is a line, too
 SHORT_LINE, LOWEST_STEM = 0.35, 0.75  # heights of writing: sides of boxes and teeth of combs
 THICKEST_LINE = 0.16  # of the writing's height
+NARROWEST_CELL, DOUBLE = 1.8, 0.25  # heights of writing: nearer faint lines are squared paper's, which part no number
 
 # Chosen on drawn boxes, combs and cells of a table, 60 each, and on Fashion-MNIST's first 300 test images.
 # Of the sides of a picture of one field of a form: how far from the rim its lines are, how long they are, and how long
@@ -127,7 +128,21 @@ def page_lines(ink: Mask, height: float, ridges: Mask | None = None) -> Mask:
         free = [on or not ink[end, wide].any() for end, on in zip(ends, on_line, strict=True)]
         if all(on_line) or (any(on_line) and all(free) and bottom - top < LOWEST_STEM * height):
             lines[rows, columns] |= labels[rows, columns] == number
-    return lines if ridges is None else np.logical_or.reduce([lines, *_long_lines(ink | ridges, height)])
+    if ridges is None:
+        return lines
+    across, upright = _long_lines(ink | ridges, height)
+    return lines if _pitch(upright, height) < NARROWEST_CELL * height else lines | across | upright
+
+
+def _pitch(upright: Mask, height: float) -> float:
+    """Usual distance of neighbouring upright lines, pixels, of many that may not be seen; infinite for less than two.
+
+    Lines of one pixel may be double, so that smaller distances than a share of the writing's height do not count.
+    """
+    begins = np.flatnonzero(np.diff(upright.astype(np.int8), axis=1, prepend=0).ravel() > 0)
+    rows, gaps = begins // upright.shape[1], np.diff(begins)
+    gaps = gaps[(rows[1:] == rows[:-1]) & (gaps > DOUBLE * height)]
+    return float(np.percentile(gaps, 25)) if len(gaps) else np.inf
 
 
 def _long_lines(ink: Mask, height: float) -> tuple[Mask, Mask]:

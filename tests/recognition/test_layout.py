@@ -200,6 +200,14 @@ def test_boxes_part_no_row_and_cells_of_a_table_do() -> None:
     assert found([100]) == 1 and found([100, 204, 308]) == 12
 
 
+def test_faint_squares_part_no_row() -> None:
+    sheet = np.asarray(noughts([60], range(70, 500, 72))).astype(np.float32)[:170]
+    sheet[20::40] -= 7
+    sheet[:, 20::40] -= 7
+    sheet += np.random.default_rng(0).normal(0, 1.5, sheet.shape) - 8
+    assert len(find_strips(np.clip(sheet, 0, 255).astype(np.uint8), unsure)) == 1
+
+
 def test_a_row_whose_digits_stand_far_apart_is_one() -> None:
     assert len(find_strips(np.asarray(noughts([100], [100, 180, 265, 350, 485, 570, 650])), unsure)) == 1
     assert len(find_strips(np.asarray(noughts([100], [100, 140, 180, 220, 360, 400, 440])), unsure)) == 2
@@ -273,7 +281,7 @@ def test_what_has_no_rows_is_refused_in_a_line(size: tuple[int, int]) -> None:
 def test_networks_that_disagree_are_not_sure() -> None:
     alone = np.eye(10)[[3, 5]] * 0.9 + 0.01
     both = joined([(3, 0.9), (6, 0.9)], alone, np.zeros(2, bool))
-    assert both[0].argmax() == 3 and both[0].max() > 0.85 and both[1].max() < 0.6
+    assert both[0].argmax() == 3 and both[0].max() > 0.85 and both[1].max() < 0.75
     assert joined([(6, 0.9)], alone[1:], np.ones(1, bool)).argmax() == 6  # the image is unlike every digit
     assert np.array_equal(joined([(6, 0.9)], alone[1:], np.zeros(1, bool), ("a", "b")), alone[1:])
 
