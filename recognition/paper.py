@@ -26,7 +26,7 @@ CONVEX = 0.85  # of the convex hull around the sheet: writing and patches of lig
 
 
 def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], float]:
-    """A picture whose surroundings of a bright sheet are as bright as the sheet; itself if there is no such sheet.
+    """A picture whose surroundings of a bright sheet are as bright as the sheet; itself if it is small or has none.
 
     Args:
         grey: [H, W] uint8, 0 black to 255 white.

@@ -166,7 +166,8 @@ class DigitReader:
         """Read two cuts of each picture, [N, 28, 28] uint8.
 
         Returns:
-            Calibrated probability of each digit, [N, 10], the mean of both cuts' where they differ; True for each
+            Calibrated probability of each digit, [N, 10], the mean of both cuts' where they differ, each
+            read by `rows` too; True for each
             picture without a digit, [N], by the plain cut: of any thing some cut looks like a digit. If it was set
             aside, or the picture is `coarse` [N], doubt is not enough.
         """
@@ -243,7 +244,7 @@ class DigitReader:
 
     @cached_property
     def rows(self) -> RowReader | None:
-        """The reader that looks for a second digit; None if the model reads no digits, or if there is none.
+        """The reader of second digits and of doubted ones; None if the model reads no digits, or if there is none.
 
         Raises:
             ModelError: it is not usable.

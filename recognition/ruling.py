@@ -108,7 +108,8 @@ def page_lines(ink: Mask, height: float, ridges: Mask | None = None) -> Mask:
     Args:
         ink: [H, W] ink of the upright page.
         height: usual height of its writing, pixels.
-        ridges: [H, W] of its ink; lines fainter than the grain break into dashes in the ink, and are whole on them.
+        ridges: [H, W]; faint lines break into dashes in the ink, and are whole on its ridges. They are not used if
+            upright lines are nearer to each other than those of a table.
     """
     across, upright = _long_lines(ink, height)
     lines = across | upright
@@ -135,7 +136,7 @@ def page_lines(ink: Mask, height: float, ridges: Mask | None = None) -> Mask:
 
 
 def _pitch(upright: Mask, height: float) -> float:
-    """Usual distance of neighbouring upright lines, pixels, of many that may not be seen; infinite for less than two.
+    """Lower quartile of the distances of neighbouring upright lines, pixels; infinite for fewer than two.
 
     Lines of one pixel may be double, so that smaller distances than a share of the writing's height do not count.
     """

@@ -57,9 +57,10 @@ def second_look(
 def by_rows_too(
     images: np.ndarray, probabilities: Callable[[np.ndarray], np.ndarray], rows: RowReader | None
 ) -> np.ndarray:
-    """Probability of each digit by both networks, [N, 10] of [N, 28, 28] uint8; by one if there are no `rows`.
+    """Probability of each digit by both networks, [N, 10] of [N, 28, 28] uint8.
 
-    `lenet_row` has learnt shapes that MNIST lacks: open 4s, crossed 7s, 1s and 9s with a foot.
+    If there are no `rows`, or they find not exactly one digit, the digits' own network answers alone. `lenet_row` has
+    learnt shapes that MNIST lacks; see `data.row_shapes`.
     """
     read = probabilities(images)
     if rows is None:

@@ -32,7 +32,10 @@ SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
 # digits too, and more for a single piece, which may be several digits that touch.
 QUARTER, HALF, ALONE = 0.06, 0.12, 0.8
-BAND, ALONG = 1.85, 1.0  # times as wide as high, longer than photographs: one row, whose quarter turns win by so much
+BAND, ALONG = (
+    1.85,
+    1.0,
+)  # times as wide as high, longer than most photographs: one row; quarter turns win by so much
 
 Certainty = Callable[[np.ndarray], np.ndarray]
 
@@ -166,8 +169,6 @@ def _slope(ink: Mask, height: float) -> float:
     room = max(len(ink) - height, 0) / ink.shape[1]
     angles = np.arange(-STEEPEST - 1, STEEPEST + 1.1, 0.5)
     angles = angles[np.abs(np.tan(np.radians(angles))) <= room]
-    if not len(angles):
-        return 0.0
     values = np.array([gathered(angle) for angle in angles])
     best = float(angles[values.argmax()])
     if values.max() < CLEARER * gathered(0.0):

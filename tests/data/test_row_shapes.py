@@ -56,6 +56,9 @@ def test_strokes_are_where_the_shapes_have_them(mnist: Mnist) -> None:
     inked = (np.mean(reshaped(mnist, "short seven")[1], axis=0) > 0.3).sum(axis=1)
     assert inked[11:15].max() > inked[6:9].max()
     assert np.mean([_rings(image) for image in reshaped(mnist, "looped two")[1]]) > 0.7
+    nought, others = reshaped(mnist, "tailed nought")
+    longer = [np.flatnonzero((image > nought + 0.4).any(axis=1)) for image in others]
+    assert max(rows.max() for rows in longer) < 15, "strokes go on from the upper half"
     root = np.mean(reshaped(mnist, "five like a root")[1], axis=0)
     assert root[:8, 18:].max() > 0.5 > root[12:, 18:].max(), "a bar to the right at the top, and no belly"
     own, others = reshaped(mnist, "nine like a P")
