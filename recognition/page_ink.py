@@ -22,7 +22,7 @@ CELLS = 12  # along the longest side, for the page's polarity
 NOISE = 3.7  # times the grain's upper quartile, which is two thirds of its standard deviation, that ink exceeds
 MOST_GRAIN = 0.2  # of the ink's depth: if the quartile is more, it is no grain, but the ink of a full page
 FAINTEST = 0.3  # of the usual darkness of a page's writing: fainter ink is a shadow, or shows through from behind
-ALONG, BESIDE = 11, 3  # pixels along which faint lines are evened out; from their middle to paper
+EVENED, BESIDE = 11, 3  # pixels along which faint lines are evened out; from their middle to paper
 QUIETER = 0.3  # times the threshold of ink: lines are darker
 OWN_LEVEL = 0.28  # of a piece's own depth, from which on a pixel is its ink
 SMALLEST = 7  # pixels of a piece's longest side
@@ -161,7 +161,7 @@ def _ridges(depth: Grey) -> Mask:
 
 def _faint_ridges(depth: Grey, least: float) -> Mask:
     """Pixels of upright lines that stand out by so much from both sides once the grain along them is evened out."""
-    along = scipy.ndimage.uniform_filter1d(depth, ALONG, axis=0)
+    along = scipy.ndimage.uniform_filter1d(depth, EVENED, axis=0)
     beside = np.maximum(np.roll(along, BESIDE, axis=1), np.roll(along, -BESIDE, axis=1))
     ridges = along - beside > least
     ridges[:, 1:-1] &= (along[:, 1:-1] >= along[:, :-2]) & (along[:, 1:-1] >= along[:, 2:])

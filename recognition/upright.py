@@ -32,10 +32,8 @@ SAMPLE = 24  # pieces by which the upper side is decided
 # Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
 # digits too, and more for a single piece, which may be several digits that touch.
 QUARTER, HALF, ALONE = 0.06, 0.12, 0.8
-BAND, ALONG = (
-    1.85,
-    1.0,
-)  # times as wide as high, longer than most photographs: one row; quarter turns win by so much
+# Times as wide as high, longer than most photographs: a picture of one row, whose quarter turns must win by so much.
+BAND, ALONG = 1.85, 1.0
 
 Certainty = Callable[[np.ndarray], np.ndarray]
 
