@@ -9,7 +9,7 @@ picture.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,9 @@ MINIMUM_EXTENT = 0.012  # of the picture's longest side; what is smaller is no d
 MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are grain or print, not a digit
 MINIMUM_PIECE = 0.02  # of the digit's ink: a smaller piece is a speck
 NEAR_LEVEL, TWO_LEVELS = 0.1, 0.9  # of the picture's contrast: so near to its ends are this part of a drawing's pixels
+NEAR_PAPER, EVEN = 0.05, 0.25  # likewise, of a picture whose paper is as even as a drawing's
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
+ALONG_RIM, AT_RIM = 2.0, 1.0  # weight against ink for its share along the rim; in a small picture, cut close to a digit
 JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
 
 
@@ -41,18 +43,20 @@ class Ink:
         own: [H, W] which pixels are the writing's.
         threshold: part of the ink's contrast from which on a pixel counted as ink.
         enlargement: how many times larger H and W are than the picture's.
+        dark: it is darker than the paper.
     """
 
     depth: Grey
     own: Mask
     threshold: float
     enlargement: int
+    dark: bool = True
 
     @property
     def fills_corners(self) -> bool:
-        """True if what counts as ink fills more than two corners of the picture, as paper does."""
-        corners = self.depth[[0, 0, -1, -1], [0, -1, 0, -1]]
-        return bool(np.count_nonzero(corners > 0.5 * self.depth.max()) > 2)
+        """True if it fills more than two corners of the picture, as paper does; of a tiny one, all that may be ink."""
+        of_ink = self.depth > 0.5 * self.depth.max() if self.enlargement >= TINY else self.own
+        return bool(np.count_nonzero(of_ink[[0, 0, -1, -1], [0, -1, 0, -1]]) > 2)
 
     def reduced(self, longest: int) -> Ink:
         """The same with at most `longest` pixels a side."""
@@ -91,11 +95,12 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
         enlargement < TINY
     ):  # along the rim sheets end, which would speak for the sheet as ink; a tiny picture is all rim
         edges = np.pad(inner(edges), [(side // 12,) for side in edges.shape])
+    even = has_even_paper(grey)
     found: list[tuple[np.ndarray, Ink]] = []
     failures = []
     for candidate in (smooth, 255 - smooth):
         try:
-            ink = _dark_ink(candidate, enlargement, pick)
+            ink = replace(_dark_ink(candidate, enlargement, even, pick), dark=candidate is smooth)
         except PictureError as failure:
             failures.append(failure)
         else:
@@ -105,14 +110,29 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
     steepest = max(float(np.percentile(outline, 75)) for outline, _ in found) + 1e-6
     found.sort(key=lambda way: float((np.minimum(way[0] / steepest, 1) - FLAT).sum()), reverse=True)
     inks = [ink for _, ink in found]
-    # A digit that fills a small drawing has no outline at the rim, but its hole has one all around.
-    return sorted(inks, key=lambda ink: ink.fills_corners) if enlargement >= TINY and has_two_levels(grey) else inks
+    if enlargement > 1:
+        # A small picture may be cut so close that its paper is in pieces as narrow as strokes, with the same outlines.
+        if not even:
+            away = np.median(grey) - grey.astype(np.float32)
+            inks.sort(key=lambda ink: ink.dark != ((away**3).sum() > 0))
+        inks.sort(key=lambda ink: ink.fills_corners)
+    return inks
 
 
 def has_two_levels(grey: np.ndarray) -> bool:
     """True if nearly all pixels are as dark as the darkest or as light as the lightest."""
+    return _share_near_ends(grey, NEAR_LEVEL) > TWO_LEVELS
+
+
+def has_even_paper(grey: np.ndarray) -> bool:
+    """True if many pixels are as dark as the darkest or as light as the lightest, as a drawing's paper is."""
+    return _share_near_ends(grey, NEAR_PAPER) > EVEN
+
+
+def _share_near_ends(grey: np.ndarray, near: float) -> float:
+    """Share of the pixels that differ from the darkest or the lightest by less than a part of the contrast."""
     away = np.minimum(grey - float(grey.min()), float(grey.max()) - grey)
-    return bool(np.mean(away < NEAR_LEVEL * np.ptp(grey)) > TWO_LEVELS)
+    return float(np.mean(away < near * np.ptp(grey)))
 
 
 def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) -> Grey:
@@ -137,9 +157,9 @@ def cut_out(ink: Ink, own: Mask | None = None, exponent: float | None = None) ->
     return np.pad((levels * margin)[rows, columns], 1)
 
 
-def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> Ink:
+def _dark_ink(grey: Grey, enlargement: int, even: bool, pick: Callable[[Pieces], Mask]) -> Ink:
     tiny = enlargement >= TINY
-    depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny else under_paper(grey)
+    depth = np.maximum(np.percentile(grey, 95) - grey, 0) if tiny and even else under_paper(grey)
     if depth.max() < MINIMUM_CONTRAST:
         raise BlankError(
             f"nothing to read: expected ink that stands out from the paper by {MINIMUM_CONTRAST} of 255 grey levels, "
@@ -149,7 +169,7 @@ def _dark_ink(grey: Grey, enlargement: int, pick: Callable[[Pieces], Mask]) -> I
         depth = evened(depth)
     first = None
     for threshold in THRESHOLDS[:1] if tiny else THRESHOLDS:
-        own = pick(Pieces(depth, threshold))
+        own = pick(Pieces(depth, threshold, AT_RIM if tiny and not even else ALONG_RIM))
         # What goes from one side of the picture to the other is ruled paper, if a higher threshold leaves it out.
         if not (own[0].any() and own[-1].any()) and not (own[:, 0].any() and own[:, -1].any()):
             return Ink(depth, own, threshold, enlargement)
@@ -193,7 +213,7 @@ class Pieces:
         at_rim: which pieces reach the picture's rim.
     """
 
-    def __init__(self, depth: Grey, threshold: float) -> None:
+    def __init__(self, depth: Grey, threshold: float, against_rim: float = ALONG_RIM) -> None:
         from scipy import ndimage
 
         self.depth = depth
@@ -208,7 +228,7 @@ class Pieces:
         inside = ndimage.sum_labels(depth * middle, self.labels, self.numbers) / self.weights
         rim = np.concatenate([self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]])
         along_rim = np.bincount(rim, minlength=self.count + 1)[1:] / (2 * self.extents)
-        self.likely = self.weights * (inside**2 * np.clip(1 - 2 * along_rim, 0, 1) + 1e-9)
+        self.likely = self.weights * (inside**2 * np.clip(1 - against_rim * along_rim, 0, 1) + 1e-9)
         self.whole, self.at_rim = (inside > 0.5) & (along_rim < 0.2), along_rim > 0
         for piece in np.flatnonzero(self.likely > 0.1 * self.likely.max()):
             if self._is_frame(int(piece)):

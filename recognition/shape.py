@@ -97,7 +97,7 @@ def is_thing(grey: np.ndarray) -> bool:
 def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
     """Trust by the ink's place in the picture; `bar` is its width by its length if it is one, else 1."""
     if page.enlargement >= TINY:
-        return DOUBTED if page.fills_corners else 1.0  # ink as dark as the corners may be a gap in a thing
+        return 1.0
     rows, columns = box_of(page.own)
     margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
     at_rim = [margin < AT_RIM * stroke for margin in margins]

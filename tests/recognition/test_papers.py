@@ -8,7 +8,6 @@ import pytest
 from data.dataset import Mnist
 from recognition.cuts import cut_digit
 from recognition.reader import DigitReader
-from recognition.shape import DOUBTED
 from tests.conftest import MODEL
 from tests.recognition.clutter import cluttered
 from tests.recognition.numbers import number
@@ -40,12 +39,12 @@ def test_bent_hairs_and_arcs_as_if_drawn_by_compasses(reader: DigitReader) -> No
     assert not surely_answered(cluttered, reader, [3498, 3719])
 
 
-def test_a_gap_in_a_thing_is_doubted() -> None:
+def test_a_gap_in_a_thing_is_no_ink(reader: DigitReader) -> None:
     """Light trousers on black, shaded at their sides, with a gap between the legs; beside them, a dark stroke."""
     trousers, stroke = np.zeros((28, 28), np.uint8), np.full((28, 28), 230, np.uint8)
     trousers[1:27, 8:20] = [60, 120, *[220] * 8, 120, 60]
     trousers[1], trousers[7:26, 13:15], stroke[5:23, 13:16] = trousers[1] // 3, 0, 40
-    assert [cut_digit(each).trust for each in (trousers, stroke)] == [DOUBTED, 1]
+    assert [answer.no_digit for answer in reader.answer_all([trousers, stroke])] == [True, False]
 
 
 def test_a_line_through_the_picture_is_no_digit_and_a_stroke_is_one(reader: DigitReader) -> None:
