@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from recognition.cuts import PHOTO, Chosen
 from recognition.layout import MOST_PIECES
 from recognition.rows import Vote
 
@@ -25,7 +26,8 @@ class Found:
         boxes: left, top, right, bottom of each digit in pixels of that picture.
         several: one digit was looked for, and the picture plainly holds several.
         trust: of each digit's ink, or one for all; see `recognition.shape.trust` and `recognition.row_trust`.
-        coarse: see `recognition.reader.is_coarse`.
+        coarse: see `recognition.cuts.Chosen`; likewise of one digit.
+        photo: likewise, if there is one.
         votes: of a row, the answers of the network of rows, one a digit.
     """
 
@@ -37,6 +39,19 @@ class Found:
     plain: Sequence[np.ndarray] = ()
     trust: Sequence[float] = (1.0,)
     coarse: bool = False
+    photo: np.ndarray | None = None
+
+    @classmethod
+    def of_one(cls, one: Chosen, several: bool) -> Found:
+        """The digit that was looked for alone; `several` if the picture plainly holds several."""
+        return cls([one.image], (0, 0), (), several, (), [one.plain], [one.trust], one.coarse, one.photo)
+
+    @property
+    def chosen(self) -> list[Chosen]:
+        """The digits as each was cut out alone."""
+        plain, trust = self.plain or self.images, np.broadcast_to(self.trust, len(self.images)).tolist()
+        each = zip(plain, self.images, trust, strict=True)
+        return [Chosen(cut, image, value, self.coarse, self.photo) for cut, image, value in each]
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
@@ -49,6 +64,7 @@ class Found:
             "plain": _to_text(self.plain),
             "trust": list(self.trust),
             "coarse": self.coarse,
+            "photo": None if self.photo is None else {"size": self.photo.shape, "pixels": _to_text([self.photo])},
         }
 
     @classmethod
@@ -60,6 +76,7 @@ class Found:
         """
         try:
             images, plain = _from_text(sent["images"]), _from_text(sent.get("plain", ""))
+            photo = _photo(sent["photo"]) if sent.get("photo") else None
             trust = [float(each) for each in sent.get("trust", [1])]
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
         except (KeyError, TypeError, ValueError) as error:
@@ -73,12 +90,20 @@ class Found:
         if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
             raise UserError(f"expected a trust of 0 to 1 for each of {len(images)} digits, got {trust}")
         several, coarse = sent.get("several") is True, sent.get("coarse") is True
-        return cls(list(images), several=several, votes=votes, plain=list(plain), trust=trust, coarse=coarse)
+        return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse, photo)
 
 
 def _to_text(images: Sequence[np.ndarray]) -> str:
     return base64.b64encode(np.asarray(images, np.uint8).tobytes()).decode()
 
 
-def _from_text(text: Any) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, 28, 28)
+def _from_text(text: Any, shape: Sequence[int] = (28, 28)) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, *shape)
+
+
+def _photo(sent: Any) -> np.ndarray:
+    height, width = sent["size"]
+    (photo,) = _from_text(sent["pixels"], (height, width))
+    if not 0 < height < 2 * PHOTO:
+        raise ValueError(height)
+    return photo

@@ -19,7 +19,6 @@ from model.predictor import Predictor
 from model.saved_model import CARD, RELEASED, load_model, model_in, read_card
 from page.found import Found
 from recognition.cuts import Cuts
-from recognition.preparation import is_coarse
 from recognition.reader import DigitReader
 from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
@@ -156,8 +155,8 @@ class Reader:
             return Found(images, rows.size, boxes, votes=votes, trust=trust)
         with_form = self.cuts(data)
         (cuts,) = self.with_first(lambda digits: digits.settled([with_form]))
-        chosen = self.with_first(lambda digits: digits.choose([cuts]))
-        return Found(chosen, several=cuts.several, plain=[cuts.images[0]], trust=[cuts.trust], coarse=is_coarse(cuts))
+        (chosen,) = self.with_first(lambda digits: digits.choose([cuts]))
+        return Found.of_one(chosen, cuts.several)
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -213,7 +212,6 @@ class Reader:
 
     def _answer(self, found: Found, models: Sequence[str]) -> list[ReadDigit]:
         stack = np.asarray(found.images)
-        plain = np.asarray(found.plain) if found.plain else stack
         loaded = {name: self._load(name) for name in models}
         first_way = self._load(self.models()[0]).digits.way
         for name, each in loaded.items():
@@ -222,18 +220,18 @@ class Reader:
                     f"{name}: it prepares pictures otherwise (--prepare {each.digits.way}) than {self.models()[0]}, "
                     "which reads first; name it by --model-dir when the page starts"
                 )
-        trust = np.broadcast_to(found.trust, len(stack))
-        coarse = np.full(len(stack), found.coarse)
-        read = {name: each.digits.of_cuts(plain, stack, coarse) for name, each in loaded.items()}
-        probabilities = {name: each for name, (each, _) in read.items()}
-        telling = next((name for name, each in loaded.items() if each.digits.can_tell), None)
-        unlike = trust == 0
-        if telling:
-            unlike = unlike | (loaded[telling].digits.no_digit(stack) if found.votes else read[telling][1])
+        digits = {name: each.digits for name, each in loaded.items()}
+        telling = next((name for name, each in digits.items() if each.can_tell), None)
+        unlike = np.zeros(len(stack), bool)
         if found.votes:
-            for name, each in loaded.items():
-                probabilities[name] = joined(found.votes, probabilities[name], unlike, each.digits.labels)
-        probabilities = {name: doubted(each, trust) for name, each in probabilities.items()}
+            unlike = digits[telling].no_digit(stack) if telling else unlike
+            alone = {name: each.probabilities(stack) for name, each in digits.items()}
+            both = {name: joined(found.votes, alone[name], unlike, each.labels) for name, each in digits.items()}
+            probabilities = {name: doubted(each, np.asarray(found.trust)) for name, each in both.items()}
+        else:
+            read = {name: each.of_chosen(found.chosen) for name, each in digits.items()}
+            probabilities = {name: each for name, (each, _) in read.items()}
+            unlike = read[telling or models[0]][1] if models else unlike
         layers: dict[str, np.ndarray] = {}
         first = loaded[models[0]] if models else None
         if first and first.feature_maps:

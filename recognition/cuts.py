@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from recognition.depth import block_means
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
 from recognition.picture import PictureError
@@ -27,6 +28,7 @@ from recognition.segmentation import (
     cut_out,
     every_piece,
     find_inks,
+    has_even_paper,
     has_two_levels,
     length,
     one_digit,
@@ -41,10 +43,31 @@ MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
 LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
 TILT = 2  # pixels by which a line may leave its row or column
+COARSE = 7  # enlargement of a picture of at most 18 pixels a side
 SQUARE = 0.7  # width by height of a digit that may be stretched
 LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
+HIGH, PHOTO = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The cuts of one picture that are read, and what else is known of it.
+
+    Attributes:
+        plain: [28, 28] uint8, the plain cut.
+        image: likewise, the cut that is read along with it; often the same.
+        trust: see `recognition.shape.trust`.
+        coarse: the digit has so few pixels that its shape is no evidence.
+        photo: see `Cuts`.
+    """
+
+    plain: np.ndarray
+    image: np.ndarray
+    trust: float = 1.0
+    coarse: bool = False
+    photo: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,7 @@ class Cuts:
         trust: see `recognition.shape.trust`.
         form: the picture, [H, W] uint8, without a form's lines along its rim; None if it has none.
         suspicion: parts of the picture that may be other digits.
+        photo: [H, W] uint8, the picture, if its paper is not even: its ink is found less surely then.
     """
 
     images: np.ndarray
@@ -67,6 +91,12 @@ class Cuts:
     trust: float = 1.0
     form: np.ndarray | None = None
     suspicion: Suspicion = NONE
+    photo: np.ndarray | None = None
+
+    def chosen(self, image: np.ndarray) -> Chosen:
+        """The plain cut along with another, [28, 28] uint8."""
+        coarse = bool(self.inks) and self.inks[0].enlargement >= COARSE
+        return Chosen(self.images[0], image, self.trust, coarse, self.photo)
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""
@@ -115,7 +145,19 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
             images = [_narrowed(cut_out(whole), width) for width in NARROWED]
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
-    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected)
+    photo = None if has_even_paper(grey) else _photo(grey, page)
+    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo)
+
+
+def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:
+    """A picture [H, W] uint8, reduced; of a digit that is small in it, the part around it."""
+    rows, columns = (
+        slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)
+    )
+    if page.enlargement == 1 and length(rows) < HIGH * len(grey):
+        margin = round(MARGIN * max(length(rows), length(columns)))
+        grey = grey[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))]
+    return block_means(grey.astype(np.float32), max(len(grey) // PHOTO, 1)).astype(np.uint8)
 
 
 def _unrepeated(grey: np.ndarray) -> np.ndarray:

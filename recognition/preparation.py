@@ -16,8 +16,6 @@ from recognition.cuts import Cuts, cut_digit
 from recognition.digit import SIDE, to_mnist
 from recognition.picture import Limits, PictureError, bytes_of, grey_of, read_picture
 
-COARSE = 7  # enlargement of a picture of at most 18 pixels a side
-
 WAYS: tuple[Way, ...] = get_args(Way)
 
 
@@ -58,11 +56,6 @@ def cuts_of(picture: str | Path | np.ndarray, way: Way) -> Cuts:
     if way == "digit":
         return cut_digit(grey)
     return Cuts((resized(grey) if way == "resize" else grey)[None])
-
-
-def is_coarse(cuts: Cuts) -> bool:
-    """True for a digit in so few pixels that its shape is no evidence."""
-    return bool(cuts.inks) and cuts.inks[0].enlargement >= COARSE
 
 
 def resized(grey: np.ndarray) -> np.ndarray:

@@ -16,14 +16,14 @@ from common.project import model_folder
 from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
-from recognition.cuts import Cuts
+from recognition.cuts import Chosen, Cuts
 from recognition.kind import PictureKind
 from recognition.names import STANDARD_INPUT
 from recognition.novelty import UNLIKE, NoveltyDetector
-from recognition.preparation import cuts_of, is_coarse, way_of
+from recognition.preparation import cuts_of, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
-from recognition.second_look import by_rows_too, second_look
+from recognition.second_look import by_photos_too, by_rows_too, second_look
 from recognition.shape import doubted
 from recognition.workers import Unread, Workers
 
@@ -162,25 +162,26 @@ class DigitReader:
         """Calibrated probability of each digit, [N, 10], of images [N, 28, 28] uint8 made like MNIST's."""
         return self._predictor.calibrated(self.inputs(images))
 
-    def of_cuts(self, plain: np.ndarray, chosen: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read two cuts of each picture, [N, 28, 28] uint8.
+    def of_chosen(self, chosen: Sequence[Chosen]) -> tuple[np.ndarray, np.ndarray]:
+        """Read what was chosen of each picture.
 
         Returns:
-            Calibrated probability of each digit, [N, 10], the mean of both cuts' where they differ, each
-            read by `rows` too; True for each
-            picture without a digit, [N], by the plain cut: of any thing some cut looks like a digit. If it was set
-            aside, or the picture is `coarse` [N], doubt is not enough.
+            Calibrated probability of each digit, [N, 10]; it is the mean of both cuts' if they differ. `rows` reads
+            these too, and the photo of a doubtful picture. True for each picture without a digit, [N], by the plain
+            cut: of any thing some cut looks like a digit. If it was set aside, or is coarse, doubt is not enough.
         """
+        plain, images = np.stack([each.plain for each in chosen]), np.stack([each.image for each in chosen])
         probabilities = self.probabilities(plain)
         no_digit = self.no_digit(plain, probabilities)
-        changed = (plain != chosen).any(axis=(1, 2))
-        unsure = no_digit & (changed | coarse)
+        changed = (plain != images).any(axis=(1, 2))
+        unsure = no_digit & (changed | np.array([each.coarse for each in chosen]))
         if unsure.any():
             no_digit[unsure] = self.no_digit(plain[unsure])
         if changed.any():
-            each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, chosen))
+            each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, images))
             probabilities[changed] = sum(each) / 2
-        return probabilities, no_digit
+        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, self._plausible, self.rows)
+        return doubted(probabilities, trust), no_digit | (trust == 0)
 
     def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
         """True for each image [N, 28, 28] uint8 without a digit; [N] bool, all False unless `can_tell`.
@@ -209,15 +210,11 @@ class DigitReader:
         if not cuts:
             return []
         cuts = self.settled(cuts)
-        plain = np.stack([each.images[0] for each in cuts])
-        trust = np.array([each.trust for each in cuts])
-        coarse = np.array([is_coarse(each) for each in cuts])
-        probabilities, unlike = self.of_cuts(plain, np.stack(self.choose(cuts)), coarse)
-        probabilities = doubted(probabilities, trust)
-        marks = zip(unlike | (trust == 0), [each.several for each in cuts], strict=True)
+        probabilities, no_digit = self.of_chosen(self.choose(cuts))
+        marks = zip(no_digit, [each.several for each in cuts], strict=True)
         return [
-            replace(self._answer(path, row, bool(no_digit)), several=several)
-            for path, row, (no_digit, several) in zip(paths, probabilities, marks, strict=True)
+            replace(self._answer(path, row, bool(none)), several=several)
+            for path, row, (none, several) in zip(paths, probabilities, marks, strict=True)
         ]
 
     def settled(self, cuts: Sequence[Cuts]) -> list[Cuts]:
@@ -232,7 +229,7 @@ class DigitReader:
             other = cuts[number].without_form()
             wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
             if other and not other.several and float(self._plausible(other.images)[0]) > wanted:
-                read[number] = replace(other, suspicion=cuts[number].suspicion)
+                read[number] = replace(other, suspicion=cuts[number].suspicion, photo=cuts[number].photo)
         return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in read]
 
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:
@@ -252,14 +249,14 @@ class DigitReader:
         is_for_digits = tuple(self.labels) == DIGITS and self.way == "digit"
         return RowReader.if_any(self._folder) if is_for_digits else None
 
-    def choose(self, cuts: Sequence[Cuts]) -> list[np.ndarray]:
-        """Of each picture the cut that is read along with the plain one, [28, 28] uint8.
+    def choose(self, cuts: Sequence[Cuts]) -> list[Chosen]:
+        """Choose the cut of each picture that is read along with the plain one.
 
         It is the second cut, if there is one; else the plain one itself, or if that is in doubt, a surer cut.
         """
         if not cuts:
             return []
-        chosen = [each.images[:2][-1] for each in cuts]
+        images = [each.images[:2][-1] for each in cuts]
         likely = self._plausible(np.stack([each.images[0] for each in cuts]))
         for number in np.flatnonzero(likely < DOUBT).tolist():
             if len(cuts[number].images) > 1:
@@ -269,8 +266,8 @@ class DigitReader:
                 values = self._plausible(others)
                 best = int(values.argmax())
                 if values[best] > likely[number] + GAIN:
-                    chosen[number] = others[best]
-        return chosen
+                    images[number] = others[best]
+        return [each.chosen(image) for each, image in zip(cuts, images, strict=True)]
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:
         """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from recognition.cuts import Cuts
+from recognition.cuts import Chosen, Cuts
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import joined
 from recognition.shape import DOUBTED
@@ -15,6 +15,8 @@ from recognition.shape import DOUBTED
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
 PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
+SURE = 0.95  # plausibility of the plain cut below which a photo is read too
+CLEAR = 0.95  # confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit
 OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
 
 
@@ -70,3 +72,36 @@ def by_rows_too(
         if len(found) == 1:
             read[number] = joined([found[0][:2]], read[[number]], np.zeros(1, bool))[0]
     return read
+
+
+def by_photos_too(
+    read: np.ndarray,
+    no_digit: np.ndarray,
+    chosen: Sequence[Chosen],
+    plausible: Callable[[np.ndarray], np.ndarray],
+    rows: RowReader | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the photo of each picture whose plain cut is in doubt: on paper with a pattern it is often spoilt.
+
+    Args:
+        read: probability of each digit by the cuts, [N, 10].
+        no_digit: [N] pictures whose plain cut is unlike every digit.
+        chosen: the same pictures.
+        plausible: gives the plausibility of each image as a digit, [N].
+        rows: reads the photos; if there are none, nothing changes.
+
+    Returns:
+        Both, as the photos change them, and the trust in each, [N]. A digit that only the photo shows is doubted.
+    """
+    read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])
+    for number, each in enumerate(chosen):
+        if rows is None or each.photo is None or each.trust == 0:
+            continue
+        if each.trust == 1 and not no_digit[number] and plausible(each.plain[None])[0] >= SURE:
+            continue
+        found = rows.read(each.photo)
+        if len(found) == 1:
+            read[number] = joined([found[0][:2]], read[[number]], np.zeros(1, bool))[0]
+            if no_digit[number] and found[0].confidence > CLEAR:
+                no_digit[number], trust[number] = False, min(each.trust, DOUBTED)
+    return read, no_digit, trust

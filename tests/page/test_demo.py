@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http.client import HTTPConnection
 from importlib import metadata
 from pathlib import Path
@@ -186,18 +187,22 @@ def test_the_page_says_the_probability_that_infer_py_says(
     model = load_model(MODEL)
     digits = DigitReader(model, Predictor(model), top_k=10)
     chosen = zip(mixed, digits.choose(mixed), strict=True)
-    doubtful = next(cuts for cuts, image in chosen if np.array_equal(image, seven))
-    (expected,) = digits.read([""], [doubtful])
-    assert abs(expected.digits[0][1] - digits.probabilities(seven[None]).max()) > 0.05
+    doubtful = next(cuts for cuts, each in chosen if np.array_equal(each.image, seven))
+    photo = np.pad(mnist.test_images[1], ((3, 0), (0, 4)))
+    with_photo = replace(doubtful, photo=photo)
+    first, other = digits.read(["", ""], [doubtful, with_photo])
+    assert abs(first.digits[0][1] - digits.probabilities(seven[None]).max()) > 0.05
+    assert first.digits != other.digits
     with Workers(Limits()) as workers:
         reader = Reader(MODEL, tmp_path, workers)
-        monkeypatch.setattr(reader, "cuts", lambda picture: doubtful)
-        found = Found.from_browser(reader.find("data:;base64,").for_browser())
-        (shown,) = reader.answer(found, reader.models())
-    (answer,) = shown.answers
-    assert answer.likeliest == int(expected.digits[0][0])
-    assert answer.probabilities.max() == pytest.approx(expected.digits[0][1], abs=1e-6)
-    assert shown.no_digit == expected.no_digit
+        for cuts, expected in ((doubtful, first), (with_photo, other)):
+            monkeypatch.setattr(reader, "cuts", lambda picture, cuts=cuts: cuts)
+            found = Found.from_browser(reader.find("data:;base64,").for_browser())
+            (shown,) = reader.answer(found, reader.models())
+            (answer,) = shown.answers
+            assert answer.likeliest == int(expected.digits[0][0])
+            assert answer.probabilities.max() == pytest.approx(expected.digits[0][1], abs=1e-6)
+            assert shown.no_digit == expected.no_digit
 
 
 def test_the_page_doubts_a_hair_among_rows_as_infer_py_does(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_digit_stretched_to_a_square_is_made_narrower(mnist: Mnist, reader: Di
     both = [each for each in cuts if len(each.images) == 2]
     assert len(both) > 100
     for each, chosen in zip(both, reader.choose(both), strict=True):
-        assert np.array_equal(chosen, each.images[1]), "both widths are read, in doubt too"
+        assert np.array_equal(chosen.image, each.images[1]), "both widths are read, in doubt too"
 
 
 def test_a_stretched_digit_may_be_in_several_pieces() -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.dataset import Mnist
 from recognition import directions
-from recognition.cuts import Cuts
+from recognition.cuts import Chosen, Cuts
 from recognition.digit import centred, to_mnist
 from recognition.novelty import NoveltyDetector, NoveltyError, fit
 from recognition.reader import DigitReader
@@ -119,10 +119,14 @@ def test_letters_are_no_digits_and_digits_are(reader: DigitReader, mnist: Mnist)
 
 def test_doubt_is_not_enough_if_another_cut_is_read_or_the_picture_is_coarse(reader: DigitReader) -> None:
     images = letters()[read(reader, letters()) & ~reader.no_digit(letters())]
-    nowhere, all_ = np.zeros(len(images), bool), np.ones(len(images), bool)
-    assert reader.of_cuts(images, images, nowhere)[1].all()
-    assert not reader.of_cuts(images, images, all_)[1].any()
-    assert not reader.of_cuts(images, images[::-1], nowhere)[1][(images != images[::-1]).any(axis=(1, 2))].any()
+
+    def marks(others: np.ndarray, coarse: bool) -> np.ndarray:
+        pairs = zip(images, others, strict=True)
+        return reader.of_chosen([Chosen(image, other, coarse=coarse) for image, other in pairs])[1]
+
+    assert marks(images, False).all()
+    assert not marks(images, True).any()
+    assert not marks(images[::-1], False)[(images != images[::-1]).any(axis=(1, 2))].any()
 
 
 def test_the_trial_shows_another_way_to_describe_outlines(reader: DigitReader, monkeypatch: pytest.MonkeyPatch) -> None:
