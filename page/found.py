@@ -27,7 +27,7 @@ class Found:
         several: one digit was looked for, and the picture plainly holds several.
         trust: of each digit's ink, or one for all; see `recognition.shape.trust` and `recognition.row_trust`.
         coarse: see `recognition.cuts.Chosen`; likewise of one digit.
-        photo: likewise, if there is one.
+        photo: likewise.
         votes: of a row, the answers of the network of rows, one a digit.
     """
 

@@ -60,7 +60,7 @@ class Chosen:
         image: likewise, the cut that is read along with it; often the same.
         trust: see `recognition.shape.trust`.
         coarse: the digit has so few pixels that its shape is no evidence.
-        photo: see `Cuts`.
+        photo: see `Cuts`; None if the cut is in no doubt.
     """
 
     plain: np.ndarray
@@ -93,10 +93,11 @@ class Cuts:
     suspicion: Suspicion = NONE
     photo: np.ndarray | None = None
 
-    def chosen(self, image: np.ndarray) -> Chosen:
-        """The plain cut along with another, [28, 28] uint8."""
+    def chosen(self, image: np.ndarray, in_doubt: bool) -> Chosen:
+        """The plain cut along with another, [28, 28] uint8; with the photo if it is `in_doubt`, or deserves it."""
         coarse = bool(self.inks) and self.inks[0].enlargement >= COARSE
-        return Chosen(self.images[0], image, self.trust, coarse, self.photo)
+        photo = self.photo if in_doubt or self.trust < 1 else None
+        return Chosen(self.images[0], image, self.trust, coarse, photo)
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""

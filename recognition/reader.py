@@ -32,7 +32,7 @@ CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 # Chosen on drawn digits, as those of `recognition.cuts`; `FORMLESS` also on Fashion-MNIST's first 300 test images.
 DOUBT = 0.55  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
-SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines
+SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines, and as a photo
 FORMLESS = 0.4  # plausibility that a cut without a form's lines must have to be read
 
 
@@ -180,7 +180,7 @@ class DigitReader:
         if changed.any():
             each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, images))
             probabilities[changed] = sum(each) / 2
-        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, self._plausible, self.rows)
+        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, self.rows)
         return doubted(probabilities, trust), no_digit | (trust == 0)
 
     def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
@@ -267,7 +267,7 @@ class DigitReader:
                 best = int(values.argmax())
                 if values[best] > likely[number] + GAIN:
                     images[number] = others[best]
-        return [each.chosen(image) for each, image in zip(cuts, images, strict=True)]
+        return [each.chosen(*read) for each, *read in zip(cuts, images, (likely < SURE).tolist(), strict=True)]
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:
         """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""

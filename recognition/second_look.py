@@ -15,7 +15,6 @@ from recognition.shape import DOUBTED
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
 PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
-SURE = 0.95  # plausibility of the plain cut below which a photo is read too
 CLEAR = 0.95  # confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit
 OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
 
@@ -75,19 +74,14 @@ def by_rows_too(
 
 
 def by_photos_too(
-    read: np.ndarray,
-    no_digit: np.ndarray,
-    chosen: Sequence[Chosen],
-    plausible: Callable[[np.ndarray], np.ndarray],
-    rows: RowReader | None,
+    read: np.ndarray, no_digit: np.ndarray, chosen: Sequence[Chosen], rows: RowReader | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the photo of each picture whose plain cut is in doubt: on paper with a pattern it is often spoilt.
+    """Read the photo of each picture whose plain cut is in doubt: a pattern of the paper often spoils it.
 
     Args:
         read: probability of each digit by the cuts, [N, 10].
         no_digit: [N] pictures whose plain cut is unlike every digit.
         chosen: the same pictures.
-        plausible: gives the plausibility of each image as a digit, [N].
         rows: reads the photos; if there are none, nothing changes.
 
     Returns:
@@ -96,8 +90,6 @@ def by_photos_too(
     read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])
     for number, each in enumerate(chosen):
         if rows is None or each.photo is None or each.trust == 0:
-            continue
-        if each.trust == 1 and not no_digit[number] and plausible(each.plain[None])[0] >= SURE:
             continue
         found = rows.read(each.photo)
         if len(found) == 1:

@@ -80,33 +80,30 @@ def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
     assert cut_digit(even).photo is None
 
 
-def looked_again(
-    one: Chosen, found: list[tuple[int, float]], plausible: float, unlike: bool
-) -> tuple[int, bool, float]:
+def looked_again(one: Chosen, found: list[tuple[int, float]], unlike: bool) -> tuple[int, bool, float]:
     """Digit, mark and trust of a picture, whose cuts are read as 8, after `found` was read in its photo."""
     row = [RowDigit(number, confidence, 0, 1, 0.5) for number, confidence in found]
-    rows = SimpleNamespace(read=lambda photo: row)
     read = np.full((1, 10), 0.01)
     read[0, 8] = 0.91
-    both, marks, trust = by_photos_too(
-        read, np.array([unlike]), [one], lambda images: np.array([plausible]), cast(RowReader, rows)
-    )
+    rows = cast(RowReader, SimpleNamespace(read=lambda photo: row))
+    both, marks, trust = by_photos_too(read, np.array([unlike]), [one], rows)
     return int(both.argmax()), bool(marks[0]), float(trust[0])
 
 
 def test_a_photo_is_read_if_the_cut_is_in_doubt() -> None:
     image = np.zeros((28, 28), np.uint8)
-    one = Chosen(image, image, photo=image)
-    assert looked_again(one, [(3, 0.99)], 0.5, False) == (3, False, 1.0)
-    assert looked_again(one, [(3, 0.99)], 0.99, False) == (8, False, 1.0), "the cut is in no doubt"
-    assert looked_again(one, [(3, 0.99), (3, 0.99)], 0.5, False) == (8, False, 1.0), "not one digit"
-    assert looked_again(replace(one, photo=None), [(3, 0.99)], 0.5, False) == (8, False, 1.0)
-    assert looked_again(replace(one, trust=DOUBTED), [(3, 0.99)], 0.99, False) == (3, False, DOUBTED)
-    assert looked_again(replace(one, trust=0.0), [(3, 0.99)], 0.5, False) == (8, False, 0.0), "it is a thing"
+    cuts = Cuts(image[None], photo=image)
+    assert cuts.chosen(image, False).photo is None
+    assert replace(cuts, trust=DOUBTED).chosen(image, False).photo is image
+    one = cuts.chosen(image, True)
+    assert looked_again(one, [(3, 0.99)], False) == (3, False, 1.0)
+    assert looked_again(one, [(3, 0.99), (3, 0.99)], False) == (8, False, 1.0), "not one digit"
+    assert looked_again(replace(one, photo=None), [(3, 0.99)], False) == (8, False, 1.0)
+    assert looked_again(replace(one, trust=0.0), [(3, 0.99)], False) == (8, False, 0.0), "it is a thing"
 
 
 def test_a_digit_that_only_the_photo_shows_is_doubted() -> None:
     image = np.zeros((28, 28), np.uint8)
     one = Chosen(image, image, photo=image)
-    assert looked_again(one, [(3, 0.99)], 0.5, True) == (3, False, DOUBTED)
-    assert looked_again(one, [(3, 0.9)], 0.5, True) == (3, True, 1.0), "the photo is not clear"
+    assert looked_again(one, [(3, 0.99)], True) == (3, False, DOUBTED)
+    assert looked_again(one, [(3, 0.9)], True) == (3, True, 1.0), "the photo is not clear"
