@@ -94,9 +94,10 @@ class Cuts:
     photo: np.ndarray | None = None
 
     def chosen(self, image: np.ndarray, in_doubt: bool) -> Chosen:
-        """The plain cut along with another, [28, 28] uint8; with the photo if it is `in_doubt`, or deserves it."""
-        coarse = bool(self.inks) and self.inks[0].enlargement >= COARSE
-        photo = self.photo if in_doubt or self.trust < 1 else None
+        """The plain cut along with another, [28, 28] uint8; with the photo if it is in doubt, or has few pixels."""
+        enlargement = self.inks[0].enlargement if self.inks else 1
+        coarse, in_doubt = enlargement >= COARSE, in_doubt or self.trust < 1 or enlargement > 1
+        photo = self.photo if in_doubt else None
         return Chosen(self.images[0], image, self.trust, coarse, photo)
 
     def others(self) -> np.ndarray:

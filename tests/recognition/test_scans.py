@@ -90,11 +90,12 @@ def looked_again(one: Chosen, found: list[tuple[int, float]], unlike: bool) -> t
     return int(both.argmax()), bool(marks[0]), float(trust[0])
 
 
-def test_a_photo_is_read_if_the_cut_is_in_doubt() -> None:
+def test_a_photo_is_read_if_the_cut_is_in_doubt(mnist: Mnist) -> None:
     image = np.zeros((28, 28), np.uint8)
     cuts = Cuts(image[None], photo=image)
     assert cuts.chosen(image, False).photo is None
     assert replace(cuts, trust=DOUBTED).chosen(image, False).photo is image
+    assert cut_digit(scan(mnist, 0)).chosen(image, False).photo is not None, "it has few pixels"
     one = cuts.chosen(image, True)
     assert looked_again(one, [(3, 0.99)], False) == (3, False, 1.0)
     assert looked_again(one, [(3, 0.99), (3, 0.99)], False) == (8, False, 1.0), "not one digit"
