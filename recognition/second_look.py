@@ -44,15 +44,19 @@ def second_look(
     doubt = likely >= (PIECE if apart else HALF) or beside >= PIECE
     found = None if several else read(cuts)
     if found is not None:
-        surest_first = sorted(found, key=lambda digit: -digit.confidence)
-        second = surest_first[1].confidence if len(found) > 1 else 0.0
         label = int(probabilities(cuts.images[:1]).argmax())
-        other = not found or (surest_first[0].digit != label and surest_first[0].confidence > OTHER)
-        several = second > TWO
-        doubt |= second >= PERHAPS_TWO or other
+        surest_one = max(found, key=lambda digit: digit.confidence, default=None)
+        other = surest_one is None or (surest_one.digit != label and surest_one.confidence > OTHER)
+        several = _second(found) > TWO
+        doubt |= _second(found) >= PERHAPS_TWO or other
     if not doubt and several == cuts.several:
         return cuts
     return replace(cuts, several=several, trust=min(cuts.trust, DOUBTED) if doubt else cuts.trust)
+
+
+def _second(found: Sequence[RowDigit]) -> float:
+    """Confidence of the second surest digit; 0 if there is none."""
+    return sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
 
 
 def by_rows_too(
@@ -85,14 +89,17 @@ def by_photos_too(
         rows: reads the photos; if there are none, nothing changes.
 
     Returns:
-        Both, as the photos change them, and the trust in each, [N]. A digit that only the photo shows is doubted.
+        Both, as the photos change them, and the trust in each, [N]. A digit that only the
+            photo shows is doubted, and one that it does not show alone.
     """
     read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])
     for number, each in enumerate(chosen):
         if rows is None or each.photo is None or each.trust == 0:
             continue
         found = rows.read(each.photo)
-        if len(found) == 1:
+        if len(found) != 1:
+            trust[number] = min(each.trust, DOUBTED) if _second(found) >= PERHAPS_TWO or not found else each.trust
+        else:
             read[number] = joined([found[0][:2]], read[[number]], np.zeros(1, bool))[0]
             if no_digit[number] and found[0].confidence > CLEAR:
                 no_digit[number], trust[number] = False, min(each.trust, DOUBTED)

@@ -98,9 +98,16 @@ def test_a_photo_is_read_if_the_cut_is_in_doubt(mnist: Mnist) -> None:
     assert cut_digit(scan(mnist, 0)).chosen(image, False).photo is not None, "it has few pixels"
     one = cuts.chosen(image, True)
     assert looked_again(one, [(3, 0.99)], False) == (3, False, 1.0)
-    assert looked_again(one, [(3, 0.99), (3, 0.99)], False) == (8, False, 1.0), "not one digit"
     assert looked_again(replace(one, photo=None), [(3, 0.99)], False) == (8, False, 1.0)
     assert looked_again(replace(one, trust=0.0), [(3, 0.99)], False) == (8, False, 0.0), "it is a thing"
+
+
+def test_a_digit_that_the_photo_does_not_show_alone_is_doubted() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    one = Chosen(image, image, photo=image)
+    assert looked_again(one, [], False) == (8, False, DOUBTED)
+    assert looked_again(one, [(3, 0.99), (3, 0.9)], False) == (8, False, DOUBTED)
+    assert looked_again(one, [(3, 0.99), (3, 0.1)], False) == (8, False, 1.0), "perhaps a speck"
 
 
 def test_a_digit_that_only_the_photo_shows_is_doubted() -> None:
