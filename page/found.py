@@ -12,6 +12,7 @@ import numpy as np
 from common.errors import UserError
 from recognition.cuts import PHOTO, Chosen
 from recognition.layout import MOST_PIECES
+from recognition.picture import LONGEST_SIDE
 from recognition.rows import Vote
 
 
@@ -85,6 +86,8 @@ class Found:
             raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
         if votes and (len(votes) != len(images) or not all(d in range(10) and 0 <= c <= 1 for d, c in votes)):
             raise UserError("expected one vote a digit, or none")
+        if photo is not None and len(images) > 1:
+            raise UserError(f"expected a photo of one digit, got one of {len(images)}")
         if len(plain) not in (0, len(images)):
             raise UserError("expected one plain cut a digit, or none")
         if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
@@ -103,7 +106,7 @@ def _from_text(text: Any, shape: Sequence[int] = (28, 28)) -> np.ndarray:
 
 def _photo(sent: Any) -> np.ndarray:
     height, width = sent["size"]
+    if not (0 < height < 2 * PHOTO and 0 < width <= LONGEST_SIDE):
+        raise ValueError(height, width)
     (photo,) = _from_text(sent["pixels"], (height, width))
-    if not 0 < height < 2 * PHOTO:
-        raise ValueError(height)
     return photo
