@@ -92,9 +92,7 @@ def find_inks(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> list[Ink]:
     grain = max(smooth.shape) / 400
     smooth = ndimage.gaussian_filter(smooth, grain)
     edges = ndimage.gaussian_gradient_magnitude(smooth, grain)
-    if (
-        enlargement < TINY
-    ):  # along the rim sheets end, which would speak for the sheet as ink; a tiny picture is all rim
+    if enlargement == 1:  # along the rim sheets end, which would speak for the sheet as ink; a small picture is all rim
         edges = np.pad(inner(edges), [(side // 12,) for side in edges.shape])
     even = has_even_paper(grey)
     found: list[tuple[np.ndarray, Ink]] = []

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from data.dataset import Mnist
@@ -65,6 +66,13 @@ def test_dark_ink_is_found_dark_though_it_fills_the_picture(mnist: Mnist) -> Non
     scans = [scan(mnist, number) for number in range(100)]
     assert sum(find_ink(grey, one_digit).dark for grey in scans) >= 89
     assert sum(find_ink(255 - grey, one_digit).dark for grey in scans) <= 11
+
+
+def test_digits_cut_close_from_white_paper_are_no_gaps_in_it(mnist: Mnist) -> None:
+    """Of 50 pixels a side: larger than the tiny pictures, all of whose rim counts."""
+    close = [image[image.any(axis=1)][:, image.any(axis=0)] for image in mnist.test_images[:100]]
+    drawn = [np.asarray(Image.fromarray(255 - each).resize((44, 50))) for each in close]
+    assert sum(find_ink(grey, one_digit).dark for grey in drawn) >= 95
 
 
 def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
