@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from recognition.cuts import PHOTO, Chosen
+from recognition.cuts import PHOTO_HEIGHT, Chosen
 from recognition.layout import MOST_PIECES
 from recognition.picture import LONGEST_SIDE
 from recognition.rows import Vote
@@ -80,11 +80,11 @@ class Found:
             photo = _photo(sent["photo"]) if sent.get("photo") else None
             trust = [float(each) for each in sent.get("trust", [1])]
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError("expected digits that were found on a picture") from error
         if not 1 <= len(images) <= MOST_PIECES:
             raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
-        if votes and (len(votes) != len(images) or not all(d in range(10) and 0 <= c <= 1 for d, c in votes)):
+        if votes and (len(votes) != len(images) or not all(_is_digit(d) and 0 <= c <= 1 for d, c in votes)):
             raise UserError("expected one vote a digit, or none")
         if photo is not None and len(images) > 1:
             raise UserError(f"expected a photo of one digit, got one of {len(images)}")
@@ -94,6 +94,10 @@ class Found:
             raise UserError(f"expected a trust of 0 to 1 for each of {len(images)} digits, got {trust}")
         several, coarse = sent.get("several") is True, sent.get("coarse") is True
         return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse, photo)
+
+
+def _is_digit(sent: Any) -> bool:
+    return type(sent) is int and sent in range(10)
 
 
 def _to_text(images: Sequence[np.ndarray]) -> str:
@@ -106,7 +110,7 @@ def _from_text(text: Any, shape: Sequence[int] = (28, 28)) -> np.ndarray:
 
 def _photo(sent: Any) -> np.ndarray:
     height, width = sent["size"]
-    if not (0 < height < 2 * PHOTO and 0 < width <= LONGEST_SIDE):
+    if not (0 < height < 2 * PHOTO_HEIGHT and 0 < width <= LONGEST_SIDE):
         raise ValueError(height, width)
     (photo,) = _from_text(sent["pixels"], (height, width))
     return photo

@@ -196,7 +196,8 @@ class Reader:
     def answer(self, found: Found, models: Sequence[str]) -> list[ReadDigit]:
         """The answer of each of `models` for each digit, as infer.py has it.
 
-        For one digit it is the mean of the plain and the chosen cut's, which `lenet_row` reads too.
+        For one digit it is the mean of the plain and the chosen cut's. `lenet_row` reads these too, and the photo if
+        there is one.
         In a row it is the mean of it and of the network of rows.
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -48,7 +48,7 @@ SQUARE = 0.7  # width by height of a digit that may be stretched
 LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
-HIGH, PHOTO = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
+HIGH, PHOTO_HEIGHT = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Chosen:
         image: likewise, the cut that is read along with it; often the same.
         trust: see `recognition.shape.trust`.
         coarse: the digit has so few pixels that its shape is no evidence.
-        photo: see `Cuts`; None if the cut is in no doubt.
+        photo: see `Cuts`; None if the cut is in no doubt and the picture not small.
     """
 
     plain: np.ndarray
@@ -159,7 +159,7 @@ def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:
     if page.enlargement == 1 and length(rows) < HIGH * len(grey):
         margin = round(MARGIN * max(length(rows), length(columns)))
         grey = grey[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))]
-    return block_means(grey.astype(np.float32), max(len(grey) // PHOTO, 1)).astype(np.uint8)
+    return block_means(grey.astype(np.float32), max(len(grey) // PHOTO_HEIGHT, 1)).astype(np.uint8)
 
 
 def _unrepeated(grey: np.ndarray) -> np.ndarray:
@@ -194,17 +194,17 @@ def _around(ink: Ink) -> Ink:
     rows, columns = box_of(ink.own)
     margin = round(MARGIN * max(length(rows), length(columns)))
     window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))
-    return Ink(ink.depth[window], ink.own[window], ink.threshold, ink.enlargement)
+    return replace(ink, depth=ink.depth[window], own=ink.own[window])
 
 
 def _compact(ink: Ink) -> Ink:
     """The same in half the memory: hundreds of pictures may wait for their answer."""
-    return Ink(ink.depth.astype(np.float16), ink.own, ink.threshold, ink.enlargement)
+    return replace(ink, depth=ink.depth.astype(np.float16))
 
 
 def _full(ink: Ink) -> Ink:
     """Compact ink, to compute with."""
-    return Ink(ink.depth.astype(np.float32), ink.own, ink.threshold, ink.enlargement)
+    return replace(ink, depth=ink.depth.astype(np.float32))
 
 
 def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
@@ -216,7 +216,7 @@ def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
             lined = without_lines(own, TILT)
             for mask in (own, lined):
                 if mask is not None:
-                    yield cut_out(Ink(ink.depth, mask, threshold, ink.enlargement), exponent=faint)
+                    yield cut_out(replace(ink, own=mask, threshold=threshold), exponent=faint)
     yield cut_out(ink, _with_rim(Pieces(ink.depth, ink.threshold), ink.own))
     if _fills(ink):
         yield from (_narrowed(cut_out(ink), width) for width in (1, *NARROWED))

@@ -166,9 +166,10 @@ class DigitReader:
         """Read what was chosen of each picture.
 
         Returns:
-            Calibrated probability of each digit, [N, 10]; it is the mean of both cuts' if they differ. `rows` reads
-            these too, and the photo of a doubtful picture. True for each picture without a digit, [N], by the plain
-            cut: of any thing some cut looks like a digit. If it was set aside, or is coarse, doubt is not enough.
+            Calibrated probability of each digit, [N, 10], nearer to each other for ink of little trust. It is the mean
+            of both cuts' if they differ; `rows` reads these too, and the photo if there is one. True for each picture
+            without a digit, [N]: of trust 0, or by the plain cut, of any thing some cut looks like a digit. If that was
+            set aside, or is coarse, doubt is not enough.
         """
         plain, images = np.stack([each.plain for each in chosen]), np.stack([each.image for each in chosen])
         probabilities = self.probabilities(plain)
@@ -180,7 +181,8 @@ class DigitReader:
         if changed.any():
             each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, images))
             probabilities[changed] = sum(each) / 2
-        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, self.rows)
+        rows = self.rows if any(each.photo is not None for each in chosen) else None
+        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, rows)
         return doubted(probabilities, trust), no_digit | (trust == 0)
 
     def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
@@ -267,7 +269,8 @@ class DigitReader:
                 best = int(values.argmax())
                 if values[best] > likely[number] + GAIN:
                     images[number] = others[best]
-        return [each.chosen(*read) for each, *read in zip(cuts, images, (likely < SURE).tolist(), strict=True)]
+        in_doubt = (likely < SURE).tolist()
+        return [each.chosen(image, doubt) for each, image, doubt in zip(cuts, images, in_doubt, strict=True)]
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:
         """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""

@@ -80,7 +80,7 @@ def by_rows_too(
 def by_photos_too(
     read: np.ndarray, no_digit: np.ndarray, chosen: Sequence[Chosen], rows: RowReader | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the photo of each picture whose plain cut is in doubt: a pattern of the paper often spoils it.
+    """Read the photo of each picture that has one: a pattern of the paper often spoils the cuts.
 
     Args:
         read: probability of each digit by the cuts, [N, 10].
@@ -89,7 +89,7 @@ def by_photos_too(
         rows: reads the photos; if there are none, nothing changes.
 
     Returns:
-        Both, as the photos change them, and the trust in each, [N]. A digit that only the
+        `read` [N, 10] and `no_digit` [N], as the photos change them, and the trust in each, [N]. A digit that only the
             photo shows is doubted, and one that it does not show alone.
     """
     read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])

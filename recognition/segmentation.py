@@ -29,9 +29,12 @@ MANY = 30  # pieces of a tenth of the largest one's ink or more: so many are gra
 MINIMUM_PIECE = 0.02  # of the digit's ink: a smaller piece is a speck
 NEAR_LEVEL, TWO_LEVELS = 0.1, 0.9  # of the picture's contrast: so near to its ends are this part of a drawing's pixels
 SAMPLE = 400  # pixels of a side by which that is judged
-NEAR_PAPER, EVEN = 0.05, 0.25  # likewise, of a picture whose paper is as even as a drawing's
+NEAR_PAPER, EVEN_SHARE = 0.05, 0.25  # likewise, of a picture whose paper is as even as a drawing's
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
-ALONG_RIM, AT_RIM = 2.0, 1.0  # weight against ink for its share along the rim; in a small picture, cut close to a digit
+ALONG_RIM, ALONG_CLOSE_RIM = (
+    2.0,
+    1.0,
+)  # weight against ink for its share along the rim; if cut close to a digit
 JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
 
 
@@ -64,8 +67,8 @@ class Ink:
         factor = -(-max(self.depth.shape) // longest)
         if factor == 1:
             return self
-        depth = block_means(self.depth, factor)
-        return Ink(depth, block_means(self.own.astype(np.float32), factor) > 0, self.threshold, self.enlargement)
+        own = block_means(self.own.astype(np.float32), factor) > 0
+        return replace(self, depth=block_means(self.depth, factor), own=own)
 
 
 def find_ink(grey: np.ndarray, pick: Callable[[Pieces], Mask]) -> Ink:
@@ -125,7 +128,7 @@ def has_two_levels(grey: np.ndarray) -> bool:
 
 def has_even_paper(grey: np.ndarray) -> bool:
     """True if many pixels are as dark as the darkest or as light as the lightest, as a drawing's paper is."""
-    return _share_near_ends(grey, NEAR_PAPER) > EVEN
+    return _share_near_ends(grey, NEAR_PAPER) > EVEN_SHARE
 
 
 def _share_near_ends(grey: np.ndarray, near: float) -> float:
@@ -170,7 +173,7 @@ def _dark_ink(grey: Grey, enlargement: int, even: bool, pick: Callable[[Pieces],
         depth = evened(depth)
     first = None
     for threshold in THRESHOLDS[:1] if tiny else THRESHOLDS:
-        own = pick(Pieces(depth, threshold, AT_RIM if tiny and not even else ALONG_RIM))
+        own = pick(Pieces(depth, threshold, ALONG_CLOSE_RIM if tiny and not even else ALONG_RIM))
         # What goes from one side of the picture to the other is ruled paper, if a higher threshold leaves it out.
         if not (own[0].any() and own[-1].any()) and not (own[:, 0].any() and own[:, -1].any()):
             return Ink(depth, own, threshold, enlargement)

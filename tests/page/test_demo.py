@@ -232,6 +232,15 @@ def test_a_photo_from_the_browser_may_be_anything(photo: object, mnist: Mnist) -
         Found.from_browser({**Found([*mnist.test_images[:2]]).for_browser(), "photo": sound})
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"trust": [10**400]}, {"votes": [[3, 10**400]]}, {"votes": [[3.0, 0.5]]}, {"votes": [[True, 0.5]]}],
+)
+def test_numbers_from_the_browser_may_be_anything(changed: dict[str, object], mnist: Mnist) -> None:
+    with pytest.raises(UserError):
+        Found.from_browser({**Found([mnist.test_images[0]]).for_browser(), **changed})
+
+
 def test_the_page_doubts_a_hair_among_rows_as_infer_py_does(tmp_path: Path) -> None:
     grey, file = blank(5112)[1], io.BytesIO()
     Image.fromarray(grey).save(file, "PNG")

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from data.dataset import Mnist
-from recognition.cuts import PHOTO, Chosen, Cuts, cut_digit
+from recognition.cuts import HIGH, PHOTO_HEIGHT, Chosen, Cuts, cut_digit
 from recognition.picture import PictureError
 from recognition.reader import DigitReader
 from recognition.row_reader import RowDigit, RowReader
@@ -82,7 +82,9 @@ def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
     large = np.random.default_rng(0).uniform(180, 230, (900, 700))
     large[400:500, 300:370] *= 1 - 0.8 * digit(mnist, 0, 100)[:, :70]
     part = cut_digit(large.astype(np.uint8)).photo
-    assert part is not None and len(part) < 2 * PHOTO and part.shape[1] < 2 * PHOTO
+    assert part is not None and len(part) < 2 * PHOTO_HEIGHT and part.shape[1] < 2 * PHOTO_HEIGHT
+    rows = np.flatnonzero((part < 120).any(axis=1))
+    assert np.ptp(rows) > HIGH * len(part), "a small digit is cut out with its surroundings"
     even = np.full((60, 60), 255, np.uint8)
     even[10:50, 25:31] = 0
     assert cut_digit(even).photo is None
@@ -108,6 +110,12 @@ def test_a_photo_is_read_if_the_cut_is_in_doubt(mnist: Mnist) -> None:
     assert looked_again(one, [(3, 0.99)], False) == (3, False, 1.0)
     assert looked_again(replace(one, photo=None), [(3, 0.99)], False) == (8, False, 1.0)
     assert looked_again(replace(one, trust=0.0), [(3, 0.99)], False) == (8, False, 0.0), "it is a thing"
+
+
+def test_rows_are_not_loaded_for_nothing() -> None:
+    reader, image = DigitReader.load(MODEL), np.zeros((28, 28), np.uint8)
+    reader.of_chosen([Chosen(image, image)])
+    assert "rows" not in vars(reader)
 
 
 def test_a_digit_that_the_photo_does_not_show_alone_is_doubted() -> None:
