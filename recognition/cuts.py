@@ -153,9 +153,7 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
 
 def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:
     """A picture [H, W] uint8, reduced; of a digit that is small in it, the part around it."""
-    rows, columns = (
-        slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)
-    )
+    rows, columns = box_of(page.own)
     if page.enlargement == 1 and length(rows) < HIGH * len(grey):
         margin = round(MARGIN * max(length(rows), length(columns)))
         grey = grey[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))]

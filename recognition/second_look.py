@@ -59,6 +59,11 @@ def _second(found: Sequence[RowDigit]) -> float:
     return sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
 
 
+def _by_both(digit: RowDigit, probabilities: np.ndarray) -> np.ndarray:
+    """Probability of each digit, [10], by both networks, of one digit that `lenet_row` found."""
+    return joined([digit[:2]], probabilities[None], np.zeros(1, bool))[0]
+
+
 def by_rows_too(
     images: np.ndarray, probabilities: Callable[[np.ndarray], np.ndarray], rows: RowReader | None
 ) -> np.ndarray:
@@ -73,7 +78,7 @@ def by_rows_too(
     for number, image in enumerate(images):
         found = rows.read(image)
         if len(found) == 1:
-            read[number] = joined([found[0][:2]], read[[number]], np.zeros(1, bool))[0]
+            read[number] = _by_both(found[0], read[number])
     return read
 
 
@@ -100,7 +105,7 @@ def by_photos_too(
         if len(found) != 1:
             trust[number] = min(each.trust, DOUBTED) if _second(found) >= PERHAPS_TWO or not found else each.trust
         else:
-            read[number] = joined([found[0][:2]], read[[number]], np.zeros(1, bool))[0]
+            read[number] = _by_both(found[0], read[number])
             if no_digit[number] and found[0].confidence > CLEAR:
                 no_digit[number], trust[number] = False, min(each.trust, DOUBTED)
     return read, no_digit, trust
