@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from recognition.cuts import PHOTO_HEIGHT, Chosen
+from recognition.cuts import Chosen
 from recognition.layout import MOST_PIECES
-from recognition.picture import LONGEST_SIDE
 from recognition.rows import Vote
 
 
@@ -28,8 +27,7 @@ class Found:
         several: one digit was looked for, and the picture plainly holds several.
         trust: of each digit's ink, or one for all; see `recognition.shape.trust` and `recognition.row_trust`.
         coarse: see `recognition.cuts.Chosen`; likewise of one digit.
-        photo: likewise.
-        votes: of a row, the answers of the network of rows, one a digit.
+        votes: answers of the network of rows; one a digit of a row, at most one if one digit was looked for.
     """
 
     images: Sequence[np.ndarray]
@@ -40,19 +38,25 @@ class Found:
     plain: Sequence[np.ndarray] = ()
     trust: Sequence[float] = (1.0,)
     coarse: bool = False
-    photo: np.ndarray | None = None
 
     @classmethod
-    def of_one(cls, one: Chosen, several: bool) -> Found:
-        """The digit that was looked for alone; `several` if the picture plainly holds several."""
-        return cls([one.image], (0, 0), (), several, (), [one.plain], [one.trust], one.coarse, one.photo)
+    def of_one(cls, one: Chosen) -> Found:
+        """The digit that was looked for alone."""
+        votes = [one.vote] if one.vote else []
+        return cls([one.image], (0, 0), (), one.several, votes, [one.plain], [one.trust], one.coarse)
+
+    @property
+    def is_row(self) -> bool:
+        """True if the network of rows found the digits: none has a plain cut."""
+        return bool(self.votes) and not self.plain
 
     @property
     def chosen(self) -> list[Chosen]:
         """The digits as each was cut out alone."""
         plain, trust = self.plain or self.images, np.broadcast_to(self.trust, len(self.images)).tolist()
-        each = zip(plain, self.images, trust, strict=True)
-        return [Chosen(cut, image, value, self.coarse, self.photo) for cut, image, value in each]
+        votes: Sequence[Vote | None] = self.votes or [None] * len(self.images)
+        each = zip(plain, self.images, trust, votes, strict=True)
+        return [Chosen(cut, image, value, self.coarse, self.several, vote) for cut, image, value, vote in each]
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
@@ -65,7 +69,6 @@ class Found:
             "plain": _to_text(self.plain),
             "trust": list(self.trust),
             "coarse": self.coarse,
-            "photo": None if self.photo is None else {"size": self.photo.shape, "pixels": _to_text([self.photo])},
         }
 
     @classmethod
@@ -77,7 +80,6 @@ class Found:
         """
         try:
             images, plain = _from_text(sent["images"]), _from_text(sent.get("plain", ""))
-            photo = _photo(sent["photo"]) if sent.get("photo") else None
             trust = [float(each) for each in sent.get("trust", [1])]
             votes = [(digit, float(confidence)) for digit, confidence in sent.get("votes", [])]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -86,14 +88,12 @@ class Found:
             raise UserError(f"expected 1 to {MOST_PIECES} digits, got {len(images)}")
         if votes and (len(votes) != len(images) or not all(_is_digit(d) and 0 <= c <= 1 for d, c in votes)):
             raise UserError("expected one vote a digit, or none")
-        if photo is not None and len(images) > 1:
-            raise UserError(f"expected a photo of one digit, got one of {len(images)}")
         if len(plain) not in (0, len(images)):
             raise UserError("expected one plain cut a digit, or none")
         if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
             raise UserError(f"expected a trust of 0 to 1 for each of {len(images)} digits, got {trust}")
         several, coarse = sent.get("several") is True, sent.get("coarse") is True
-        return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse, photo)
+        return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse)
 
 
 def _is_digit(sent: Any) -> bool:
@@ -106,11 +106,3 @@ def _to_text(images: Sequence[np.ndarray]) -> str:
 
 def _from_text(text: Any, shape: Sequence[int] = (28, 28)) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, *shape)
-
-
-def _photo(sent: Any) -> np.ndarray:
-    height, width = sent["size"]
-    if not (0 < height < 2 * PHOTO_HEIGHT and 0 < width <= LONGEST_SIDE):
-        raise ValueError(height, width)
-    (photo,) = _from_text(sent["pixels"], (height, width))
-    return photo

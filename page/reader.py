@@ -156,7 +156,7 @@ class Reader:
         with_form = self.cuts(data)
         (cuts,) = self.with_first(lambda digits: digits.settled([with_form]))
         (chosen,) = self.with_first(lambda digits: digits.choose([cuts]))
-        return Found.of_one(chosen, cuts.several)
+        return Found.of_one(chosen)
 
     def cuts(self, picture: bytes) -> Cuts:
         """The digit of a picture, cut out in different ways.
@@ -196,9 +196,8 @@ class Reader:
     def answer(self, found: Found, models: Sequence[str]) -> list[ReadDigit]:
         """The answer of each of `models` for each digit, as infer.py has it.
 
-        For one digit it is the mean of the plain and the chosen cut's. `lenet_row` reads these too, and the photo if
-        there is one.
-        In a row it is the mean of it and of the network of rows.
+        For one digit it is the mean of the plain and the chosen cut's; `lenet_row` reads these too, and the photo's
+        vote counts. In a row it is the mean of it and of the network of rows.
 
         Args:
             found: from `find`.
@@ -224,7 +223,7 @@ class Reader:
         digits = {name: each.digits for name, each in loaded.items()}
         telling = next((name for name, each in digits.items() if each.can_tell), None)
         unlike = np.zeros(len(stack), bool)
-        if found.votes:
+        if found.is_row:
             unlike = digits[telling].no_digit(stack) if telling else unlike
             alone = {name: each.probabilities(stack) for name, each in digits.items()}
             both = {name: joined(found.votes, alone[name], unlike, each.labels) for name, each in digits.items()}

@@ -18,6 +18,7 @@ from recognition.depth import block_means
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
 from recognition.picture import PictureError
+from recognition.rows import Vote
 from recognition.ruling import without_form, without_lines
 from recognition.segmentation import (
     TINY,
@@ -60,14 +61,16 @@ class Chosen:
         image: likewise, the cut that is read along with it; often the same.
         trust: see `recognition.shape.trust`.
         coarse: the digit has so few pixels that its shape is no evidence.
-        photo: see `Cuts`; None if the cut is in no doubt and the picture not small.
+        several: the picture plainly holds several digits.
+        vote: the digit that `lenet_row` finds in the photo; None if it is not asked, or finds none.
     """
 
     plain: np.ndarray
     image: np.ndarray
     trust: float = 1.0
     coarse: bool = False
-    photo: np.ndarray | None = None
+    several: bool = False
+    vote: Vote | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,19 @@ class Cuts:
     suspicion: Suspicion = NONE
     photo: np.ndarray | None = None
 
-    def chosen(self, image: np.ndarray, in_doubt: bool) -> Chosen:
-        """The plain cut along with another, [28, 28] uint8; with the photo if it is in doubt, or has few pixels."""
-        enlargement = self.inks[0].enlargement if self.inks else 1
-        coarse, in_doubt = enlargement >= COARSE, in_doubt or self.trust < 1 or enlargement > 1
-        photo = self.photo if in_doubt else None
-        return Chosen(self.images[0], image, self.trust, coarse, photo)
+    @property
+    def enlargement(self) -> int:
+        """How many times larger the picture was made."""
+        return self.inks[0].enlargement if self.inks else 1
+
+    def chosen(self, image: np.ndarray) -> Chosen:
+        """The plain cut along with another, [28, 28] uint8."""
+        return Chosen(self.images[0], image, self.trust, self.enlargement >= COARSE, self.several)
+
+    def photo_if(self, in_doubt: bool) -> np.ndarray | None:
+        """The photo of a small picture, or if one digit was found and is in doubt."""
+        asked = self.enlargement > 1 or ((in_doubt or self.trust < 1) and not self.several)
+        return self.photo if asked else None
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""

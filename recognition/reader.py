@@ -23,7 +23,7 @@ from recognition.novelty import UNLIKE, NoveltyDetector
 from recognition.preparation import cuts_of, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
-from recognition.second_look import by_photos_too, by_rows_too, second_look
+from recognition.second_look import by_rows_too, by_votes_too, second_look, with_vote
 from recognition.shape import doubted
 from recognition.workers import Unread, Workers
 
@@ -121,6 +121,7 @@ class DigitReader:
         """
         self.labels: Sequence[str] = model.card["labels"]
         self.way = way_of(model.card)
+        self._is_for_digits = tuple(self.labels) == DIGITS and self.way == "digit"
         self._folder, self._image, self._kind = model.folder, model.image, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
@@ -167,7 +168,7 @@ class DigitReader:
 
         Returns:
             Calibrated probability of each digit, [N, 10], nearer to each other for ink of little trust. It is the mean
-            of both cuts' if they differ; `rows` reads these too, and the photo if there is one. True for each picture
+            of both cuts' if they differ; `rows` reads these too, and the photo's vote counts. True for each picture
             without a digit, [N]: of trust 0, or by the plain cut, of any thing some cut looks like a digit. If that was
             set aside, or is coarse, doubt is not enough.
         """
@@ -181,8 +182,9 @@ class DigitReader:
         if changed.any():
             each = (by_rows_too(cut[changed], self.probabilities, self.rows) for cut in (plain, images))
             probabilities[changed] = sum(each) / 2
-        rows = self.rows if any(each.photo is not None for each in chosen) else None
-        probabilities, no_digit, trust = by_photos_too(probabilities, no_digit, chosen, rows)
+        if not self._is_for_digits:  # the page's first model may have let a photo vote
+            chosen = [replace(each, vote=None) for each in chosen]
+        probabilities, no_digit, trust = by_votes_too(probabilities, no_digit, chosen)
         return doubted(probabilities, trust), no_digit | (trust == 0)
 
     def no_digit(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
@@ -211,9 +213,9 @@ class DigitReader:
         """The answer for each picture's cuts."""
         if not cuts:
             return []
-        cuts = self.settled(cuts)
-        probabilities, no_digit = self.of_chosen(self.choose(cuts))
-        marks = zip(no_digit, [each.several for each in cuts], strict=True)
+        chosen = self.choose(self.settled(cuts))
+        probabilities, no_digit = self.of_chosen(chosen)
+        marks = zip(no_digit, [each.several for each in chosen], strict=True)
         return [
             replace(self._answer(path, row, bool(none)), several=several)
             for path, row, (none, several) in zip(paths, probabilities, marks, strict=True)
@@ -237,7 +239,8 @@ class DigitReader:
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:
         """Digits that `lenet_row` finds in a picture that may hold several; None if it is not asked."""
         strip = cuts.suspicion.strip
-        if strip is None or self.rows is None or self.no_digit(cuts.images[:1])[0]:
+        is_read_whole = cuts.photo_if(in_doubt=False) is not None
+        if strip is None or is_read_whole or self.rows is None or self.no_digit(cuts.images[:1])[0]:
             return None
         return self.rows.read(strip)
 
@@ -248,8 +251,7 @@ class DigitReader:
         Raises:
             ModelError: it is not usable.
         """
-        is_for_digits = tuple(self.labels) == DIGITS and self.way == "digit"
-        return RowReader.if_any(self._folder) if is_for_digits else None
+        return RowReader.if_any(self._folder) if self._is_for_digits else None
 
     def choose(self, cuts: Sequence[Cuts]) -> list[Chosen]:
         """Choose the cut of each picture that is read along with the plain one.
@@ -269,8 +271,12 @@ class DigitReader:
                 best = int(values.argmax())
                 if values[best] > likely[number] + GAIN:
                     images[number] = others[best]
-        in_doubt = (likely < SURE).tolist()
-        return [each.chosen(image, doubt) for each, image, doubt in zip(cuts, images, in_doubt, strict=True)]
+        chosen = [each.chosen(image) for each, image in zip(cuts, images, strict=True)]
+        photos = [each.photo_if(doubt) for each, doubt in zip(cuts, (likely < SURE).tolist(), strict=True)]
+        for number, photo in enumerate(photos):
+            if photo is not None and self.rows is not None:
+                chosen[number] = with_vote(chosen[number], photo, self.rows)
+        return chosen
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:
         """The likeliest digit's probability, less for a picture unlike every digit, [N] of [N, 28, 28] uint8."""

@@ -9,13 +9,16 @@ import numpy as np
 
 from recognition.cuts import Chosen, Cuts
 from recognition.row_reader import RowDigit, RowReader
-from recognition.rows import joined
+from recognition.rows import ROWS_SHARE, Vote
 from recognition.shape import DOUBTED
 
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
 PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
-CLEAR = 0.95  # confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit
+# Confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit: any digit, and
+# the one that the cut is likest.
+CLEAR, AGREED = 0.85, 0.7
+UNSPOILT = 0.99  # probability of a cut's digit from which on the cut is not spoilt, if it is like a digit
 OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
 
 
@@ -59,9 +62,19 @@ def _second(found: Sequence[RowDigit]) -> float:
     return sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
 
 
-def _by_both(digit: RowDigit, probabilities: np.ndarray) -> np.ndarray:
-    """Probability of each digit, [10], by both networks, of one digit that `lenet_row` found."""
-    return joined([digit[:2]], probabilities[None], np.zeros(1, bool))[0]
+def _by_both(vote: Vote, probabilities: np.ndarray, spoilt: bool = False) -> np.ndarray:
+    """Probability of each digit, [10], by both networks.
+
+    Args:
+        vote: of `lenet_row`.
+        probabilities: [10] by the other network.
+        spoilt: its cut may be; it would draw all that the vote leaves to one wrong digit, so that is spread evenly.
+    """
+    rest = np.ones(10) if spoilt else probabilities
+    others = np.where(np.arange(10) == vote[0], 0, rest)
+    by_rows = others * (1 - vote[1]) / max(others.sum(), 1e-9)
+    by_rows[vote[0]] = vote[1]
+    return ROWS_SHARE * by_rows + (1 - ROWS_SHARE) * probabilities
 
 
 def by_rows_too(
@@ -78,34 +91,50 @@ def by_rows_too(
     for number, image in enumerate(images):
         found = rows.read(image)
         if len(found) == 1:
-            read[number] = _by_both(found[0], read[number])
+            read[number] = _by_both(found[0][:2], read[number])
     return read
 
 
-def by_photos_too(
-    read: np.ndarray, no_digit: np.ndarray, chosen: Sequence[Chosen], rows: RowReader | None
+def with_vote(chosen: Chosen, photo: np.ndarray, rows: RowReader) -> Chosen:
+    """The same with the digit in the middle of its photo: a pattern of the paper, or neighbours, often spoil the cuts.
+
+    Other digits in the photo are marked as several, or a reason for doubt.
+
+    Args:
+        chosen: of one picture.
+        photo: [H, W] uint8, see `Cuts`.
+        rows: reads it.
+    """
+    found = rows.read(photo)
+    middle, second = photo.shape[1] / 2, _second(found)
+    vote = min(found, key=lambda digit: abs(digit.middle - middle))[:2] if found else None
+    several = second > TWO or (chosen.several and len(found) != 1)
+    in_doubt = not found or second >= PERHAPS_TWO
+    return replace(chosen, vote=vote, several=several, trust=min(chosen.trust, DOUBTED if in_doubt else 1))
+
+
+def by_votes_too(
+    read: np.ndarray, no_digit: np.ndarray, chosen: Sequence[Chosen]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the photo of each picture that has one: a pattern of the paper often spoils the cuts.
+    """Let the votes of photos count.
 
     Args:
         read: probability of each digit by the cuts, [N, 10].
         no_digit: [N] pictures whose plain cut is unlike every digit.
         chosen: the same pictures.
-        rows: reads the photos; if there are none, nothing changes.
 
     Returns:
-        `read` [N, 10] and `no_digit` [N], as the photos change them, and the trust in each, [N]. A digit that only the
-            photo shows is doubted, and one that it does not show alone.
+        `read` [N, 10] and `no_digit` [N], as the votes change them, and the trust in each, [N]. A digit that only the
+            photo shows is doubted.
     """
     read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])
     for number, each in enumerate(chosen):
-        if rows is None or each.photo is None or each.trust == 0:
+        if each.vote is None:
             continue
-        found = rows.read(each.photo)
-        if len(found) != 1:
-            trust[number] = min(each.trust, DOUBTED) if _second(found) >= PERHAPS_TWO or not found else each.trust
-        else:
-            read[number] = _by_both(found[0], read[number])
-            if no_digit[number] and found[0].confidence > CLEAR:
-                no_digit[number], trust[number] = False, min(each.trust, DOUBTED)
+        digit, confidence = each.vote
+        clear = confidence > (AGREED if read[number].argmax() == digit else CLEAR)
+        spoilt = no_digit[number] or read[number].max() < UNSPOILT
+        read[number] = _by_both(each.vote, read[number], bool(spoilt))
+        if no_digit[number] and clear and not each.several:
+            no_digit[number], trust[number] = False, min(each.trust, DOUBTED)
     return read, no_digit, trust

@@ -206,33 +206,6 @@ def test_the_page_says_the_probability_that_infer_py_says(
 
 
 @pytest.mark.parametrize(
-    "photo",
-    [
-        {"size": [0, 5], "pixels": ""},
-        {"size": [-1, -1], "pixels": "AAAA"},
-        {"size": [10**30, 1], "pixels": "AAAA"},
-        {"size": [1, 10**30], "pixels": "AAAA"},
-        {"size": [2, 2], "pixels": "AAAA"},
-        {"size": [3], "pixels": "AAAA"},
-        {"size": ["3", 1], "pixels": "AAAA"},
-        {"size": [3, 1], "pixels": "?"},
-        {"pixels": "AAAA"},
-        "AAAA",
-        7,
-    ],
-)
-def test_a_photo_from_the_browser_may_be_anything(photo: object, mnist: Mnist) -> None:
-    sent = Found([mnist.test_images[0]]).for_browser()
-    with pytest.raises(UserError):
-        Found.from_browser({**sent, "photo": photo})
-    sound = {"size": [3, 1], "pixels": "AAAA"}
-    found = Found.from_browser({**sent, "photo": sound})
-    assert found.photo is not None and found.photo.shape == (3, 1)
-    with pytest.raises(UserError, match="photo of one digit"):
-        Found.from_browser({**Found([*mnist.test_images[:2]]).for_browser(), "photo": sound})
-
-
-@pytest.mark.parametrize(
     "changed",
     [{"trust": [10**400]}, {"votes": [[3, 10**400]]}, {"votes": [[3.0, 0.5]]}, {"votes": [[True, 0.5]]}],
 )

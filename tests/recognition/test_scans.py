@@ -16,7 +16,7 @@ from recognition.cuts import HIGH, PHOTO_HEIGHT, Chosen, Cuts, cut_digit
 from recognition.picture import PictureError
 from recognition.reader import DigitReader
 from recognition.row_reader import RowDigit, RowReader
-from recognition.second_look import by_photos_too
+from recognition.second_look import by_votes_too, with_vote
 from recognition.segmentation import find_ink, one_digit
 from recognition.shape import DOUBTED
 from tests.conftest import MODEL
@@ -90,44 +90,96 @@ def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
     assert cut_digit(even).photo is None
 
 
-def looked_again(one: Chosen, found: list[tuple[int, float]], unlike: bool) -> tuple[int, bool, float]:
-    """Digit, mark and trust of a picture, whose cuts are read as 8, after `found` was read in its photo."""
-    row = [RowDigit(number, confidence, 0, 1, 0.5) for number, confidence in found]
-    read = np.full((1, 10), 0.01)
-    read[0, 8] = 0.91
-    rows = cast(RowReader, SimpleNamespace(read=lambda photo: row))
-    both, marks, trust = by_photos_too(read, np.array([unlike]), [one], rows)
+def voted(one: Chosen, found: list[tuple[int, float, float]]) -> Chosen:
+    """The same after digits with their confidences and middles were found in its photo, 20 pixels wide."""
+    row = [RowDigit(number, confidence, middle, middle, middle) for number, confidence, middle in found]
+    return with_vote(one, np.zeros((30, 20), np.uint8), cast(RowReader, SimpleNamespace(read=lambda photo: row)))
+
+
+def counted(one: Chosen, unlike: bool, sure: float = 0.91) -> tuple[int, bool, float]:
+    """Digit, mark and trust of a picture whose cuts are read as 8."""
+    read = np.full((1, 10), (1 - sure) / 9)
+    read[0, 8] = sure
+    both, marks, trust = by_votes_too(read, np.array([unlike]), [one])
     return int(both.argmax()), bool(marks[0]), float(trust[0])
 
 
-def test_a_photo_is_read_if_the_cut_is_in_doubt(mnist: Mnist) -> None:
-    image = np.zeros((28, 28), np.uint8)
-    cuts = Cuts(image[None], photo=image)
-    assert cuts.chosen(image, False).photo is None
-    assert replace(cuts, trust=DOUBTED).chosen(image, False).photo is image
-    assert cut_digit(scan(mnist, 0)).chosen(image, False).photo is not None, "it has few pixels"
-    one = cuts.chosen(image, True)
-    assert looked_again(one, [(3, 0.99)], False) == (3, False, 1.0)
-    assert looked_again(replace(one, photo=None), [(3, 0.99)], False) == (8, False, 1.0)
-    assert looked_again(replace(one, trust=0.0), [(3, 0.99)], False) == (8, False, 0.0), "it is a thing"
+BLANK = np.zeros((28, 28), np.uint8)
+ONE = Chosen(BLANK, BLANK)
+
+
+def test_a_photo_is_read_if_the_cut_is_in_doubt_or_the_picture_small(mnist: Mnist) -> None:
+    cuts = Cuts(BLANK[None], photo=BLANK)
+    assert cuts.photo_if(in_doubt=False) is None
+    assert cuts.photo_if(in_doubt=True) is BLANK
+    assert replace(cuts, trust=DOUBTED).photo_if(in_doubt=False) is BLANK
+    assert replace(cuts, several=True).photo_if(in_doubt=True) is None, "it shows one of them only"
+    assert cut_digit(scan(mnist, 0)).photo_if(in_doubt=False) is not None, "it has few pixels"
+
+
+def test_the_digit_in_the_middle_of_the_photo_counts() -> None:
+    assert voted(ONE, [(3, 0.99, 9)]) == replace(ONE, vote=(3, 0.99))
+    assert voted(ONE, [(7, 0.9, 0), (3, 0.8, 11), (5, 0.9, 19)]).vote == (3, 0.8)
+    assert counted(replace(ONE, vote=(3, 0.99)), False) == (3, False, 1.0)
+    assert counted(ONE, False) == (8, False, 1.0)
+
+
+def test_a_vote_in_doubt_outweighs_a_cut_that_is_spoilt() -> None:
+    """What it leaves goes to all other digits alike: not to the one that such a cut shows."""
+    assert counted(replace(ONE, vote=(3, 0.4)), True)[0] == 3
+    assert counted(replace(ONE, vote=(3, 0.4)), False)[0] == 3
+    assert counted(replace(ONE, vote=(3, 0.4)), False, sure=0.999)[0] == 8
+
+
+def test_a_thing_stays_one_whatever_its_photo_shows() -> None:
+    assert counted(replace(ONE, trust=0.0, vote=(3, 0.99)), True)[2] == 0.0
+
+
+def test_several_are_marked_by_a_photo() -> None:
+    marked = replace(ONE, several=True)
+    assert voted(ONE, [(3, 0.99, 5), (4, 0.9, 15)]).several
+    assert not voted(ONE, [(3, 0.99, 5), (4, 0.5, 15)]).several
+    assert not voted(marked, [(3, 0.99, 5)]).several, "neighbours that reach into the picture"
+    assert voted(marked, []).several
+
+
+def cut_with_neighbours(mnist: Mnist, number: int) -> tuple[np.ndarray, int]:
+    """A digit of a row on patterned paper, cut out so wide that its neighbours reach into the picture."""
+    random = np.random.default_rng(number)
+    digits = [digit(mnist, 3 * number + place, 26) for place in range(3)]
+    digits = [each[:, each.max(axis=0) > 0.3] for each in digits]
+    ink = np.concatenate(digits, axis=1)
+    first, last = digits[0].shape[1], digits[0].shape[1] + digits[1].shape[1]
+    part = ndimage.gaussian_filter(ink, 0.7)[:, max(first - 8, 0) : last + 8]
+    down, across = np.indices(part.shape)
+    paper = random.uniform(150, 200) - random.uniform(10, 30) * np.maximum(np.cos(1.3 * down + 0.3 * across), 0)
+    grey = paper * (1 - part) + random.uniform(30, 80) * part + random.normal(0, 3, part.shape)
+    return np.clip(grey, 0, 255).astype(np.uint8), int(mnist.test_labels[3 * number + 1])
+
+
+def test_neighbours_that_reach_into_a_scan_are_not_read(mnist: Mnist, reader: DigitReader) -> None:
+    pictures = [cut_with_neighbours(mnist, number) for number in range(60)]
+    answers = reader.answer_all([grey for grey, _ in pictures])
+    right = [answer for answer, (_, label) in zip(answers, pictures, strict=True) if answer.digits[0][0] == str(label)]
+    assert len(right) >= 53
+    assert sum(not (answer.no_digit or answer.several) for answer in right) >= 30
 
 
 def test_rows_are_not_loaded_for_nothing() -> None:
-    reader, image = DigitReader.load(MODEL), np.zeros((28, 28), np.uint8)
-    reader.of_chosen([Chosen(image, image)])
+    reader = DigitReader.load(MODEL)
+    reader.of_chosen([ONE])
     assert "rows" not in vars(reader)
 
 
 def test_a_digit_that_the_photo_does_not_show_alone_is_doubted() -> None:
-    image = np.zeros((28, 28), np.uint8)
-    one = Chosen(image, image, photo=image)
-    assert looked_again(one, [], False) == (8, False, DOUBTED)
-    assert looked_again(one, [(3, 0.99), (3, 0.9)], False) == (8, False, DOUBTED)
-    assert looked_again(one, [(3, 0.99), (3, 0.1)], False) == (8, False, 1.0), "perhaps a speck"
+    assert voted(ONE, []).trust == DOUBTED
+    assert voted(ONE, [(3, 0.99, 5), (3, 0.6, 15)]).trust == DOUBTED
+    assert voted(ONE, [(3, 0.99, 5), (3, 0.1, 15)]).trust == 1.0, "perhaps a speck"
 
 
 def test_a_digit_that_only_the_photo_shows_is_doubted() -> None:
-    image = np.zeros((28, 28), np.uint8)
-    one = Chosen(image, image, photo=image)
-    assert looked_again(one, [(3, 0.99)], True) == (3, False, DOUBTED)
-    assert looked_again(one, [(3, 0.9)], True) == (3, True, 1.0), "the photo is not clear"
+    clear = replace(ONE, vote=(3, 0.9))
+    assert counted(clear, True) == (3, False, DOUBTED)
+    assert counted(replace(clear, vote=(3, 0.8)), True) == (3, True, 1.0), "the photo is not clear"
+    assert counted(replace(clear, vote=(8, 0.8)), True) == (8, False, DOUBTED), "the cut shows the same digit"
+    assert counted(replace(clear, several=True), True) == (3, True, 1.0)
