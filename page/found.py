@@ -27,6 +27,7 @@ class Found:
         several: one digit was looked for, and the picture plainly holds several.
         trust: of each digit's ink, or one for all; see `recognition.shape.trust` and `recognition.row_trust`.
         coarse: see `recognition.cuts.Chosen`; likewise of one digit.
+        even_paper: likewise.
         votes: answers of the network of rows; one a digit of a row, at most one if one digit was looked for.
     """
 
@@ -38,12 +39,13 @@ class Found:
     plain: Sequence[np.ndarray] = ()
     trust: Sequence[float] = (1.0,)
     coarse: bool = False
+    even_paper: bool = False
 
     @classmethod
     def of_one(cls, one: Chosen) -> Found:
         """The digit that was looked for alone."""
         votes = [one.vote] if one.vote else []
-        return cls([one.image], (0, 0), (), one.several, votes, [one.plain], [one.trust], one.coarse)
+        return cls([one.image], (0, 0), (), one.several, votes, [one.plain], [one.trust], one.coarse, one.even_paper)
 
     @property
     def is_row(self) -> bool:
@@ -56,7 +58,8 @@ class Found:
         plain, trust = self.plain or self.images, np.broadcast_to(self.trust, len(self.images)).tolist()
         votes: Sequence[Vote | None] = self.votes or [None] * len(self.images)
         each = zip(plain, self.images, trust, votes, strict=True)
-        return [Chosen(cut, image, value, self.coarse, self.several, vote) for cut, image, value, vote in each]
+        about = self.coarse, self.several
+        return [Chosen(cut, image, value, *about, vote, self.even_paper) for cut, image, value, vote in each]
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""
@@ -69,6 +72,7 @@ class Found:
             "plain": _to_text(self.plain),
             "trust": list(self.trust),
             "coarse": self.coarse,
+            "evenPaper": self.even_paper,
         }
 
     @classmethod
@@ -92,8 +96,8 @@ class Found:
             raise UserError("expected one plain cut a digit, or none")
         if len(trust) not in (1, len(images)) or not all(0 <= each <= 1 for each in trust):
             raise UserError(f"expected a trust of 0 to 1 for each of {len(images)} digits, got {trust}")
-        several, coarse = sent.get("several") is True, sent.get("coarse") is True
-        return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse)
+        several, coarse, even = (sent.get(name) is True for name in ("several", "coarse", "evenPaper"))
+        return cls(list(images), (0, 0), (), several, votes, list(plain), trust, coarse, even)
 
 
 def _is_digit(sent: Any) -> bool:

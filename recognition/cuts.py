@@ -63,6 +63,7 @@ class Chosen:
         coarse: the digit has so few pixels that its shape is no evidence.
         several: the picture plainly holds several digits.
         vote: the digit that `lenet_row` finds in the photo; None if it is not asked, or finds none.
+        even_paper: see `Cuts`.
     """
 
     plain: np.ndarray
@@ -71,6 +72,7 @@ class Chosen:
     coarse: bool = False
     several: bool = False
     vote: Vote | None = None
+    even_paper: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Cuts:
         trust: see `recognition.shape.trust`.
         form: the picture, [H, W] uint8, without a form's lines along its rim; None if it has none.
         suspicion: parts of the picture that may be other digits.
-        photo: [H, W] uint8, the picture, if its paper is not even: its ink is found less surely then.
+        photo: [H, W] uint8, the picture; None if it is tiny and its paper even.
+        even_paper: the paper is as even as a drawing's; else the ink is found less surely.
     """
 
     images: np.ndarray
@@ -95,19 +98,22 @@ class Cuts:
     form: np.ndarray | None = None
     suspicion: Suspicion = NONE
     photo: np.ndarray | None = None
+    even_paper: bool = False
 
     @property
     def enlargement(self) -> int:
-        """How many times larger the picture was made."""
+        """Enlargement of the picture before its ink was sought."""
         return self.inks[0].enlargement if self.inks else 1
 
     def chosen(self, image: np.ndarray) -> Chosen:
         """The plain cut along with another, [28, 28] uint8."""
-        return Chosen(self.images[0], image, self.trust, self.enlargement >= COARSE, self.several)
+        coarse = self.enlargement >= COARSE
+        return Chosen(self.images[0], image, self.trust, coarse, self.several, even_paper=self.even_paper)
 
     def photo_if(self, in_doubt: bool) -> np.ndarray | None:
-        """The photo of a small picture, or if one digit was found and is in doubt."""
-        asked = self.enlargement > 1 or ((in_doubt or self.trust < 1) and not self.several)
+        """The photo of a small picture of uneven paper, or if one digit was found and is in doubt."""
+        small_scan = self.enlargement > 1 and not self.even_paper
+        asked = small_scan or ((in_doubt or self.trust < 1) and not self.several)
         return self.photo if asked else None
 
     def others(self) -> np.ndarray:
@@ -125,10 +131,13 @@ class Cuts:
 
     def without_form(self) -> Cuts | None:
         """The same picture's digit, cut out after the form's lines were taken away; None if there is none."""
+        if self.form is None:
+            return None
         try:
-            return None if self.form is None else cut_digit(self.form, may_have_form=False)
+            other = cut_digit(self.form, may_have_form=False)
         except PictureError:
             return None
+        return replace(other, suspicion=self.suspicion, photo=self.photo, even_paper=self.even_paper)
 
 
 def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
@@ -157,8 +166,9 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
             images = [_narrowed(cut_out(whole), width) for width in NARROWED]
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
-    photo = None if has_even_paper(grey) else _photo(grey, page)
-    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo)
+    even = has_even_paper(grey)
+    photo = None if even and page.enlargement >= TINY else _photo(grey, page)
+    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even)
 
 
 def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:

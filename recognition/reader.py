@@ -233,7 +233,7 @@ class DigitReader:
             other = cuts[number].without_form()
             wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
             if other and not other.several and float(self._plausible(other.images)[0]) > wanted:
-                read[number] = replace(other, suspicion=cuts[number].suspicion, photo=cuts[number].photo)
+                read[number] = other
         return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in read]
 
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:

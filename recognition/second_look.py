@@ -116,7 +116,7 @@ def with_vote(chosen: Chosen, photo: np.ndarray, rows: RowReader) -> Chosen:
 def by_votes_too(
     read: np.ndarray, no_digit: np.ndarray, chosen: Sequence[Chosen]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Let the votes of photos count.
+    """Count the votes of photos in.
 
     Args:
         read: probability of each digit by the cuts, [N, 10].
@@ -125,7 +125,7 @@ def by_votes_too(
 
     Returns:
         `read` [N, 10] and `no_digit` [N], as the votes change them, and the trust in each, [N]. A digit that only the
-            photo shows is doubted.
+            photo shows is doubted. On even paper cuts are good: what is unlike every digit stays marked, as a letter.
     """
     read, no_digit, trust = read.copy(), no_digit.copy(), np.array([each.trust for each in chosen])
     for number, each in enumerate(chosen):
@@ -133,8 +133,8 @@ def by_votes_too(
             continue
         digit, confidence = each.vote
         clear = confidence > (AGREED if read[number].argmax() == digit else CLEAR)
-        spoilt = no_digit[number] or read[number].max() < UNSPOILT
+        spoilt = not each.even_paper and (no_digit[number] or read[number].max() < UNSPOILT)
         read[number] = _by_both(each.vote, read[number], bool(spoilt))
-        if no_digit[number] and clear and not each.several:
+        if no_digit[number] and clear and not (each.several or each.even_paper):
             no_digit[number], trust[number] = False, min(each.trust, DOUBTED)
     return read, no_digit, trust

@@ -75,7 +75,7 @@ def test_digits_cut_close_from_white_paper_are_no_gaps_in_it(mnist: Mnist) -> No
     assert sum(find_ink(grey, one_digit).dark for grey in drawn) >= 95
 
 
-def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
+def test_a_photo_shows_the_digit_and_what_is_around_it(mnist: Mnist) -> None:
     grey = scan(mnist, 0)
     photo = cut_digit(grey).photo
     assert photo is not None and np.array_equal(photo, grey)
@@ -87,7 +87,8 @@ def test_only_uneven_paper_is_read_as_a_photo(mnist: Mnist) -> None:
     assert np.ptp(rows) > HIGH * len(part), "a small digit is cut out with its surroundings"
     even = np.full((60, 60), 255, np.uint8)
     even[10:50, 25:31] = 0
-    assert cut_digit(even).photo is None
+    assert cut_digit(even).even_paper and cut_digit(even).photo is not None
+    assert cut_digit(even[::3, ::3]).photo is None, "it is tiny"
 
 
 def voted(one: Chosen, found: list[tuple[int, float, float]]) -> Chosen:
@@ -115,6 +116,8 @@ def test_a_photo_is_read_if_the_cut_is_in_doubt_or_the_picture_small(mnist: Mnis
     assert replace(cuts, trust=DOUBTED).photo_if(in_doubt=False) is BLANK
     assert replace(cuts, several=True).photo_if(in_doubt=True) is None, "it shows one of them only"
     assert cut_digit(scan(mnist, 0)).photo_if(in_doubt=False) is not None, "it has few pixels"
+    drawing = np.pad(255 - mnist.test_images[0], 20, constant_values=255)
+    assert cut_digit(drawing).photo_if(in_doubt=False) is None, "its paper is even"
 
 
 def test_the_digit_in_the_middle_of_the_photo_counts() -> None:
@@ -129,6 +132,7 @@ def test_a_vote_in_doubt_outweighs_a_cut_that_is_spoilt() -> None:
     assert counted(replace(ONE, vote=(3, 0.4)), True)[0] == 3
     assert counted(replace(ONE, vote=(3, 0.4)), False)[0] == 3
     assert counted(replace(ONE, vote=(3, 0.4)), False, sure=0.999)[0] == 8
+    assert counted(replace(ONE, vote=(3, 0.4), even_paper=True), False)[0] == 8
 
 
 def test_a_thing_stays_one_whatever_its_photo_shows() -> None:
@@ -183,3 +187,4 @@ def test_a_digit_that_only_the_photo_shows_is_doubted() -> None:
     assert counted(replace(clear, vote=(3, 0.8)), True) == (3, True, 1.0), "the photo is not clear"
     assert counted(replace(clear, vote=(8, 0.8)), True) == (8, False, DOUBTED), "the cut shows the same digit"
     assert counted(replace(clear, several=True), True) == (3, True, 1.0)
+    assert counted(replace(clear, even_paper=True), True) == (3, True, 1.0), "it may be a letter"
