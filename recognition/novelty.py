@@ -93,9 +93,11 @@ class NoveltyDetector:
         """Which of [N, 28, 28] uint8, made by `recognition.digit.to_mnist`, are no digits, [N] bool."""
         return self.scores(images) > self.threshold
 
-    def shows_none(self, images: Bytes, probabilities: np.ndarray, least_odds: float) -> np.ndarray:
+    def shows_none(
+        self, images: Bytes, probabilities: np.ndarray, least_odds: float, scores: np.ndarray | None = None
+    ) -> np.ndarray:
         """Which images are no digits by the network's calibrated probabilities [N, K] too, [N] bool; needs `shapes`."""
-        scores = self.scores(images)
+        scores = self.scores(images) if scores is None else scores
         low = odds(self.unlikeness(images, scores), probabilities) < least_odds
         return np.asarray(low | (scores > self.threshold + SURELY))
 

@@ -18,22 +18,21 @@ from model.predictor import Predictor
 from model.saved_model import SavedModel, load_model
 from recognition.cuts import Chosen, Cuts
 from recognition.kind import PictureKind
+from recognition.memory import remembering
 from recognition.names import STANDARD_INPUT
 from recognition.novelty import UNLIKE, NoveltyDetector
 from recognition.preparation import cuts_of, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
-from recognition.second_look import by_rows_too, by_votes_too, second_look, with_vote
+from recognition.second_look import SURE, by_rows_too, by_votes_too, formless, second_look, with_vote
 from recognition.shape import doubted
 from recognition.workers import Unread, Workers
 
 CHUNK = 256  # pictures in memory at a time, each 28×28 bytes once it is read
 
-# Chosen on drawn digits, as those of `recognition.cuts`; `FORMLESS` also on Fashion-MNIST's first 300 test images.
+# Chosen on drawn digits, as those of `recognition.cuts`.
 DOUBT = 0.55  # plausibility of the plain cut under which the others are looked at
 GAIN = 0.2  # plausibility that another cut must have beyond the plain one's to be read instead
-SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines, and as a photo
-FORMLESS = 0.4  # plausibility that a cut without a form's lines must have to be read
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,11 @@ class DigitReader:
         self._is_for_digits = tuple(self.labels) == DIGITS and self.way == "digit"
         self._folder, self._image, self._kind = model.folder, model.image, PictureKind.of_card(model.card)
         self._predictor, self._top_k, self._reject_below = predictor, top_k, reject_below
+        self._calibrated = remembering(lambda images: predictor.calibrated(self.inputs(images)))
         self._novelty = NoveltyDetector.from_bytes(model.novelty) if model.novelty is not None else None
         self.can_tell = self._novelty is not None
+        if novelty := self._novelty:
+            self._scores = remembering(lambda images: novelty.scores(self._kind.apply(images)))
         learnt = self._novelty is not None and self._novelty.shapes is not None
         self._least_odds = model.card.get("no_digit", {}).get("least_odds") if learnt else None
 
@@ -161,7 +163,7 @@ class DigitReader:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Calibrated probability of each digit, [N, 10], of images [N, 28, 28] uint8 made like MNIST's."""
-        return self._predictor.calibrated(self.inputs(images))
+        return self._calibrated(images)
 
     def of_chosen(self, chosen: Sequence[Chosen]) -> tuple[np.ndarray, np.ndarray]:
         """Read what was chosen of each picture.
@@ -194,10 +196,10 @@ class DigitReader:
         """
         if not self._novelty:
             return np.zeros(len(images), bool)
-        images = self._kind.apply(images)
+        scores = self._scores(images)
         if probabilities is None or self._least_odds is None:
-            return self._novelty.holds_no_digit(images)
-        return self._novelty.shows_none(images, probabilities, self._least_odds)
+            return scores > self._novelty.threshold
+        return self._novelty.shows_none(self._kind.apply(images), probabilities, self._least_odds, scores)
 
     def trial(self) -> bytes:
         """All numbers that are computed for a few images of noise; see `Predictor.trial`."""
@@ -223,18 +225,8 @@ class DigitReader:
 
     def settled(self, cuts: Sequence[Cuts]) -> list[Cuts]:
         """The same cuts: without a form's lines, if more plausible so; marked as several, if the parts are digits."""
-        read = list(cuts)
-        formed = [number for number, each in enumerate(cuts) if each.form is not None]
-        likely = self._plausible(np.stack([cuts[number].images[0] for number in formed])) if formed else np.empty(0)
-        for number, value in zip(formed, likely.tolist(), strict=True):
-            in_doubt = cuts[number].trust < 1
-            if value >= SURE and not in_doubt:
-                continue
-            other = cuts[number].without_form()
-            wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
-            if other and not other.several and float(self._plausible(other.images)[0]) > wanted:
-                read[number] = other
-        return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in read]
+        whole = (formless(each, self._plausible) for each in cuts)
+        return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in whole]
 
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:
         """Digits that `lenet_row` finds in a picture that may hold several; None if it is not asked."""
@@ -283,8 +275,7 @@ class DigitReader:
         probabilities = self.probabilities(images).max(axis=1)
         if not self._novelty:
             return probabilities
-        beyond = self._novelty.scores(self._kind.apply(images)) - self._novelty.threshold
-        return probabilities * scipy.special.expit(-beyond / UNLIKE)
+        return probabilities * scipy.special.expit((self._novelty.threshold - self._scores(images)) / UNLIKE)
 
     def row(self, path: str, found: Sequence[FoundDigit]) -> list[Answer]:
         """The answer for each digit of a row: a mean of the row reader's and this one's."""

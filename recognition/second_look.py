@@ -13,6 +13,8 @@ from recognition.rows import ROWS_SHARE, Vote
 from recognition.shape import DOUBTED
 
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
+SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines, and as a photo
+FORMLESS = 0.4  # plausibility that a cut without a form's lines must have to be read; also by 300 of Fashion-MNIST
 PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
 TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
 # Confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit: any digit, and
@@ -20,6 +22,23 @@ TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which o
 CLEAR, AGREED = 0.85, 0.7
 UNSPOILT = 0.99  # probability of a cut's digit from which on the cut is not spoilt, if it is like a digit
 OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
+
+
+def formless(cuts: Cuts, plausible: Callable[[np.ndarray], np.ndarray]) -> Cuts:
+    """The same picture's cut without a form's lines, if it is more plausible, and plausible enough to be read.
+
+    Args:
+        cuts: of one picture.
+        plausible: see `second_look`.
+    """
+    if cuts.form is None:
+        return cuts
+    value, in_doubt = float(plausible(cuts.images[:1])[0]), cuts.trust < 1
+    if value >= SURE and not in_doubt:
+        return cuts
+    other = cuts.without_form()
+    wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
+    return other if other and not other.several and float(plausible(other.images)[0]) > wanted else cuts
 
 
 def second_look(
