@@ -49,6 +49,7 @@ SQUARE = 0.7  # width by height of a digit that may be stretched
 LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
+CLOSE = 0.75  # of a side of the picture that ink takes if the picture is cut close to it
 HIGH, PHOTO_HEIGHT = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
 
 
@@ -89,6 +90,7 @@ class Cuts:
         suspicion: parts of the picture that may be other digits.
         photo: [H, W] uint8, the picture; None if it is tiny and its paper even.
         even_paper: the paper is as even as a drawing's; else the ink is found less surely.
+        scan: the paper is not, and the picture small or cut close to its ink.
     """
 
     images: np.ndarray
@@ -99,6 +101,7 @@ class Cuts:
     suspicion: Suspicion = NONE
     photo: np.ndarray | None = None
     even_paper: bool = False
+    scan: bool = False
 
     @property
     def enlargement(self) -> int:
@@ -111,9 +114,8 @@ class Cuts:
         return Chosen(self.images[0], image, self.trust, coarse, self.several, even_paper=self.even_paper)
 
     def photo_if(self, in_doubt: bool) -> np.ndarray | None:
-        """The photo of a small picture of uneven paper, or if one digit was found and is in doubt."""
-        small_scan = self.enlargement > 1 and not self.even_paper
-        asked = small_scan or ((in_doubt or self.trust < 1) and not self.several)
+        """The photo of a scan, or if one digit was found and is in doubt."""
+        asked = self.scan or ((in_doubt or self.trust < 1) and not self.several)
         return self.photo if asked else None
 
     def others(self) -> np.ndarray:
@@ -137,7 +139,7 @@ class Cuts:
             other = cut_digit(self.form, may_have_form=False)
         except PictureError:
             return None
-        return replace(other, suspicion=self.suspicion, photo=self.photo, even_paper=self.even_paper)
+        return replace(other, suspicion=self.suspicion, photo=self.photo, even_paper=self.even_paper, scan=self.scan)
 
 
 def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
@@ -168,7 +170,9 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     trusted = 0.0 if thing else trust(page, ink)
     even = has_even_paper(grey)
     photo = None if even and page.enlargement >= TINY else _photo(grey, page)
-    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even)
+    share = max(length(side) / whole for side, whole in zip(box_of(page.own), page.own.shape, strict=True))
+    scan = not even and (page.enlargement > 1 or share > CLOSE)
+    return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even, scan)
 
 
 def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:

@@ -81,7 +81,9 @@ def test_a_photo_shows_the_digit_and_what_is_around_it(mnist: Mnist) -> None:
     assert photo is not None and np.array_equal(photo, grey)
     large = np.random.default_rng(0).uniform(180, 230, (900, 700))
     large[400:500, 300:370] *= 1 - 0.8 * digit(mnist, 0, 100)[:, :70]
-    part = cut_digit(large.astype(np.uint8)).photo
+    cuts = cut_digit(large.astype(np.uint8))
+    assert not cuts.scan and not cuts.even_paper, "it has much paper around"
+    part = cuts.photo
     assert part is not None and len(part) < 2 * PHOTO_HEIGHT and part.shape[1] < 2 * PHOTO_HEIGHT
     rows = np.flatnonzero((part < 120).any(axis=1))
     assert np.ptp(rows) > HIGH * len(part), "a small digit is cut out with its surroundings"
@@ -109,13 +111,15 @@ BLANK = np.zeros((28, 28), np.uint8)
 ONE = Chosen(BLANK, BLANK)
 
 
-def test_a_photo_is_read_if_the_cut_is_in_doubt_or_the_picture_small(mnist: Mnist) -> None:
+def test_a_photo_is_read_if_the_cut_is_in_doubt_or_the_picture_a_scan(mnist: Mnist) -> None:
     cuts = Cuts(BLANK[None], photo=BLANK)
     assert cuts.photo_if(in_doubt=False) is None
     assert cuts.photo_if(in_doubt=True) is BLANK
     assert replace(cuts, trust=DOUBTED).photo_if(in_doubt=False) is BLANK
     assert replace(cuts, several=True).photo_if(in_doubt=True) is None, "it shows one of them only"
     assert cut_digit(scan(mnist, 0)).photo_if(in_doubt=False) is not None, "it has few pixels"
+    large = scan(mnist, 0, 5)
+    assert cut_digit(large).photo_if(in_doubt=False) is not None, "it is cut close"
     drawing = np.pad(255 - mnist.test_images[0], 20, constant_values=255)
     assert cut_digit(drawing).photo_if(in_doubt=False) is None, "its paper is even"
 
