@@ -49,7 +49,7 @@ SQUARE = 0.7  # width by height of a digit that may be stretched
 LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
-CLOSE = 0.75  # of a side of the picture that ink takes if the picture is cut close to it
+CLOSE = 0.6  # of a side of the picture that ink takes if the picture is cut close to it
 HIGH, PHOTO_HEIGHT = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
 
 

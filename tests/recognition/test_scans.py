@@ -118,7 +118,7 @@ def test_a_photo_is_read_if_the_cut_is_in_doubt_or_the_picture_a_scan(mnist: Mni
     assert replace(cuts, trust=DOUBTED).photo_if(in_doubt=False) is BLANK
     assert replace(cuts, several=True).photo_if(in_doubt=True) is None, "it shows one of them only"
     assert cut_digit(scan(mnist, 0)).photo_if(in_doubt=False) is not None, "it has few pixels"
-    large = scan(mnist, 0, 5)
+    large = scan(mnist, 3, 5)
     assert cut_digit(large).photo_if(in_doubt=False) is not None, "it is cut close"
     drawing = np.pad(255 - mnist.test_images[0], 20, constant_values=255)
     assert cut_digit(drawing).photo_if(in_doubt=False) is None, "its paper is even"
