@@ -108,5 +108,5 @@ def _to_text(images: Sequence[np.ndarray]) -> str:
     return base64.b64encode(np.asarray(images, np.uint8).tobytes()).decode()
 
 
-def _from_text(text: Any, shape: Sequence[int] = (28, 28)) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, *shape)
+def _from_text(text: Any) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, 28, 28)

@@ -50,7 +50,7 @@ LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduce
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
 CLOSE = 0.6  # of a side of the picture that ink takes if the picture is cut close to it
-HIGH, PHOTO_HEIGHT = 0.4, 64  # of the picture's height: a digit as high can be read in it; pixels of a picture's copy
+PHOTO_HEIGHT = 64  # pixels of a photo, at least
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Cuts:
         trust: see `recognition.shape.trust`.
         form: the picture, [H, W] uint8, without a form's lines along its rim; None if it has none.
         suspicion: parts of the picture that may be other digits.
-        photo: [H, W] uint8, the picture; None if it is tiny and its paper even.
+        photo: [H, W] uint8, the whole of a scan, of other pictures the part around the digit; None if the picture is
+            tiny and its paper even, or was prepared otherwise.
         even_paper: the paper is as even as a drawing's; else the ink is found less surely.
         scan: the paper is not, and the picture small or cut close to its ink.
     """
@@ -114,9 +115,9 @@ class Cuts:
         return Chosen(self.images[0], image, self.trust, coarse, self.several, even_paper=self.even_paper)
 
     def photo_if(self, in_doubt: bool) -> np.ndarray | None:
-        """The photo of a scan, or if one digit was found and is in doubt."""
-        asked = self.scan or ((in_doubt or self.trust < 1) and not self.several)
-        return self.photo if asked else None
+        """The photo, if the picture is a scan, or one digit was found and is in doubt; else None."""
+        doubtful = not self.several and self.trust > 0 and (in_doubt or self.trust < 1)
+        return self.photo if self.scan or doubtful else None
 
     def others(self) -> np.ndarray:
         """All cuts but the plain one, [K, 28, 28] uint8; made when the plain one is in doubt, since most are not."""
@@ -169,16 +170,18 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
     even = has_even_paper(grey)
-    photo = None if even and page.enlargement >= TINY else _photo(grey, page)
-    share = max(length(side) / whole for side, whole in zip(box_of(page.own), page.own.shape, strict=True))
+    share = max(length(side) / entire for side, entire in zip(box_of(page.own), page.own.shape, strict=True))
     scan = not even and (page.enlargement > 1 or share > CLOSE)
+    photo = None if even and page.enlargement >= TINY else _photo(grey, None if scan else page)
     return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even, scan)
 
 
-def _photo(grey: np.ndarray, page: Ink) -> np.ndarray:
-    """A picture [H, W] uint8, reduced; of a digit that is small in it, the part around it."""
-    rows, columns = box_of(page.own)
-    if page.enlargement == 1 and length(rows) < HIGH * len(grey):
+def _photo(grey: np.ndarray, page: Ink | None) -> np.ndarray:
+    """A picture [H, W] uint8, reduced; if its ink is given, the part around that: then it is in the middle."""
+    if page is not None:
+        rows, columns = (
+            slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)
+        )
         margin = round(MARGIN * max(length(rows), length(columns)))
         grey = grey[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))]
     return block_means(grey.astype(np.float32), max(len(grey) // PHOTO_HEIGHT, 1)).astype(np.uint8)

@@ -231,8 +231,7 @@ class DigitReader:
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:
         """Digits that `lenet_row` finds in a picture that may hold several; None if it is not asked."""
         strip = cuts.suspicion.strip
-        is_read_whole = cuts.photo_if(in_doubt=False) is not None
-        if strip is None or is_read_whole or self.rows is None or self.no_digit(cuts.images[:1])[0]:
+        if strip is None or cuts.scan or self.rows is None or self.no_digit(cuts.images[:1])[0]:
             return None
         return self.rows.read(strip)
 

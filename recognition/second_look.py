@@ -89,9 +89,9 @@ def _by_both(vote: Vote, probabilities: np.ndarray, spoilt: bool = False) -> np.
         probabilities: [10] by the other network.
         spoilt: its cut may be; it would draw all that the vote leaves to one wrong digit, so that is spread evenly.
     """
-    rest = np.ones(10) if spoilt else probabilities
+    rest = np.ones(10) if spoilt else probabilities + 1e-9
     others = np.where(np.arange(10) == vote[0], 0, rest)
-    by_rows = others * (1 - vote[1]) / max(others.sum(), 1e-9)
+    by_rows = others * (1 - vote[1]) / others.sum()
     by_rows[vote[0]] = vote[1]
     return ROWS_SHARE * by_rows + (1 - ROWS_SHARE) * probabilities
 
@@ -127,7 +127,8 @@ def with_vote(chosen: Chosen, photo: np.ndarray, rows: RowReader) -> Chosen:
     found = rows.read(photo)
     middle, second = photo.shape[1] / 2, _second(found)
     vote = min(found, key=lambda digit: abs(digit.middle - middle))[:2] if found else None
-    several = second > TWO or (chosen.several and len(found) != 1)
+    alone = len(found) == 1 and found[0].confidence > PERHAPS_TWO
+    several = second > TWO or (chosen.several and not alone)
     in_doubt = not found or second >= PERHAPS_TWO
     return replace(chosen, vote=vote, several=several, trust=min(chosen.trust, DOUBTED if in_doubt else 1))
 

@@ -62,6 +62,9 @@ def test_the_network_of_rows_is_asked_in_suspicion_alone(
     assert not asked
     answer = reader.answer(several(3298, mnist.test_images)[1])
     assert asked and answer.digits[0][1] < 0.9  # they found nothing
+    asked.clear()
+    reader.settled([cut_digit(several(3298, mnist.test_images)[1])])
+    assert len(asked) == 1
 
 
 def test_without_a_network_of_rows(mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
