@@ -57,9 +57,10 @@ class Found:
         """The digits as each was cut out alone."""
         plain, trust = self.plain or self.images, np.broadcast_to(self.trust, len(self.images)).tolist()
         votes: Sequence[Vote | None] = self.votes or [None] * len(self.images)
-        each = zip(plain, self.images, trust, votes, strict=True)
-        about = self.coarse, self.several
-        return [Chosen(cut, image, value, *about, vote, self.even_paper) for cut, image, value, vote in each]
+        return [
+            Chosen(cut, image, value, self.coarse, self.several, vote, self.even_paper)
+            for cut, image, value, vote in zip(plain, self.images, trust, votes, strict=True)
+        ]
 
     def for_browser(self) -> dict[str, Any]:
         """The same as JSON: the browser keeps the digits that were found, the page does not."""

@@ -179,11 +179,7 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
 def _photo(grey: np.ndarray, page: Ink | None) -> np.ndarray:
     """A picture [H, W] uint8, reduced; if its ink is given, the part around that: then it is in the middle."""
     if page is not None:
-        rows, columns = (
-            slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)
-        )
-        margin = round(MARGIN * max(length(rows), length(columns)))
-        grey = grey[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))]
+        grey = grey[_window(page.box)]
     return block_means(grey.astype(np.float32), max(len(grey) // PHOTO_HEIGHT, 1)).astype(np.uint8)
 
 
@@ -216,10 +212,15 @@ def _narrowed(cut: np.ndarray, width: float) -> np.ndarray:
 
 def _around(ink: Ink) -> Ink:
     """The digit with a margin around it."""
-    rows, columns = box_of(ink.own)
-    margin = round(MARGIN * max(length(rows), length(columns)))
-    window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in (rows, columns))
+    window = _window(box_of(ink.own))
     return replace(ink, depth=ink.depth[window], own=ink.own[window])
+
+
+def _window(box: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A box and the margin around it."""
+    margin = round(MARGIN * max(map(length, box)))
+    rows, columns = (slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+    return rows, columns
 
 
 def _compact(ink: Ink) -> Ink:

@@ -57,7 +57,7 @@ def digit_ink(grey: np.ndarray) -> tuple[Ink, list[Ink]]:
     inks = find_inks(grey, one_digit)
     # On a large paper a speck is all that there is; a small picture is cut close to a digit, dark or light.
     for page in inks if inks[0].enlargement > 1 else inks[:1]:
-        box = [slice(side.start // page.enlargement, -(-side.stop // page.enlargement)) for side in box_of(page.own)]
+        box = page.box
         side, longest = max(each.stop - each.start for each in box), max(grey.shape)
         if side >= NEAR * longest:
             return page, [page, *(ink for ink in inks if ink is not page)]

@@ -89,9 +89,9 @@ class NoveltyDetector:
         )
         return np.asarray(unlikely[:-1].min(axis=0) - BLOB_WEIGHT * unlikely[-1])
 
-    def holds_no_digit(self, images: Bytes) -> np.ndarray:
+    def holds_no_digit(self, images: Bytes, scores: np.ndarray | None = None) -> np.ndarray:
         """Which of [N, 28, 28] uint8, made by `recognition.digit.to_mnist`, are no digits, [N] bool."""
-        return self.scores(images) > self.threshold
+        return (self.scores(images) if scores is None else scores) > self.threshold
 
     def shows_none(
         self, images: Bytes, probabilities: np.ndarray, least_odds: float, scores: np.ndarray | None = None

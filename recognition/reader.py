@@ -196,10 +196,10 @@ class DigitReader:
         """
         if not self._novelty:
             return np.zeros(len(images), bool)
-        scores = self._scores(images)
+        images, scores = self._kind.apply(images), self._scores(images)
         if probabilities is None or self._least_odds is None:
-            return scores > self._novelty.threshold
-        return self._novelty.shows_none(self._kind.apply(images), probabilities, self._least_odds, scores)
+            return self._novelty.holds_no_digit(images, scores)
+        return self._novelty.shows_none(images, probabilities, self._least_odds, scores)
 
     def trial(self) -> bytes:
         """All numbers that are computed for a few images of noise; see `Predictor.trial`."""
@@ -262,11 +262,10 @@ class DigitReader:
                 best = int(values.argmax())
                 if values[best] > likely[number] + GAIN:
                     images[number] = others[best]
-        chosen = [each.chosen(image) for each, image in zip(cuts, images, strict=True)]
-        photos = [each.photo_if(doubt) for each, doubt in zip(cuts, (likely < SURE).tolist(), strict=True)]
-        for number, photo in enumerate(photos):
-            if photo is not None and self.rows is not None:
-                chosen[number] = with_vote(chosen[number], photo, self.rows)
+        chosen = []
+        for each, image, in_doubt in zip(cuts, images, (likely < SURE).tolist(), strict=True):
+            one, photo = each.chosen(image), each.photo_if(in_doubt)
+            chosen.append(with_vote(one, photo, self.rows) if photo is not None and self.rows else one)
         return chosen
 
     def _plausible(self, images: np.ndarray) -> np.ndarray:

@@ -63,7 +63,11 @@ def read_rows(rows: Rows, reader: RowReader) -> list[list[FoundDigit]]:
 
 
 def joined(
-    votes: Sequence[Vote], probabilities: np.ndarray, no_digit: np.ndarray, labels: Sequence[str] = DIGITS
+    votes: Sequence[Vote],
+    probabilities: np.ndarray,
+    no_digit: np.ndarray,
+    labels: Sequence[str] = DIGITS,
+    rest: np.ndarray | None = None,
 ) -> np.ndarray:
     """A mean of the answers of two networks, [N, 10]; if they disagree, both digits are less probable.
 
@@ -72,14 +76,15 @@ def joined(
         probabilities: [N, 10] of each digit's image alone, by another network.
         no_digit: [N] images that are unlike every digit, for which the network of rows alone answers.
         labels: of the other network; if they are not the digits, it alone answers.
+        rest: [N, 10], to which what the votes leave to other digits is proportional; `probabilities` by default.
     """
     if tuple(labels) != DIGITS:
         return probabilities
     numbers = np.arange(len(votes)), [digit for digit, _ in votes]
     confidences = np.array([confidence for _, confidence in votes])
-    others = probabilities.copy()
+    others = (probabilities if rest is None else rest) + 1e-9
     others[numbers] = 0
-    others *= ((1 - confidences) / np.maximum(others.sum(axis=1), 1e-9))[:, None]
+    others *= ((1 - confidences) / others.sum(axis=1))[:, None]
     others[numbers] = confidences
     return np.where(no_digit[:, None], others, ROWS_SHARE * others + (1 - ROWS_SHARE) * probabilities)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from recognition.cuts import Chosen, Cuts
 from recognition.row_reader import RowDigit, RowReader
-from recognition.rows import ROWS_SHARE, Vote
+from recognition.rows import Vote, joined
 from recognition.shape import DOUBTED
 
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
@@ -67,18 +67,19 @@ def second_look(
     found = None if several else read(cuts)
     if found is not None:
         label = int(probabilities(cuts.images[:1]).argmax())
+        several, in_doubt = _others(found)
         surest_one = max(found, key=lambda digit: digit.confidence, default=None)
-        other = surest_one is None or (surest_one.digit != label and surest_one.confidence > OTHER)
-        several = _second(found) > TWO
-        doubt |= _second(found) >= PERHAPS_TWO or other
+        differs = surest_one is not None and surest_one.digit != label and surest_one.confidence > OTHER
+        doubt |= in_doubt or differs
     if not doubt and several == cuts.several:
         return cuts
     return replace(cuts, several=several, trust=min(cuts.trust, DOUBTED) if doubt else cuts.trust)
 
 
-def _second(found: Sequence[RowDigit]) -> float:
-    """Confidence of the second surest digit; 0 if there is none."""
-    return sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
+def _others(found: Sequence[RowDigit]) -> tuple[bool, bool]:
+    """True if there surely are several digits; and if there may be, or none."""
+    second = sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
+    return second > TWO, not found or second >= PERHAPS_TWO
 
 
 def _by_both(vote: Vote, probabilities: np.ndarray, spoilt: bool = False) -> np.ndarray:
@@ -89,11 +90,8 @@ def _by_both(vote: Vote, probabilities: np.ndarray, spoilt: bool = False) -> np.
         probabilities: [10] by the other network.
         spoilt: its cut may be; it would draw all that the vote leaves to one wrong digit, so that is spread evenly.
     """
-    rest = np.ones(10) if spoilt else probabilities + 1e-9
-    others = np.where(np.arange(10) == vote[0], 0, rest)
-    by_rows = others * (1 - vote[1]) / others.sum()
-    by_rows[vote[0]] = vote[1]
-    return ROWS_SHARE * by_rows + (1 - ROWS_SHARE) * probabilities
+    rest = np.ones((1, 10)) if spoilt else None
+    return joined([vote], probabilities[None], np.zeros(1, bool), rest=rest)[0]
 
 
 def by_rows_too(
@@ -125,11 +123,11 @@ def with_vote(chosen: Chosen, photo: np.ndarray, rows: RowReader) -> Chosen:
         rows: reads it.
     """
     found = rows.read(photo)
-    middle, second = photo.shape[1] / 2, _second(found)
+    several, in_doubt = _others(found)
+    middle = photo.shape[1] / 2
     vote = min(found, key=lambda digit: abs(digit.middle - middle))[:2] if found else None
     alone = len(found) == 1 and found[0].confidence > PERHAPS_TWO
-    several = second > TWO or (chosen.several and not alone)
-    in_doubt = not found or second >= PERHAPS_TWO
+    several |= chosen.several and not alone
     return replace(chosen, vote=vote, several=several, trust=min(chosen.trust, DOUBTED if in_doubt else 1))
 
 

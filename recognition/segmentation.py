@@ -54,6 +54,15 @@ class Ink:
     dark: bool = True
 
     @property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the box around it, pixels of the picture."""
+        rows, columns = box_of(self.own)
+        times = self.enlargement
+        return slice(rows.start // times, -(-rows.stop // times)), slice(
+            columns.start // times, -(-columns.stop // times)
+        )
+
+    @property
     def fills_corners(self) -> bool:
         """True if it fills more than two corners of the picture, as paper does; of a tiny one, all that may be ink."""
         of_ink = self.depth > 0.5 * self.depth.max() if self.enlargement >= TINY else self.own
