@@ -35,7 +35,7 @@ from recognition.segmentation import (
     one_digit,
 )
 from recognition.several import NONE, Suspicion, suspicion
-from recognition.shape import is_thing, trust
+from recognition.shape import DOUBTED, is_edge, is_thing, trust
 
 # Chosen on the drawn digits that docs/reading.md lists.
 FAINT = 0.25  # part of the ink's contrast from which on a pixel counts as ink in a faint digit
@@ -169,6 +169,8 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
             images = [_narrowed(cut_out(whole), width) for width in NARROWED]
     stack = np.stack([centred(each) for each in images])
     trusted = 0.0 if thing else trust(page, ink)
+    if is_edge(grey, page):
+        trusted = min(trusted, DOUBTED)
     even = has_even_paper(grey)
     share = max(length(side) / entire for side, entire in zip(box_of(page.own), page.own.shape, strict=True))
     scan = not even and (page.enlargement > 1 or share > CLOSE)

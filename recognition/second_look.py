@@ -10,7 +10,7 @@ import numpy as np
 from recognition.cuts import Chosen, Cuts
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import Vote, joined
-from recognition.shape import DOUBTED
+from recognition.shape import DOUBTED, is_bar
 
 # Chosen on drawn digits, as those of `recognition.cuts`, and on drawn rows (tests/recognition, seeds below 3400).
 SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines, and as a photo
@@ -38,7 +38,10 @@ def formless(cuts: Cuts, plausible: Callable[[np.ndarray], np.ndarray]) -> Cuts:
         return cuts
     other = cuts.without_form()
     wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
-    return other if other and not other.several and float(plausible(other.images)[0]) > wanted else cuts
+    if other is None or other.several or float(plausible(other.images)[0]) <= wanted:
+        return cuts
+    # What a form's lines leave of a sheet's edge looks like a 1.
+    return replace(other, trust=min(other.trust, DOUBTED)) if in_doubt and is_bar(other.inks[0].own) else other
 
 
 def second_look(

@@ -25,6 +25,7 @@ AT_RIM = 0.5  # stroke widths from the picture's rim
 FREE = 2.0  # stroke widths beside a bar from which on the picture is not cropped to it
 SPAN, SLOPE = 0.85, 0.02  # of a side of the picture: a line as long goes through it, if it leaves its row by no more
 LINES = 0.75  # of the ink: so much of it in lines through the picture is nothing but lines
+STEP = 0.5  # of the ink's contrast: so much do the two sides of a sheet's edge differ
 FAINTEST = 32.0  # mean grey levels from the paper: stains and shadows are fainter than most ink
 MAIN = 0.75  # of the ink: a piece of so much decides whether it is a bar
 BROKEN, BITS = 0.5, 4  # a digit's largest piece has more of its ink than this, or its pieces are fewer
@@ -75,6 +76,35 @@ def doubted(probabilities: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """
     share = np.where(trust > 0, trust, 1)[:, None]
     return probabilities * share + (1 - share) / probabilities.shape[1]
+
+
+def is_bar(own: Mask) -> bool:
+    """True if ink [H, W] is as narrow as one straight stroke."""
+    thin, long = _sides(_main(own))
+    return thin < STUMP * long
+
+
+def is_edge(grey: np.ndarray, page: Ink) -> bool:
+    """True if ink is a bar between light and dark paper, as the shadow along a sheet's upright edge is.
+
+    A bar that lies is doubted for its width.
+
+    Args:
+        grey: [H, W] uint8, the picture.
+        page: the ink in it.
+    """
+    own = page.own
+    if not is_bar(own):
+        return False
+    rows = np.flatnonzero(own.any(axis=1))
+    first, last = own[rows].argmax(axis=1), own.shape[1] - 1 - own[rows, ::-1].argmax(axis=1)
+    away = int(np.median(last - first)) + page.enlargement
+    inside = (first >= away) & (last < own.shape[1] - away)
+    if 2 * np.count_nonzero(inside) < len(rows):
+        return False
+    columns = np.stack([first - away, (first + last) // 2, last + away])[:, inside]
+    beside, ink, beyond = np.median(grey[rows[inside] // page.enlargement, columns // page.enlargement], axis=1)
+    return bool(abs(beside - beyond) > STEP * max(abs(beside - ink), abs(beyond - ink)))
 
 
 def is_thing(grey: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from data.dataset import Mnist
 from recognition.cuts import cut_digit
 from recognition.reader import DigitReader
+from recognition.shape import DOUBTED
 from tests.conftest import MODEL
 from tests.recognition.clutter import cluttered
 from tests.recognition.numbers import number
@@ -53,3 +54,15 @@ def test_a_line_through_the_picture_is_no_digit_and_a_stroke_is_one(reader: Digi
     answers = [reader.answer(each) for each in (line, stroke)]
     assert [answer.no_digit for answer in answers] == [True, False]
     assert cut_digit(stroke).trust == 1
+
+
+def test_the_edges_of_a_sheet_are_no_sure_digit(reader: DigitReader) -> None:
+    """A sheet on a dark table; and one with a shadow along its edge, whose bar is no digit's as one on paper is."""
+    row, column = np.mgrid[:80, :60]
+    table = (column < 7) | (row > 75) | (column > 59 - 0.1 * row)
+    answer = reader.answer(np.where(table, 70, 235).astype(np.uint8))
+    assert answer.no_digit or answer.digits[0][1] < 0.9
+    stroke = np.full((200, 160), 220, np.uint8)
+    shadow = stroke.copy()
+    shadow[:, 80:], shadow[40:160, 74:84], stroke[40:160, 74:84] = 110, 40, 40
+    assert [cut_digit(each).trust for each in (shadow, stroke)] == [DOUBTED, 1]
