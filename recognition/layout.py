@@ -212,13 +212,19 @@ def _in_order(rows: list[list[Piece]]) -> Iterator[list[Piece]]:
 
 
 def _without_edges(rows: list[list[Piece]], size: tuple[int, int]) -> list[list[Piece]]:
-    """Rows without those that lie on the page's edge altogether, as shadows do, if there are others."""
+    """Rows without those that lie on the page's edge altogether, if there are others: they are shadows.
+
+    A row of digits may be there, too: at least two of its pieces are upright.
+    """
     height, width = size
 
     def at_edge(box: Box) -> bool:
         return box[0] <= 2 or box[1] <= 2 or box[2] >= width - 2 or box[3] >= height - 2
 
-    inner = [row for row in rows if not all(at_edge(piece.box) for piece in row)]
+    def has_digits(row: list[Piece]) -> bool:
+        return sum(piece.high > piece.wide for piece in row) > 1
+
+    inner = [row for row in rows if has_digits(row) or not all(at_edge(piece.box) for piece in row)]
     return inner or rows
 
 

@@ -219,6 +219,14 @@ def test_a_row_whose_digits_stand_far_apart_is_one() -> None:
     assert len(find_strips(np.asarray(noughts([100], [100, 140, 180, 220, 360, 400, 440])), unsure)) == 2
 
 
+def test_a_row_of_digits_at_the_edge_is_one_and_shadows_there_are_not() -> None:
+    page = np.asarray(noughts([0, 100], [100, 150, 200]))
+    assert len(find_strips(page, unsure)) == 2
+    shadows = np.asarray(noughts([100], [100, 150, 200])).copy()
+    shadows[:30, 400:450] = shadows[:30, 460:510] = 0
+    assert len(find_strips(shadows, unsure)) == 1
+
+
 @pytest.mark.parametrize("degrees", [0, 27, -40])
 def test_rows_are_found_though_they_are_steep(degrees: int) -> None:
     page = noughts([100, 250, 400], range(200, 900, 70)).rotate(degrees, expand=True, fillcolor=255)
