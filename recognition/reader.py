@@ -171,14 +171,15 @@ class DigitReader:
         Returns:
             Calibrated probability of each digit, [N, 10], nearer to each other for ink of little trust. It is the mean
             of both cuts' if they differ; `rows` reads these too, and the photo's vote counts. True for each picture
-            without a digit, [N]: of trust 0, or by the plain cut, of any thing some cut looks like a digit. If that was
-            set aside, or is coarse, doubt is not enough.
+            without a digit, [N]: of trust 0, or by the plain cut, of any thing some cut looks like a digit. If that is
+            coarse, or was set aside on uneven paper, which spoils cuts, doubt is not enough.
         """
         plain, images = np.stack([each.plain for each in chosen]), np.stack([each.image for each in chosen])
         probabilities = self.probabilities(plain)
         no_digit = self.no_digit(plain, probabilities)
         changed = (plain != images).any(axis=(1, 2))
-        unsure = no_digit & (changed | np.array([each.coarse for each in chosen]))
+        coarse, even = np.array([(each.coarse, each.even_paper) for each in chosen]).T
+        unsure = no_digit & (coarse | (changed & ~even))
         if unsure.any():
             no_digit[unsure] = self.no_digit(plain[unsure])
         if changed.any():

@@ -120,13 +120,14 @@ def test_letters_are_no_digits_and_digits_are(reader: DigitReader, mnist: Mnist)
 def test_doubt_is_not_enough_if_another_cut_is_read_or_the_picture_is_coarse(reader: DigitReader) -> None:
     images = letters()[read(reader, letters()) & ~reader.no_digit(letters())]
 
-    def marks(others: np.ndarray, coarse: bool) -> np.ndarray:
+    def marks(others: np.ndarray, coarse: bool = False, even_paper: bool = False) -> np.ndarray:
         pairs = zip(images, others, strict=True)
-        return reader.of_chosen([Chosen(image, other, coarse=coarse) for image, other in pairs])[1]
+        return reader.of_chosen([Chosen(*pair, coarse=coarse, even_paper=even_paper) for pair in pairs])[1]
 
-    assert marks(images, False).all()
-    assert not marks(images, True).any()
-    assert not marks(images[::-1], False)[(images != images[::-1]).any(axis=(1, 2))].any()
+    assert marks(images).all()
+    assert not marks(images, coarse=True).any()
+    assert not marks(images[::-1])[(images != images[::-1]).any(axis=(1, 2))].any()
+    assert marks(images[::-1], even_paper=True).all(), "nothing spoilt the plain cuts"
 
 
 def test_the_trial_shows_another_way_to_describe_outlines(reader: DigitReader, monkeypatch: pytest.MonkeyPatch) -> None:
