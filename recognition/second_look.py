@@ -16,7 +16,9 @@ from recognition.shape import DOUBTED, is_bar
 SURE = 0.95  # plausibility of the plain cut under which a picture is looked at without a form's lines, and as a photo
 FORMLESS = 0.4  # plausibility that a cut without a form's lines must have to be read; also by 300 of Fashion-MNIST
 PIECE, HALF = 0.25, 0.7  # plausibility from which on pieces of the ink, and halves of it, may be digits themselves
-TWO, PERHAPS_TWO = 0.7, 0.3  # confidence of a strip's second digit from which on there are several, or may be
+# Confidence of a strip's second digit from which on there are several, or may be; if none reaches the former, the other
+# digits may have spoilt the first.
+TWO, PERHAPS_TWO = 0.7, 0.3
 # Confidence of `lenet_row` from which on a photo shows a digit, although its cut is unlike every digit: any digit, and
 # the one that the cut is likest.
 CLEAR, AGREED = 0.85, 0.7
@@ -80,9 +82,9 @@ def second_look(
 
 
 def _others(found: Sequence[RowDigit]) -> tuple[bool, bool]:
-    """True if there surely are several digits; and if there may be, or none."""
-    second = sorted((digit.confidence for digit in found), reverse=True)[1] if len(found) > 1 else 0.0
-    return second > TWO, not found or second >= PERHAPS_TWO
+    """True if there surely are several digits; and if there may be, or none, or the one is unsure."""
+    first, second = sorted([0.0, 0.0, *(digit.confidence for digit in found)])[:-3:-1]
+    return second > TWO, first < TWO or second >= PERHAPS_TWO
 
 
 def _by_both(vote: Vote, probabilities: np.ndarray, spoilt: bool = False) -> np.ndarray:

@@ -85,7 +85,7 @@ def looked(label: int, *found: tuple[int, float]) -> Cuts:
 
 def test_a_second_look() -> None:
     assert [each.several for each in (looked(5, (1, 0.9), (5, 0.8)), looked(5, (1, 0.4), (5, 0.9)))] == [True, False]
-    for sure in (looked(5, (5, 0.4)), looked(5, (6, 0.8)), looked(5, (5, 0.9), (1, 0.2))):
+    for sure in (looked(5, (5, 0.75)), looked(5, (6, 0.8)), looked(5, (5, 0.9), (1, 0.2))):
         assert sure.trust == 1 and not sure.several
-    for doubted in (looked(5), looked(5, (6, 0.95)), looked(5, (1, 0.4), (5, 0.9))):
+    for doubted in (looked(5), looked(5, (5, 0.6)), looked(5, (6, 0.95)), looked(5, (1, 0.4), (5, 0.9))):
         assert doubted.trust == DOUBTED
