@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from http.client import HTTPConnection
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +36,7 @@ from page import texts
 from page.found import Found
 from page.reader import Answer, ReadDigit, Reader
 from page.views import reading_view
-from recognition.cuts import Cuts
+from recognition.cuts import Chosen, Cuts
 from recognition.picture import Limits
 from recognition.reader import DigitReader
 from recognition.row_reader import RowReader
@@ -225,6 +225,16 @@ def test_the_page_doubts_a_hair_among_rows_as_infer_py_does(tmp_path: Path) -> N
     expected = [answer.digits[0][1] for answer in row_answers(grey, DigitReader.load(MODEL), RowReader.load(MODEL))]
     assert shown == pytest.approx(expected, abs=1e-5)
     assert max(shown) < 0.9
+
+
+def test_what_is_known_of_a_single_digit_survives_the_browser(mnist: Mnist) -> None:
+    plain, image = mnist.test_images[:2]
+    for one in (
+        Chosen(plain, image, 0.88, coarse=True, several=True, vote=(3, 0.75), even_paper=True),
+        Chosen(plain, image),
+    ):
+        (again,) = Found.from_browser(json.loads(json.dumps(Found.of_one(one).for_browser()))).chosen
+        assert all(np.array_equal(getattr(again, each.name), getattr(one, each.name)) for each in fields(Chosen))
 
 
 def test_a_picture_of_several_digits_names_the_row_mode(mnist: Mnist) -> None:
