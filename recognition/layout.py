@@ -212,9 +212,9 @@ def _in_order(rows: list[list[Piece]]) -> Iterator[list[Piece]]:
 
 
 def _without_edges(rows: list[list[Piece]], size: tuple[int, int]) -> list[list[Piece]]:
-    """Rows without those that lie on the page's edge altogether, if there are others: they are shadows.
+    """Rows without those that lie on the page's edge altogether, as shadows do, if there are others.
 
-    A row of digits may be there, too: at least two of its pieces are upright.
+    A row with two upright pieces or more is one of digits.
     """
     height, width = size
 

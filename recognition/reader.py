@@ -171,8 +171,8 @@ class DigitReader:
         Returns:
             Calibrated probability of each digit, [N, 10], nearer to each other for ink of little trust. It is the mean
             of both cuts' if they differ; `rows` reads these too, and the photo's vote counts. True for each picture
-            without a digit, [N]: of trust 0, or by the plain cut, of any thing some cut looks like a digit. If that is
-            coarse, or was set aside on uneven paper, which spoils cuts, doubt is not enough.
+            without a digit, [N]: of trust 0, or unlike every digit by the plain cut, for some cut of any thing looks
+            like a digit. If that is coarse, or was set aside on uneven paper, which spoils cuts, doubt is not enough.
         """
         plain, images = np.stack([each.plain for each in chosen]), np.stack([each.image for each in chosen])
         probabilities = self.probabilities(plain)
@@ -226,7 +226,11 @@ class DigitReader:
 
     def settled(self, cuts: Sequence[Cuts]) -> list[Cuts]:
         """The same cuts: without a form's lines, if more plausible so; marked as several, if the parts are digits."""
-        whole = (formless(each, self._plausible) for each in cuts)
+
+        def shows_digit(photo: np.ndarray) -> bool:
+            return self.rows is None or bool(self.rows.read(photo))
+
+        whole = (formless(each, self._plausible, shows_digit) for each in cuts)
         return [second_look(each, self.probabilities, self._plausible, self._read_strip) for each in whole]
 
     def _read_strip(self, cuts: Cuts) -> list[RowDigit] | None:

@@ -26,12 +26,15 @@ UNSPOILT = 0.99  # probability of a cut's digit from which on the cut is not spo
 OTHER = 0.9  # confidence of `lenet_row` from which on another digit than the plain cut's is a reason for doubt
 
 
-def formless(cuts: Cuts, plausible: Callable[[np.ndarray], np.ndarray]) -> Cuts:
+def formless(
+    cuts: Cuts, plausible: Callable[[np.ndarray], np.ndarray], shows_digit: Callable[[np.ndarray], bool]
+) -> Cuts:
     """The same picture's cut without a form's lines, if it is more plausible, and plausible enough to be read.
 
     Args:
         cuts: of one picture.
         plausible: see `second_look`.
+        shows_digit: `lenet_row` finds some digit in a photo [H, W] uint8.
     """
     if cuts.form is None:
         return cuts
@@ -42,8 +45,11 @@ def formless(cuts: Cuts, plausible: Callable[[np.ndarray], np.ndarray]) -> Cuts:
     wanted = max(FORMLESS, min(value, SURE) if in_doubt else value)
     if other is None or other.several or float(plausible(other.images)[0]) <= wanted:
         return cuts
-    # What a form's lines leave of a sheet's edge looks like a 1.
-    return replace(other, trust=min(other.trust, DOUBTED)) if in_doubt and is_bar(other.inks[0].own) else other
+    # What a form's lines leave of a sheet's edge looks like a 1, but not in the photo.
+    may_be_edge = in_doubt and other.inks and is_bar(other.inks[0].own)
+    if may_be_edge and other.photo is not None and not shows_digit(other.photo):
+        return replace(other, trust=min(other.trust, DOUBTED))
+    return other
 
 
 def second_look(
@@ -52,7 +58,7 @@ def second_look(
     plausible: Callable[[np.ndarray], np.ndarray],
     read: Callable[[Cuts], list[RowDigit] | None],
 ) -> Cuts:
-    """The same cuts, marked if there are several digits, and less trusted if there may be.
+    """The same cuts, marked if there are several digits, and less trusted if there may be, or if the one is unsure.
 
     Args:
         cuts: of one picture.
@@ -120,7 +126,7 @@ def by_rows_too(
 def with_vote(chosen: Chosen, photo: np.ndarray, rows: RowReader) -> Chosen:
     """The same with the digit in the middle of its photo: a pattern of the paper, or neighbours, often spoil the cuts.
 
-    Other digits in the photo are marked as several, or a reason for doubt.
+    Other digits in the photo are marked as several, or are a reason for doubt; so is an unsure one.
 
     Args:
         chosen: of one picture.

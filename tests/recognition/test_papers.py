@@ -62,7 +62,19 @@ def test_the_edges_of_a_sheet_are_no_sure_digit(reader: DigitReader) -> None:
     table = (column < 7) | (row > 75) | (column > 59 - 0.1 * row)
     answer = reader.answer(np.where(table, 70, 235).astype(np.uint8))
     assert answer.no_digit or answer.digits[0][1] < 0.9
+    ruled = np.full((110, 90), 220, np.uint8)
+    ruled[84:87], ruled[26:86, 40:47] = 120, 40
+    assert reader.answer(ruled).digits[0] > ("1", 0.9), "its photo shows it"
     stroke = np.full((200, 160), 220, np.uint8)
     shadow = stroke.copy()
     shadow[:, 80:], shadow[40:160, 74:84], stroke[40:160, 74:84] = 110, 40, 40
     assert [cut_digit(each).trust for each in (shadow, stroke)] == [DOUBTED, 1]
+    assert [cut_digit(each[::2, ::2]).trust for each in (shadow, stroke)] == [DOUBTED, 1]
+    stroke[:, 80:] = np.where(stroke[:, 80:] == 220, 200, 40)
+    assert cut_digit(stroke).trust == 1, "its paper is shaded"
+
+
+def test_a_picture_of_mnists_kind_in_a_box(reader: DigitReader, mnist: Mnist) -> None:
+    boxed = mnist.test_images[2].copy()
+    boxed[[0, -1]] = boxed[:, [0, -1]] = 255
+    assert [reader.answer(each).digits[0][0] for each in (boxed, 255 - boxed)] == ["1", "1"]
