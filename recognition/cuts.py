@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
-from recognition.depth import block_means
+from recognition.depth import block_means, under_paper
 from recognition.digit import as_mnist, centred, digit_ink
 from recognition.parts import parts_of
-from recognition.picture import PictureError
+from recognition.picture import BlankError, PictureError
 from recognition.rows import Vote
 from recognition.ruling import without_form, without_lines
 from recognition.segmentation import (
+    FRAME,
+    MINIMUM_CONTRAST,
+    THRESHOLDS,
     TINY,
     Ink,
     Mask,
@@ -46,7 +49,7 @@ NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its pi
 TILT = 2  # pixels by which a line may leave its row or column
 COARSE = 7  # enlargement of a picture of at most 18 pixels a side
 SQUARE = 0.7  # width by height of a digit that may be stretched
-LEAST = 12  # pixels: a picture whose longer side would be shorter is not reduced
+LEAST = 12  # pixels: a picture is not reduced to a shorter longer side, nor cut to a shorter one inside a frame
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
 CLOSE = 0.6  # of a side of the picture that ink takes if the picture is cut close to it
@@ -156,7 +159,13 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     grey = _unrepeated(grey)
     if (own := as_mnist(grey)) is not None:
         return Cuts(own[None])
-    page, inks = digit_ink(grey)
+    try:
+        page, inks = digit_ink(grey)
+    except BlankError:
+        inside = _inside_frame(grey)  # whose thin lines hide thick strokes
+        if inside is None:
+            raise
+        return cut_digit(inside, may_have_form)
     ink = inks[0]
     suspected = suspicion(grey, page, ink)
     thing = suspected.plain and is_thing(grey)
@@ -176,6 +185,21 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     scan = not even and (page.enlargement > 1 or share > CLOSE)
     photo = None if even and page.enlargement >= TINY else _photo(grey, None if scan else page)
     return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even, scan)
+
+
+def _inside_frame(grey: np.ndarray) -> np.ndarray | None:
+    """The part of a picture [H, W] uint8 inside a dark frame; None if there is none."""
+    depth = under_paper(grey.astype(np.float32))
+    if depth.max() < MINIMUM_CONTRAST:
+        return None
+    pieces = Pieces(depth, THRESHOLDS[0])
+    frames = np.flatnonzero(pieces.likely == 0)
+    if not len(frames):
+        return None
+    rows, columns = pieces.boxes[frames[0]]
+    thick = 2 * max(2, max(length(rows), length(columns)) // FRAME)
+    inside = grey[rows.start + thick : rows.stop - thick, columns.start + thick : columns.stop - thick]
+    return inside if min(inside.shape) >= LEAST else None
 
 
 def _photo(grey: np.ndarray, page: Ink | None) -> np.ndarray:

@@ -32,6 +32,7 @@ SAMPLE = 400  # pixels of a side by which that is judged
 NEAR_PAPER, EVEN_SHARE = 0.05, 0.25  # likewise, of a picture whose paper is as even as a drawing's
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
 ALONG_RIM, ALONG_CLOSE_RIM = 2.0, 1.0  # weight against ink along the rim; in a picture cut close to a digit
+FRAME = 25  # times as long as it is thick, at most, where a frame is looked for
 JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
 
 
@@ -270,7 +271,7 @@ class Pieces:
         shape = self.labels[self.boxes[piece]] == piece + 1
         if any(own < 0.5 * whole for own, whole in zip(shape.shape, self.depth.shape, strict=True)):
             return False
-        deep = max(2, max(shape.shape) // 25)
+        deep = max(2, max(shape.shape) // FRAME)
         sides = (shape[:deep].any(0), shape[-deep:].any(0), shape[:, :deep].any(1), shape[:, -deep:].any(1))
         return bool(min(side.mean() for side in sides) > 0.8)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from data.dataset import Mnist
@@ -271,3 +271,14 @@ def test_several_digits_name_the_option() -> None:
     assert '"several": true' in as_json(answer) and "--lines" in as_table_row(answer)
     assert as_csv(answer).endswith(",true")
     assert "--lines" not in as_table_row(Answer("2.png", [("2", 0.99)], rejected=False))
+
+
+@pytest.mark.parametrize("line", [2, 6])
+def test_thick_strokes_in_a_frame_of_thin_lines(line: int, reader: DigitReader) -> None:
+    image = Image.new("L", (208, 208), 235)
+    pen = ImageDraw.Draw(image)
+    pen.line([(90, 65), (80, 110), (130, 110), (115, 110), (120, 70), (112, 145)], fill=30, width=16, joint="curve")
+    alone = np.asarray(image)
+    pen.rectangle((32, 32, 176, 176), outline=30, width=line)
+    answers = [reader.answer(each) for each in (alone, np.asarray(image))]
+    assert [(each.digits[0][0], each.no_digit, each.several) for each in answers] == [("4", False, False)] * 2
