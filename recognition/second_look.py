@@ -89,7 +89,7 @@ def second_look(
 
 def _others(found: Sequence[RowDigit]) -> tuple[bool, bool]:
     """True if there surely are several digits; and if there may be, or none, or the one is unsure."""
-    first, second = sorted([0.0, 0.0, *(digit.confidence for digit in found)])[:-3:-1]
+    second, first = sorted([0.0, 0.0, *(digit.confidence for digit in found)])[-2:]
     return second > TWO, first < TWO or second >= PERHAPS_TWO
 
 

@@ -32,7 +32,7 @@ SAMPLE = 400  # pixels of a side by which that is judged
 NEAR_PAPER, EVEN_SHARE = 0.05, 0.25  # likewise, of a picture whose paper is as even as a drawing's
 REACH = 0.3  # of the digit's longest side: how far from it a piece of ink may be and still belong to it
 ALONG_RIM, ALONG_CLOSE_RIM = 2.0, 1.0  # weight against ink along the rim; in a picture cut close to a digit
-FRAME = 25  # times as long as it is thick, at most, where a frame is looked for
+FRAME = 25  # parts of its longest side: a frame has ink in the outermost one along each side of its box
 JOININGS = 3  # how often pieces may join what has grown by the last ones; bounds the time
 
 
