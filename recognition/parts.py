@@ -9,7 +9,7 @@ from recognition.digit import centred
 from recognition.segmentation import Ink, Mask, box_of, cut_out
 
 # Chosen on drawn rows, dates and fractions (tests/recognition/papers.py and numbers.py, seeds below 3400).
-HEAVY, HIGH = 0.03, 0.25  # of the heaviest and of the highest piece: a piece as large may be a digit too
+HEAVY, HIGH = 0.012, 0.15  # of the heaviest and of the highest piece: a piece as large may be a digit too
 WIDE = 1.0  # width by height from which on one piece may be two digits that touch
 SIDES = 0.25  # of the width on each side, through which two digits are not parted
 STEP = 0.01  # cost of one pixel sideways, so that a path through paper is straight

@@ -255,7 +255,7 @@ def parts(*boxes: tuple[int, int, int, int]) -> tuple[list[np.ndarray], bool]:
 def test_specks_and_low_pieces_are_no_parts() -> None:
     assert parts((0, 0, 3, 4), (10, 0, 13, 4))[0] == []
     high = (5, 5, 15, 35)
-    assert parts(high, (17, 29, 30, 35))[0] == []
+    assert parts(high, (17, 32, 30, 35))[0] == []
     both, apart = parts(high, (17, 10, 27, 35))
     assert len(both) == 2 and apart
 

@@ -25,10 +25,10 @@ def reader() -> DigitReader:
     return DigitReader.load(MODEL)
 
 
-def pair(mnist: Mnist, first: int, second: int, height: int) -> np.ndarray:
-    """A digit 60 pixels high, and one of `height` pixels beside it."""
-    one, other = digit(mnist, first, 60), digit(mnist, second, height)
-    sheet = np.zeros((100, 80 + one.shape[1] + other.shape[1]), np.float32)
+def pair(mnist: Mnist, first: int, second: int, height: int, smaller: int) -> np.ndarray:
+    """A digit of a height in pixels, and a smaller one beside it."""
+    one, other = digit(mnist, first, height), digit(mnist, second, smaller)
+    sheet = np.zeros((height + 40, 80 + one.shape[1] + other.shape[1]), np.float32)
     return picture(put(put(sheet, one, 20, 30), other, 30, 38 + one.shape[1]))
 
 
@@ -40,8 +40,15 @@ def test_numbers_that_were_answered_surely(reader: DigitReader, mnist: Mnist) ->
 
 def test_a_smaller_digit_beside_one(reader: DigitReader, mnist: Mnist) -> None:
     for first in NUMBERS:
-        answer = reader.answer(pair(mnist, first, first + 1, 24))
+        answer = reader.answer(pair(mnist, first, first + 1, 60, 24))
         assert answer.several or answer.digits[0][1] < 0.9, first
+
+
+def test_a_digit_a_quarter_as_high_beside_one(reader: DigitReader, mnist: Mnist) -> None:
+    answers = [reader.answer(pair(mnist, first, first + 1, 120, 30)) for first in NUMBERS]
+    assert (
+        sum(not each.several and each.digits[0][1] > 0.9 for each in answers) < 4
+    )  # 9 if small pieces are passed over
 
 
 def test_the_network_of_rows_is_asked_in_suspicion_alone(
