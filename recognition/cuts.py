@@ -14,16 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
-from recognition.depth import block_means, under_paper
+from recognition.depth import block_means
 from recognition.digit import as_mnist, centred, digit_ink
+from recognition.frame import inside_frame
 from recognition.parts import parts_of
 from recognition.picture import BlankError, PictureError
 from recognition.rows import Vote
 from recognition.ruling import without_form, without_lines
 from recognition.segmentation import (
-    FRAME,
-    MINIMUM_CONTRAST,
-    THRESHOLDS,
     TINY,
     Ink,
     Mask,
@@ -159,13 +157,13 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     grey = _unrepeated(grey)
     if (own := as_mnist(grey)) is not None:
         return Cuts(own[None])
-    try:
-        page, inks = digit_ink(grey)
-    except BlankError:
-        inside = _inside_frame(grey)  # whose thin lines hide thick strokes
-        if inside is None:
-            raise
-        return cut_digit(inside, may_have_form)
+    inside = inside_frame(grey) if may_have_form else None
+    if inside is not None:
+        try:
+            return cut_digit(inside, may_have_form)
+        except BlankError:  # the frame is the digit itself, or empty
+            pass
+    page, inks = digit_ink(grey)
     ink = inks[0]
     suspected = suspicion(grey, page, ink)
     thing = suspected.plain and is_thing(grey)
@@ -185,21 +183,6 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     scan = not even and (page.enlargement > 1 or share > CLOSE)
     photo = None if even and page.enlargement >= TINY else _photo(grey, None if scan else page)
     return Cuts(stack, suspected.plain and not thing, around, trusted, form, suspected, photo, even, scan)
-
-
-def _inside_frame(grey: np.ndarray) -> np.ndarray | None:
-    """The part of a picture [H, W] uint8 inside a dark frame; None if there is none."""
-    depth = under_paper(grey.astype(np.float32))
-    if depth.max() < MINIMUM_CONTRAST:
-        return None
-    pieces = Pieces(depth, THRESHOLDS[0])
-    frames = np.flatnonzero(pieces.likely == 0)
-    if not len(frames):
-        return None
-    rows, columns = pieces.boxes[frames[0]]
-    thick = 2 * max(2, max(length(rows), length(columns)) // FRAME)
-    inside = grey[rows.start + thick : rows.stop - thick, columns.start + thick : columns.stop - thick]
-    return inside if min(inside.shape) >= LEAST else None
 
 
 def _photo(grey: np.ndarray, page: Ink | None) -> np.ndarray:

@@ -242,7 +242,7 @@ class Pieces:
         self.likely = self.weights * (inside**2 * np.clip(1 - against_rim * along_rim, 0, 1) + 1e-9)
         self.whole, self.at_rim = (inside > 0.5) & (along_rim < 0.2), along_rim > 0
         for piece in np.flatnonzero(self.likely > 0.1 * self.likely.max()):
-            if self._is_frame(int(piece)):
+            if is_frame(self.labels, int(piece) + 1, self.boxes[piece]):
                 self.likely[piece], self.whole[piece] = 0, False
 
     @property
@@ -266,14 +266,15 @@ class Pieces:
             raise BlankError("nothing to read: expected a piece of ink, got specks such as paper and cameras make")
         return main
 
-    def _is_frame(self, piece: int) -> bool:
-        """True if a piece is large and runs along all four sides of its box."""
-        shape = self.labels[self.boxes[piece]] == piece + 1
-        if any(own < 0.5 * whole for own, whole in zip(shape.shape, self.depth.shape, strict=True)):
-            return False
-        deep = max(2, max(shape.shape) // FRAME)
-        sides = (shape[:deep].any(0), shape[-deep:].any(0), shape[:, :deep].any(1), shape[:, -deep:].any(1))
-        return bool(min(side.mean() for side in sides) > 0.8)
+
+def is_frame(labels: np.ndarray, number: int, box: tuple[slice, slice]) -> bool:
+    """True if a piece of ink is large in the picture [H, W] and runs along all four sides of its box."""
+    if any(length(side) < 0.5 * whole for side, whole in zip(box, labels.shape, strict=True)):
+        return False
+    shape = labels[box] == number
+    deep = max(2, max(shape.shape) // FRAME)
+    sides = (shape[:deep].any(0), shape[-deep:].any(0), shape[:, :deep].any(1), shape[:, -deep:].any(1))
+    return bool(min(side.mean() for side in sides) > 0.8)
 
 
 def every_piece(pieces: Pieces) -> Mask:

@@ -282,3 +282,16 @@ def test_thick_strokes_in_a_frame_of_thin_lines(line: int, reader: DigitReader) 
     pen.rectangle((32, 32, 176, 176), outline=30, width=line)
     answers = [reader.answer(each) for each in (alone, np.asarray(image))]
     assert [(each.digits[0][0], each.no_digit, each.several) for each in answers] == [("4", False, False)] * 2
+
+
+def test_digits_of_a_thick_pen_in_a_frame(mnist: Mnist, reader: DigitReader) -> None:
+    grain = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 3, (182, 182)), 1.5)
+
+    def framed(number: int) -> np.ndarray:
+        thick = ndimage.maximum_filter(np.pad(digit(mnist, number, 70), 4), 9)
+        sheet = put(np.zeros((182, 182), np.float32), thick, 52, (182 - thick.shape[1]) // 2)
+        sheet[28:154, [28, 153]] = sheet[[28, 153], 28:154] = 1
+        return (picture(sheet) + grain).astype(np.uint8)
+
+    right, _ = marked(framed, mnist, reader)
+    assert right > 17  # 15 if the frame is not sought first
