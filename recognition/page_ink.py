@@ -13,8 +13,9 @@ import scipy
 
 from recognition.depth import Grey, under_paper
 from recognition.picture import BlankError
-from recognition.ruling import straight
+from recognition.ruling import NARROWEST_CELL, straight
 from recognition.segmentation import MINIMUM_CONTRAST, Mask
+from recognition.squares import without_squares
 from recognition.strip import Box
 
 GRAIN = 0.8  # pixels: standard deviation of the smoothing
@@ -123,7 +124,10 @@ def page_depth(grey: Grey) -> Grey:
             low, middle, high = np.percentile(smooth[top : top + side : 2, left : left + side : 2], [1, 50, 99])
             dark.append(middle - low)
             light.append(high - middle)
-    return under_paper(smooth if np.sum(dark) >= np.sum(light) else 255 - smooth)
+    depth = under_paper(smooth if np.sum(dark) >= np.sum(light) else 255 - smooth)
+    bare, pitch = without_squares(depth)
+    # Numbers stand in the cells of a table, and across the squares of paper.
+    return depth if bare is depth or pitch > NARROWEST_CELL * find_writing(bare, 1.0).height else bare
 
 
 def page_ink(depth: Grey, share: float, faintest: float = 0.0) -> tuple[Mask, Mask]:

@@ -11,6 +11,7 @@ import scipy
 from PIL import Image
 
 from recognition.segmentation import Mask
+from recognition.squares import has_squares
 
 SMALLEST_PHOTO = 128  # pixels of its shorter side: a smaller picture is cut out of a sheet, and what is bright is light
 SIDE = 160  # pixels of the picture's longest side, reduced for the search
@@ -57,6 +58,8 @@ def sheet_alone(grey: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], flo
     around = Image.fromarray(bare[tuple(nearest)].astype(np.uint8))
     full = grey.shape[1], grey.shape[0]
     paper = np.asarray(Image.fromarray(inner).resize(full))
+    if has_squares(grey, ~paper):  # it is as rough as a table
+        return grey, 1.0
     return np.where(paper, grey, np.asarray(around.resize(full, Image.Resampling.BILINEAR))), float(inner.mean())
 
 
