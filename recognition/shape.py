@@ -34,7 +34,9 @@ REDUCED = 100  # pixels of a side on which holes are counted
 ARC, CIRCLE = 0.02, 0.2  # radii by which ink strays from a circle; share of it that it covers: no hand is as exact
 THIN = 0.35  # radii: a wider stroke strays too little to show a hand
 SAMPLE = 1000  # pixels of ink by which that is judged
-ROUND, SQUARE = 0.06, 0.88  # spread of a ring's radius; share of its box that an outline encloses if it is a box itself
+# Unevenness of a thin ring at most, and of both sides of a thick one; share of its box that an outline encloses if it
+# is a box itself.
+ROUND, EXACT, SQUARE = 0.06, 0.05, 0.88
 
 
 def trust(page: Ink, near: Ink, in_row: bool = False) -> float:
@@ -196,10 +198,16 @@ def _is_net_or_outline(part: Mask, stroke: float) -> bool:
         return True
     inside = labels != labels[0, 0]
     if np.count_nonzero(inside) < 1.5 * np.count_nonzero(small):
-        return False
-    row, column = np.nonzero(inside & ~scipy.ndimage.binary_erosion(inside))
+        holes = inside & ~small
+        return bool(holes.any()) and max(_unevenness(inside), _unevenness(holes)) < EXACT
+    return _unevenness(inside) < ROUND or bool(inside[1:-1, 1:-1].mean() > SQUARE)
+
+
+def _unevenness(mask: Mask) -> float:
+    """Standard deviation of the radius of a mask's outline by its mean; 0 for a disc."""
+    row, column = np.nonzero(mask & ~scipy.ndimage.binary_erosion(mask))
     radius = np.hypot(row - row.mean(), column - column.mean())
-    return bool(radius.std() < ROUND * radius.mean() or inside[1:-1, 1:-1].mean() > SQUARE)
+    return float(radius.std() / max(radius.mean(), 1e-6))
 
 
 def _sides(part: Mask) -> tuple[float, float]:

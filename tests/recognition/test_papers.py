@@ -40,6 +40,16 @@ def test_bent_hairs_and_arcs_as_if_drawn_by_compasses(reader: DigitReader) -> No
     assert not surely_answered(cluttered, reader, [3498, 3719])
 
 
+def test_exact_rings_are_no_sure_digit(reader: DigitReader) -> None:
+    row, column = np.mgrid[:200, :200] - 99.5
+    for wide in (6, 14, 22, 30):
+        for stretched in (1.0, 0.75):
+            away = np.hypot(row, column / stretched)
+            ring = np.where((away < 60) & (away > 60 - wide), 50, 230).astype(np.uint8)
+            assert (cut_digit(ring).trust == DOUBTED) == (stretched == 1.0), (wide, stretched)
+            assert reader.answer(ring).digits[0][0] == "0"
+
+
 def test_a_gap_in_a_thing_is_no_ink(reader: DigitReader) -> None:
     """Light trousers on black, shaded at their sides, with a gap between the legs; beside them, a dark stroke."""
     trousers, stroke = np.zeros((28, 28), np.uint8), np.full((28, 28), 230, np.uint8)
