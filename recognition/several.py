@@ -69,7 +69,7 @@ def suspicion(grey: np.ndarray, page: Ink, near: Ink) -> Suspicion:
     large[np.setdiff1d(pieces.labels[whole.own], 0) - 1] = False
     if not large.any() and length(columns) < MAYBE_WIDE * length(rows):
         return NONE
-    others = np.flatnonzero(large & pieces.whole)
+    others = np.flatnonzero(large & (pieces.whole | _free(pieces, (rows, columns))))
     heaviest = others[np.argsort(-pieces.weights[others])][:MOST]
     beside = [centred(cut_out(whole, pieces.labels == each + 1)) for each in heaviest]
     boxes = [(rows, columns), *(pieces.boxes[each] for each in np.flatnonzero(large))]
