@@ -16,6 +16,7 @@ import scipy
 
 from recognition.page_ink import Piece, pieces_of
 from recognition.picture import BlankError, PictureError
+from recognition.rings import without_rings
 from recognition.ruling import page_lines
 from recognition.segmentation import Mask
 from recognition.strip import LEVEL, NOTHING, Box, Strip
@@ -56,7 +57,7 @@ def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip
     if page.ink.mean() > MOST_INK:
         raise BlankError(f"nothing to read: expected digits on paper, got {page.ink.mean():.0%} ink")
     lines = page_lines(page.ink, page.height, page.ridges)
-    labels, _ = scipy.ndimage.label(page.ink & ~lines, np.ones((3, 3)))
+    _, labels, _ = without_rings(page.ink, lines)
     pieces = [piece for piece in pieces_of(labels) if _may_be_writing(piece, page.height)]
     if len(pieces) > MOST_PIECES:
         raise PictureError(f"expected rows of at most {MOST_PIECES} digits, got {len(pieces)} pieces of ink")

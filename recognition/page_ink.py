@@ -13,6 +13,7 @@ import scipy
 
 from recognition.depth import Grey, under_paper
 from recognition.picture import BlankError
+from recognition.rings import without_rings
 from recognition.ruling import NARROWEST_CELL, straight
 from recognition.segmentation import MINIMUM_CONTRAST, Mask
 from recognition.squares import without_squares
@@ -95,7 +96,7 @@ def find_writing(depth: Grey, share: float) -> Writing:
     ink, ridges = page_ink(depth, share)
     long = max(SHORTEST_LINE, max(ink.shape) / 25)
     lines = straight(ink, long, THINNEST_LINE) | straight(ink.T, long, THINNEST_LINE).T
-    labels, count = scipy.ndimage.label(ink & ~lines, np.ones((3, 3)))
+    ink, labels, count = without_rings(ink, lines)
     pieces = [piece for piece in pieces_of(labels) if piece.longest >= SMALLEST]
     digits = [piece for piece in pieces if _like_digit(piece, labels)] or pieces
     if not digits:

@@ -37,7 +37,7 @@ def without_squares(depth: Grey) -> tuple[Grey, float]:
 
     The paper or the ink on both sides of a line takes its place.
     """
-    pitch = _pitch(_ridges(depth), _ridges(depth.T))
+    pitch = _pitch(depth)
     if not pitch:
         return depth, 0.0
     bare = depth.copy()
@@ -48,11 +48,7 @@ def without_squares(depth: Grey) -> tuple[Grey, float]:
 
 def has_squares(grey: npt.NDArray[np.uint8], part: Mask) -> bool:
     """True if this part of a picture, [H, W], is of squared paper."""
-    upright, across = (
-        _ridges(255 - each.astype(np.float32)) & own[: len(own) // BAND * BAND : BAND]
-        for each, own in ((grey, part), (grey.T, part.T))
-    )
-    return _pitch(upright, across) > 0
+    return _pitch(255 - grey.astype(np.float32), part) > 0
 
 
 def _ridges(depth: Grey) -> Mask:
@@ -68,11 +64,14 @@ def _ridges(depth: Grey) -> Mask:
     return ridges
 
 
-def _pitch(upright: Mask, across: Mask) -> float:
-    """Distance of the lines of squared paper, pixels, of their middles; 0 if these are not squared paper's."""
-    one = _usual_gap(upright)
-    other = _usual_gap(across) if one else 0.0
-    return min(one, other) if other and abs(np.log(one / other)) < ALIKE else 0.0
+def _pitch(depth: Grey, part: Mask | None = None) -> float:
+    """Distance of the lines of squared paper in this part of a picture, pixels; 0 if it is no such paper."""
+    part = np.ones(depth.shape, bool) if part is None else part
+    across = _usual_gap(_ridges(depth) & part[: len(depth) // BAND * BAND : BAND])
+    if not across:
+        return 0.0
+    down = _usual_gap(_ridges(depth.T) & part.T[: depth.shape[1] // BAND * BAND : BAND])
+    return min(across, down) if down and abs(np.log(across / down)) < ALIKE else 0.0
 
 
 def _usual_gap(ridges: Mask) -> float:
