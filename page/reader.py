@@ -177,9 +177,7 @@ class Reader:
         """
         if (way := self.with_first(lambda digits: digits.way)) != "digit":
             raise UserError(f"rows: expected a model of handwriting, got one trained with --prepare {way}")
-        rows = self._workers.read_rows(
-            picture, lambda images: self.with_first(lambda digits: digits.probabilities(images)).max(axis=1)
-        )
+        rows = self._workers.read_rows(picture, lambda images: self.with_first(lambda digits: digits.likeness(images)))
         if isinstance(rows, Unread):
             raise UserError(rows.why)
         return rows

@@ -20,7 +20,7 @@ from recognition.rings import without_rings
 from recognition.ruling import page_lines
 from recognition.segmentation import Mask
 from recognition.strip import LEVEL, NOTHING, Box, Strip
-from recognition.upright import Certainty, Page, upright
+from recognition.upright import Likeness, Page, upright
 
 MOST_PIECES = 1000  # of ink on a page; bounds the time
 LOWEST = 0.45  # of the writing's height: smaller pieces are commas, specks, print
@@ -42,18 +42,18 @@ FEWEST_DIGITS, UNEVEN = 4, 0.4  # so many show a row's slope; heights of writing
 SURROUNDINGS = 0.08  # heights of writing around ink that a strip shows; the rest is paper
 
 
-def find_strips(grey: npt.NDArray[np.uint8], certainty: Certainty) -> list[Strip]:
+def find_strips(grey: npt.NDArray[np.uint8], likeness: Likeness) -> list[Strip]:
     """Find the rows of writing on a page, from the top, those at one height from the left.
 
     Args:
         grey: [H, W] uint8, 0 black to 255 white.
-        certainty: see `recognition.upright.upright`.
+        likeness: see `recognition.upright.upright`.
 
     Raises:
         BlankError: there is nothing to read.
         PictureError: there are more pieces of ink than a page of digits has.
     """
-    page = upright(grey, certainty)
+    page = upright(grey, likeness)
     if page.ink.mean() > MOST_INK:
         raise BlankError(f"nothing to read: expected digits on paper, got {page.ink.mean():.0%} ink")
     lines = page_lines(page.ink, page.height, page.ridges)

@@ -20,7 +20,7 @@ from recognition.cuts import Chosen, Cuts
 from recognition.kind import PictureKind
 from recognition.memory import remembering
 from recognition.names import STANDARD_INPUT
-from recognition.novelty import UNLIKE, NoveltyDetector
+from recognition.novelty import UNLIKE, NoveltyDetector, odds
 from recognition.preparation import cuts_of, way_of
 from recognition.row_reader import RowDigit, RowReader
 from recognition.rows import DIGITS, FoundDigit, joined
@@ -128,8 +128,8 @@ class DigitReader:
         self.can_tell = self._novelty is not None
         if novelty := self._novelty:
             self._scores = remembering(lambda images: novelty.scores(self._kind.apply(images)))
-        learnt = self._novelty is not None and self._novelty.shapes is not None
-        self._least_odds = model.card.get("no_digit", {}).get("least_odds") if learnt else None
+        self._shapes = self._novelty.shapes if self._novelty else None
+        self._least_odds = model.card.get("no_digit", {}).get("least_odds") if self._shapes else None
 
     @classmethod
     def load(cls, folder: str | Path | None = None, top_k: int = 3, reject_below: float = 0.0) -> DigitReader:
@@ -201,6 +201,11 @@ class DigitReader:
         if probabilities is None or self._least_odds is None:
             return self._novelty.holds_no_digit(images, scores)
         return self._novelty.shows_none(images, probabilities, self._least_odds, scores)
+
+    def likeness(self, images: np.ndarray) -> np.ndarray:
+        """Logarithm of the odds, [N], that each of [N, 28, 28] uint8 shows a digit as it stands; for `upright`."""
+        away = self._shapes.distances(self._kind.apply(images)) / UNLIKE if self._shapes else np.zeros(len(images))
+        return odds(away, self.probabilities(images))
 
     def trial(self) -> bytes:
         """All numbers that are computed for a few images of noise; see `Predictor.trial`."""

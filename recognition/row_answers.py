@@ -96,9 +96,7 @@ def read_pages(
     if reader.way != "digit":
         raise UsageError(f"--lines: expected a model of handwriting, got one trained with --prepare {reader.way}")
     for path in paths:
-        found = workers.read_rows(
-            source(path, workers.limits.max_bytes), lambda images: reader.probabilities(images).max(axis=1)
-        )
+        found = workers.read_rows(source(path, workers.limits.max_bytes), reader.likeness)
         if isinstance(found, Unread):
             yield Failure(path, found.why, found.blank)
         else:

@@ -29,13 +29,15 @@ AGREED, MANY = 0.7, 8  # mean length of their sum, four times turned; pieces of 
 CLEARER = 1.15  # times: a slope must gather the ink in rows so much better than none
 FEWEST = 3  # pieces of usual size that show a slope; fewer show the slant of their strokes instead
 SAMPLE = 24  # pieces by which the upper side is decided
-# Mean logarithm of certainty by which another side must win: a quarter turn, a half one, after which some digits are
-# digits too, and more for a single piece, which may be several digits that touch.
-QUARTER, HALF, ALONE = 0.06, 0.12, 0.8
-# Times as wide as high, longer than most photographs: a picture of one row, whose quarter turns must win by so much.
-BAND, ALONG = 1.85, 1.0
+# Logarithms of odds, chosen on drawn pages, pen strokes, photographs, cheques and printed words, each turned to its
+# four sides. Letters too may look like digits on another side.
+LOUDEST = 6.0  # of one piece, which so turns no page alone
+SILENT = 12.0  # what is so much less like a digit than the likest side of all pieces is as good as nothing
+TURNED, EACH = 8.0, 1.0  # by which another side must win, and more for each piece: most pages lie as they should
+# Times as wide as high, longer than most photographs: a picture of one row, whose quarter turns must win by more.
+BAND, ALONG = 1.85, 10.0
 
-Certainty = Callable[[np.ndarray], np.ndarray]
+Likeness = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,13 @@ class Page:
     turn: Turn
 
 
-def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
+def upright(grey: npt.NDArray[np.uint8], likeness: Likeness) -> Page:
     """Find a picture's ink, and turn it upright.
 
     Args:
         grey: [H, W] uint8, 0 black to 255 white.
-        certainty: certainty of a network's answer for each image, [N] 0 to 1 of [N, 28, 28] uint8; it decides which
-            side is up.
+        likeness: logarithm of the odds, [N], that each of [N, 28, 28] uint8 shows a digit as it stands; it decides
+            which side is up.
 
     Raises:
         BlankError: there is nothing to read.
@@ -84,7 +86,7 @@ def upright(grey: npt.NDArray[np.uint8], certainty: Certainty) -> Page:
     if degrees:
         turned = _turned(depth, degrees)
         writing = find_writing(turned, share * depth.size / turned.size)
-    turns = _side_up(writing, certainty)
+    turns = _side_up(writing, likeness)
     sizes = [piece.wide if turns % 2 else piece.high for piece in writing.compact]
     height = weighted_median(sizes, sizes)
     degrees += 90.0 * turns
@@ -113,16 +115,29 @@ def _steep(writing: Writing) -> float:
     """
     if len(writing.usual) < MANY:
         return 0.0
-    middles = np.array([piece.middle for piece in writing.usual])
-    distances, nearest = scipy.spatial.cKDTree(middles).query(middles, NEAREST + 1)
-    x, y = (middles[nearest[:, 1:]] - middles[:, np.newaxis])[distances[:, 1:] < NEAR * writing.height].T
+    x, y = _to_nearest(writing, len(writing.usual))
     mean = np.exp(4j * np.arctan2(y, x)).sum() / max(len(x), 1)
     degrees = float(np.degrees(np.angle(mean))) / 4
     return degrees if abs(mean) > AGREED and abs(degrees) > STEEPEST else 0.0
 
 
-def _side_up(writing: Writing, certainty: Certainty) -> int:
-    """Quarter turns, counter-clockwise, by which the page's digits stand upright."""
+def _to_nearest(writing: Writing, most: int) -> np.ndarray:
+    """Ways across and down, [2, N], from at most so many pieces of usual size to those nearest to each."""
+    middles = np.array([piece.middle for piece in writing.usual]).reshape(-1, 2)
+    count = min(NEAREST, len(middles) - 1)
+    if count < 1:
+        return np.zeros((2, 0))
+    distances, nearest = scipy.spatial.cKDTree(middles).query(middles[:most], count + 1)
+    ways = middles[nearest[:, 1:]] - middles[:most, np.newaxis]
+    return np.asarray(ways[distances[:, 1:] < NEAR * writing.height].T)
+
+
+def _side_up(writing: Writing, likeness: Likeness) -> int:
+    """Quarter turns, counter-clockwise, by which the page's digits stand upright.
+
+    Each piece counts by how much more it is like a digit on another side. Pieces stand nearer to those of their own row
+    than to others. So those beside a piece count against a quarter turn, those above and below it for one.
+    """
     depth, labels, pieces = writing.depth, writing.labels, (writing.usual or writing.digits)[:SAMPLE]
     images = []
     for piece in pieces:
@@ -130,11 +145,18 @@ def _side_up(writing: Writing, certainty: Certainty) -> int:
         part = slice(max(top - 2, 0), bottom + 2), slice(max(left - 2, 0), right + 2)
         own = labels[part] == piece.number
         images.append(centred(cut_out(Ink(depth[part], own, OWN_LEVEL, 1))))
-    turned = np.stack([np.rot90(image, turns) for turns in range(4) for image in images])
-    sure = np.log(certainty(turned) + 1e-3).reshape(4, -1).mean(axis=1)
-    quarter = QUARTER + (ALONG if depth.shape[1] > BAND * depth.shape[0] else 0.0)
-    sure[1:] -= np.array([quarter, HALF, quarter]) + ALONE / len(images)
-    return int(sure.argmax())
+    # Row and column 14, the middle of images like MNIST's, stay the middle.
+    turned = np.stack([np.pad(np.rot90(image[1:, 1:], turns), ((1, 0),) * 2) for turns in range(4) for image in images])
+    like = likeness(turned).reshape(4, -1)
+    like = np.maximum(like, like.max() - SILENT)
+    like = np.maximum(like, like.max(axis=0) - LOUDEST)
+    gains = (like - like[0]).sum(axis=1)
+    x, y = np.abs(_to_nearest(writing, SAMPLE))
+    more = EACH * len(images)
+    level = max(more + np.count_nonzero(x > y) - np.count_nonzero(x <= y), 0)
+    along = ALONG if depth.shape[1] > BAND * depth.shape[0] else 0.0
+    half, quarter = TURNED + more, TURNED + level + along
+    return int((gains - np.array([0, quarter, half, quarter])).argmax())
 
 
 def _without_rim(ink: Mask) -> Mask:

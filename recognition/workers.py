@@ -32,7 +32,7 @@ from recognition.fork_server import NAME, context, prepare_server
 from recognition.picture import BlankError, Limits
 from recognition.slowness import slowness
 from recognition.strip import Rows
-from recognition.upright import Certainty
+from recognition.upright import Likeness
 
 # A worker that waits, or hangs, uses no processor time: it is stopped after this many times the time that the work may
 # take, and at most so many seconds beyond it.
@@ -118,14 +118,14 @@ class Workers:
         for cuts in self.read_cuts(sources):
             yield cuts if isinstance(cuts, Unread) else cuts.images[0]
 
-    def read_rows(self, source: Source, certainty: Certainty) -> Rows | Unread:
+    def read_rows(self, source: Source, likeness: Likeness) -> Rows | Unread:
         """Rows of digits in a picture.
 
         Args:
             source: the picture.
-            certainty: see `recognition.upright.upright`; called in the caller's thread.
+            likeness: see `recognition.upright.upright`; called in the caller's thread.
         """
-        return self._ask("rows", [source], certainty)[0]
+        return self._ask("rows", [source], likeness)[0]
 
     def _hire(self) -> None:
         """Start a worker; in a thread, since the first start waits for the server's imports, a quarter of a second."""
@@ -134,13 +134,13 @@ class Workers:
         except Exception as error:  # raised in the thread that waits for the worker
             self._idle.put(error)
 
-    def _ask(self, task: Task, sources: Sequence[Source], certainty: Certainty | None = None) -> list[Any]:
+    def _ask(self, task: Task, sources: Sequence[Source], likeness: Likeness | None = None) -> list[Any]:
         worker = self._idle.get()
         if isinstance(worker, Exception):
             self._idle.put(worker)  # for the others who wait
             raise worker
         try:
-            return worker.ask(task, sources, certainty, self.limits.max_seconds)
+            return worker.ask(task, sources, likeness, self.limits.max_seconds)
         except TimeoutError:
             worker.stop()
             worker = _Worker(self.limits)
@@ -149,7 +149,7 @@ class Workers:
             worker.stop()
             worker = _Worker(self.limits)
             why = "the decoder crashed"
-        except BaseException:  # of `certainty`, or a signal: the worker still waits for an answer
+        except BaseException:  # of `likeness`, or a signal: the worker still waits for an answer
             worker.stop()
             worker = _Worker(self.limits)
             raise
@@ -168,8 +168,8 @@ class _Worker:
         theirs.close()
         self._slowness = 0.0  # not known yet
 
-    def ask(self, task: Task, sources: Sequence[Source], certainty: Certainty | None, seconds: float) -> list[Any]:
-        """Answers of `_serve`; for rows it asks for the `certainty` of images meanwhile."""
+    def ask(self, task: Task, sources: Sequence[Source], likeness: Likeness | None, seconds: float) -> list[Any]:
+        """Answers of `_serve`; for rows it asks for the `likeness` of images meanwhile."""
         if not self._slowness:
             self._slowness = self._receive(START_SECONDS)
         seconds *= self._slowness
@@ -186,8 +186,8 @@ class _Worker:
                 return list(answers[0])
             if isinstance(answers, list):
                 return answers
-            assert certainty
-            self._pipe.send(certainty(answers))
+            assert likeness
+            self._pipe.send(likeness(answers))
 
     def _worked(self) -> float:
         """Seconds of processor time that the process has used."""
@@ -228,8 +228,7 @@ def _start(process: BaseProcess) -> None:
 def _serve(pipe: Connection, limits: Limits) -> None:
     """Worker main loop: read the pictures asked for; answer with a list of `Cuts`, `Rows`, images, or `Unread`.
 
-    If rows are wanted, images [N, 28, 28] may come before the answer, to be answered with the network's certainty of
-    each.
+    If rows are wanted, images [N, 28, 28] may come before the answer, to be answered with the likeness of each.
     """
     _end_with_parent()
     # Ctrl-C is for the parent, which then stops the workers; libtiff and others print on stderr.
@@ -271,14 +270,14 @@ def _found(task: Literal["cuts", "rows"], source: Source, limits: Limits, pipe: 
     from recognition.layout import find_strips
     from recognition.picture import LONGEST_PAGE, read_picture, read_sized
 
-    def certainty(images: np.ndarray) -> np.ndarray:
+    def likeness(images: np.ndarray) -> np.ndarray:
         pipe.send(images)
         return pipe.recv()
 
     if task == "cuts":
         return cut_digit(read_picture(source, limits))
     grey, own_size = read_sized(source, limits, LONGEST_PAGE)
-    return Rows(grey, own_size, find_strips(grey, certainty))
+    return Rows(grey, own_size, find_strips(grey, likeness))
 
 
 def _end_with_parent() -> None:

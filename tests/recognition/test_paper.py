@@ -14,7 +14,7 @@ DIGITS = 5  # in each of two rows
 SHEET = [(190, 120), (800, 160), (770, 900), (150, 860)]  # corners; a photograph of 960×1000
 
 
-def certainty(images: np.ndarray) -> np.ndarray:
+def likeness(images: np.ndarray) -> np.ndarray:
     return np.ones(len(images))  # of each side alike: the page stays as it lies
 
 
@@ -44,7 +44,7 @@ def photograph() -> np.ndarray:
 
 
 def digits_of(grey: np.ndarray) -> list[int]:
-    return [scipy.ndimage.label(strip.ink, np.ones((3, 3)))[1] for strip in find_strips(grey, certainty)]
+    return [scipy.ndimage.label(strip.ink, np.ones((3, 3)))[1] for strip in find_strips(grey, likeness)]
 
 
 def test_rows_are_those_of_the_sheet_not_of_the_table(photograph: np.ndarray) -> None:
@@ -81,7 +81,7 @@ def test_a_shadow_is_no_edge_of_a_sheet() -> None:
 
 def test_a_digit_with_a_long_tail_belongs_to_its_row() -> None:
     page = noisy(written(Image.new("L", (960, 1000), 215), tail=150), 2)
-    strips = find_strips(page, certainty)
+    strips = find_strips(page, likeness)
     assert digits_of(page) == [DIGITS, DIGITS]
     assert strips[0].ink.shape[0] < 1.5 * strips[1].ink.shape[0]  # the tail is cut off
 

@@ -14,11 +14,12 @@ from model.image import network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
 from recognition.layout import find_strips
+from recognition.novelty import odds
 from recognition.picture import PictureError, read_picture
 from recognition.row_reader import RowReader
 from recognition.rows import FoundDigit, joined, read_rows
 from recognition.strip import Rows
-from recognition.upright import Certainty
+from recognition.upright import Likeness
 from tests.conftest import MODEL, ROOT
 
 LINES = ROOT.parent / "shared" / "pictures" / "lines"
@@ -44,13 +45,13 @@ def row_reader() -> RowReader:
     return ROW_READER[0]
 
 
-def find_rows(grey: np.ndarray, certainty: Certainty) -> list[list[FoundDigit]]:
-    rows = Rows(grey, (grey.shape[1], grey.shape[0]), find_strips(grey, certainty))
+def find_rows(grey: np.ndarray, likeness: Likeness) -> list[list[FoundDigit]]:
+    rows = Rows(grey, (grey.shape[1], grey.shape[0]), find_strips(grey, likeness))
     return read_rows(rows, ROW_READER[0])
 
 
-def certainty(network: Network) -> Network:
-    return lambda images: network(images).max(axis=1)
+def likeness(network: Network) -> Network:
+    return lambda images: odds(np.zeros(len(images)), network(images))
 
 
 def row(mnist: Mnist, numbers: list[int], gap: int, factor: int = 4) -> np.ndarray:
@@ -69,8 +70,8 @@ def row(mnist: Mnist, numbers: list[int], gap: int, factor: int = 4) -> np.ndarr
     return np.pad(sheet, 40)
 
 
-def find_digits(grey: np.ndarray, certainty: Certainty) -> list[FoundDigit]:
-    return [digit for row in find_rows(grey, certainty) for digit in row]
+def find_digits(grey: np.ndarray, likeness: Likeness) -> list[FoundDigit]:
+    return [digit for row in find_rows(grey, likeness) for digit in row]
 
 
 def picture(ink: np.ndarray) -> np.ndarray:
@@ -91,7 +92,7 @@ def written(mnist: Mnist, numbers: list[int]) -> str:
 def test_a_row_is_read_from_the_left(mnist: Mnist, network: Network) -> None:
     for start in (0, 10, 20):
         numbers = list(range(start, start + 5))
-        found = find_digits(picture(row(mnist, numbers, gap=25)), certainty(network))
+        found = find_digits(picture(row(mnist, numbers, gap=25)), likeness(network))
         assert text(found, network) == written(mnist, numbers)
         lefts = [one.box[0] for one in found]
         assert lefts == sorted(lefts)
@@ -100,7 +101,7 @@ def test_a_row_is_read_from_the_left(mnist: Mnist, network: Network) -> None:
 def test_boxes_hold_their_digits(mnist: Mnist, network: Network) -> None:
     ink = row(mnist, [0, 1, 2], gap=30)
     covered = np.zeros(ink.shape, bool)
-    for one in find_digits(picture(ink), certainty(network)):
+    for one in find_digits(picture(ink), likeness(network)):
         left, top, right, bottom = one.box
         covered[top:bottom, left:right] = True
     assert ink[covered].sum() > 0.99 * ink.sum()
@@ -110,7 +111,7 @@ def test_boxes_hold_their_digits(mnist: Mnist, network: Network) -> None:
 def test_rows_are_read_from_the_top(mnist: Mnist, network: Network) -> None:
     numbers = [0, 1, 2, 3]
     page = np.vstack([row(mnist, numbers, gap=25), row(mnist, numbers[::-1], gap=25)])
-    first, second = find_rows(picture(page), certainty(network))
+    first, second = find_rows(picture(page), likeness(network))
     assert (text(first, network), text(second, network)) == (written(mnist, numbers), written(mnist, numbers[::-1]))
 
 
@@ -118,7 +119,7 @@ def test_touching_digits_are_cut(mnist: Mnist, network: Network) -> None:
     right = 0
     for start in range(0, 60, 3):
         numbers = list(range(start, start + 3))
-        found = find_digits(picture(row(mnist, numbers, gap=-3)), certainty(network))
+        found = find_digits(picture(row(mnist, numbers, gap=-3)), likeness(network))
         right += text(found, network) == written(mnist, numbers)
     assert right >= 13
 
@@ -140,16 +141,16 @@ def test_pieces_above_each_other_are_one_digit(network: Network, mnist: Mnist) -
     sheet = np.zeros((200, 300))
     sheet[40:152, 30:142], sheet[40:152, 150:262] = five, one
     sheet[66:72, 30:142] = 0  # between the bar of the 5 and the rest
-    found = find_digits(picture(sheet), certainty(network))
+    found = find_digits(picture(sheet), likeness(network))
     assert text(found, network) == "51" and found[0].box[1] <= 58
 
 
 def test_nothing_to_read(network: Network) -> None:
     with pytest.raises(PictureError, match="nothing to read"):
-        find_digits(np.full((100, 300), 200, np.uint8), certainty(network))
+        find_digits(np.full((100, 300), 200, np.uint8), likeness(network))
 
 
 @pytest.mark.skipif(not LINES.is_dir(), reason="needs strangers' handwriting, which this project does not ship")
 def test_strangers_rows(network: Network) -> None:
     for path in sorted(LINES.iterdir()):
-        assert text(find_digits(read_picture(path), certainty(network)), network) == path.name.split("__")[0]
+        assert text(find_digits(read_picture(path), likeness(network)), network) == path.name.split("__")[0]

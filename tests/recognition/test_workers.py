@@ -19,6 +19,7 @@ from data.dataset import Mnist
 from model.image import ImageSpec, network_input
 from model.predictor import Predictor
 from model.saved_model import load_model
+from recognition.novelty import odds
 from recognition.picture import Limits
 from recognition.row_reader import RowReader
 from recognition.rows import joined, read_rows
@@ -43,7 +44,8 @@ def test_a_row_is_read_by_asking_the_network(mnist: Mnist) -> None:
 
     with Workers(Limits(max_seconds=30)) as workers:
         rows = workers.read_rows(
-            in_a_row(mnist.test_images[:4], apart=0), lambda images: probabilities(images).max(axis=1)
+            in_a_row(mnist.test_images[:4], apart=0),
+            lambda images: odds(np.zeros(len(images)), probabilities(images)),
         )
     assert isinstance(rows, Rows)
     assert rows.size == (4 * 28 * 3, 68 * 3)
