@@ -44,7 +44,6 @@ FAINT_EXPONENT = 0.6  # of the grey levels of a faint digit in a tiny picture
 MARGIN = 0.3  # of the digit's longest side: other cuts look no farther
 LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
-TILT = 2  # pixels by which a line may leave its row or column
 COARSE = 7  # enlargement of a picture of at most 18 pixels a side
 SQUARE = 0.7  # width by height of a digit that may be stretched
 LEAST = 12  # pixels at least: longer side of a picture that is reduced; either side of the inside of a frame
@@ -248,7 +247,7 @@ def _other_cuts(ink: Ink) -> Iterator[np.ndarray]:
     for threshold, own in ((ink.threshold, ink.own), (FAINT, _faint(ink))):
         if own is not None:
             faint = exponent if threshold == FAINT else None
-            lined = without_lines(own, TILT)
+            lined = without_lines(own)
             for mask in (own, lined):
                 if mask is not None:
                     yield cut_out(replace(ink, own=mask, threshold=threshold), exponent=faint)

@@ -14,6 +14,7 @@ import scipy
 
 from recognition.segmentation import Mask
 
+TILT = 2  # pixels by which a line beside a digit may leave its row or column
 LONG = 0.95  # of the ink's box: a straight run of this length may be a line
 LONG_AT_RIM = 0.25  # of the ink's box, if the run lies along the box's rim, as the teeth of a comb do
 RIM = 0.15  # of the ink's box on each side
@@ -39,15 +40,10 @@ SMALLEST_FORM, LARGEST_FORM = 20, 400  # pixels of its sides
 FORM_CONTRAST = 15  # grey levels
 
 
-def without_lines(own: Mask, tilt: int) -> Mask | None:
-    """Ink without the straight lines in it; None if there are none, or if they are nearly all of it.
-
-    Args:
-        own: [H, W] the ink of one digit.
-        tilt: pixels by which a line may leave its row or column.
-    """
-    lines = _horizontal(own, tilt) | _horizontal(own.T, tilt).T
-    rest = scipy.ndimage.binary_opening(own & ~lines, iterations=max(1, tilt // 2)) & ~lines
+def without_lines(own: Mask) -> Mask | None:
+    """One digit's ink, [H, W], without straight lines; None if there are none, or if they are nearly all of it."""
+    lines = _horizontal(own) | _horizontal(own.T).T
+    rest = scipy.ndimage.binary_opening(own & ~lines, iterations=TILT // 2) & ~lines
     if not lines.any() or np.count_nonzero(rest) < MINIMUM_REST * np.count_nonzero(own):
         return None
     labels, count = scipy.ndimage.label(rest, np.ones((3, 3)))
@@ -56,11 +52,11 @@ def without_lines(own: Mask, tilt: int) -> Mask | None:
     return (sizes > 0.05 * sizes.max())[labels]
 
 
-def _horizontal(own: Mask, tilt: int) -> Mask:
+def _horizontal(own: Mask) -> Mask:
     """The pixels of horizontal lines, without those where a stroke crosses."""
     rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-    thick = scipy.ndimage.maximum_filter1d(own.astype(np.uint8), 2 * tilt + 1, axis=0)
+    thick = scipy.ndimage.maximum_filter1d(own.astype(np.uint8), 2 * TILT + 1, axis=0)
     rim = np.zeros(own.shape, bool)
     edge = max(1, round(RIM * height))
     rim[rows[0] : rows[0] + edge] = rim[rows[-1] + 1 - edge : rows[-1] + 1] = True
@@ -76,7 +72,7 @@ def _evenly_thin(labels: np.ndarray, own: Mask, thickest: float, slender: bool =
             continue
         run, top = labels[box] == number, min(beside, box[0].start)
         around = own[box[0].start - top : box[0].stop + beside, box[1]]
-        thickness = (_run_lengths(around) + _run_lengths(around[::-1])[::-1] - 1)[top : top + len(run)]
+        thickness = _thickness(around)[top : top + len(run)]
         usual = np.percentile(thickness[run], 30)
         line = run & (thickness <= THICKER * usual + 1)
         if usual <= thickest and (not slender or _is_slender(line, usual)):
@@ -92,6 +88,11 @@ def _opened(mask: np.ndarray, length: float) -> Mask:
     size = max(3, round(length))
     eroded = scipy.ndimage.minimum_filter1d(mask, size, axis=1, mode="constant")
     return scipy.ndimage.maximum_filter1d(eroded, size, axis=1, mode="constant", origin=-1 if size % 2 == 0 else 0) > 0
+
+
+def _thickness(own: Mask) -> np.ndarray:
+    """Number of ink pixels above and below each pixel without a gap, itself counted."""
+    return _run_lengths(own) + _run_lengths(own[::-1])[::-1] - 1
 
 
 def _run_lengths(own: Mask) -> np.ndarray:
@@ -116,7 +117,7 @@ def page_lines(ink: Mask, height: float, ridges: Mask | None = None) -> Mask:
     # Sides of boxes and teeth of combs are shorter; they end on a line, and at their other end is a line or nothing.
     short = straight(ink.T, SHORT_LINE * height, THICKEST_LINE * height, tilt=0).T & ~lines
     # They are as thick as the line; a stem that stands between two lines is thicker.
-    thickness = (_run_lengths(across) + _run_lengths(across[::-1])[::-1] - 1)[across]
+    thickness = _thickness(across)[across]
     thickest = min(THICKEST_LINE * height, THICKER * float(np.percentile(thickness, 90))) if len(thickness) else 0.0
     labels, _ = scipy.ndimage.label(short, np.ones((3, 3)))
     for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
@@ -242,7 +243,7 @@ def _rim_lines(dark: Mask) -> Mask:
         runs = _opened(np.pad(wider, ((0, 0), (1, 1)), mode="edge"), long * width)[:, 1:-1] & dark
         lines[:deep] |= runs[:deep]
         lines[-deep:] |= runs[-deep:]
-    thickness = _run_lengths(dark) + _run_lengths(dark[::-1])[::-1] - 1
+    thickness = _thickness(dark)
     labels, _ = scipy.ndimage.label(lines, np.ones((3, 3)))
     for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
         line = labels[box] == number

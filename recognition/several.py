@@ -16,7 +16,6 @@ from recognition.segmentation import Ink, Mask, Pieces, box_of, cut_out, length
 
 # Chosen on the drawn digits that docs/reading.md lists, and on drawn rows (tests/recognition, seeds below 3400).
 LONGEST = 224  # pixels of a side that are looked at
-TILT = 2  # pixels by which a line may leave its row or column
 AS_HIGH = 0.55  # of the digit's longest side: a piece as long may be a digit too
 AS_DARK = 0.5  # of the digit's mean depth
 AS_HEAVY = 0.125  # of the digit's ink: a 1 has a third of an 8's
@@ -109,7 +108,7 @@ def _plainly(ink: Ink, pieces: Pieces) -> bool:
     )
     if any(apart):
         return True
-    rest = without_lines(ink.own, TILT) if width > WIDE * height else None
+    rest = without_lines(ink.own) if width > WIDE * height else None
     if rest is not None:
         height, width = map(length, box_of(rest))
     return width > WIDE * height
@@ -126,7 +125,7 @@ def _free(pieces: Pieces, box: tuple[slice, slice]) -> Mask:
 
 def _holds_digit(pieces: Pieces, long: int, size: float) -> bool:
     """True if a piece of ink much longer than the digit, as a box, has something like a digit joined to its lines."""
-    rest = without_lines(pieces.labels[pieces.boxes[long]] == long + 1, TILT)
+    rest = without_lines(pieces.labels[pieces.boxes[long]] == long + 1)
     if rest is None:
         return False
     labels, _ = scipy.ndimage.label(rest, np.ones((3, 3)))

@@ -26,10 +26,8 @@ SLAB = 96, 6  # pixels and squares: lines are straight so far along them
 PRESENT = 0.6  # of a slab: a shorter line is a stroke
 AWAY = 2  # pixels from such a line, which may lean otherwise than most
 FADED, CORE = 0.15, 0.5  # of a line's depth: it is lighter beside its sides, and darker in its middle
-DARKER, WIDER = (
-    1.4,
-    0.3,
-)  # times as dark as the line: ink on it; by so much darker than usual beside it: a stroke along it
+# Times as dark as the line: ink on it. By so many times its depth darker than usual beside it: a stroke along it.
+DARKER, WIDER = 1.4, 0.3
 
 
 def without_squares(depth: Grey) -> tuple[Grey, float]:

@@ -115,12 +115,12 @@ def test_lines_are_taken_away_and_strokes_stay(mnist: Mnist) -> None:
         own = put(np.zeros((140, 130), np.float32), digit(mnist, number, 100), 20, 20) > 0.5
         boxed = own.copy()
         boxed[:4] = boxed[-4:] = boxed[:, :4] = boxed[:, -4:] = True
-        rest = without_lines(boxed, 2)
+        rest = without_lines(boxed)
         assert rest is not None and np.count_nonzero(rest & ~own) < 30
         assert np.count_nonzero(own & ~rest) < 0.1 * np.count_nonzero(own)
     stroke = np.zeros((100, 60), bool)
     stroke[:, 25:32] = True
-    assert without_lines(stroke, 2) is None
+    assert without_lines(stroke) is None
 
 
 @pytest.mark.parametrize("size", [2, 4, 8])
