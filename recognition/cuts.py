@@ -46,7 +46,7 @@ LONGEST = 112  # pixels of a side that other cuts look at; MNIST's image has 28
 NARROWED = 0.7, 0.33  # widths left of a digit that was stretched to fill its picture; chosen on 800 of Semeion's
 COARSE = 7  # enlargement of a picture of at most 18 pixels a side
 SQUARE = 0.7  # width by height of a digit that may be stretched
-LEAST = 12  # pixels at least: longer side of a picture that is reduced; either side of the inside of a frame
+LEAST = 12  # pixels at least: longer side of a picture that is reduced
 FEWEST_EDGES = 5  # across and down, of a small picture that was enlarged; lines and boxes have fewer
 FULL = 0.9  # of the picture's sides: such a digit fills it
 CLOSE = 0.6  # of a side of the picture that ink takes if the picture is cut close to it
@@ -156,10 +156,12 @@ def cut_digit(grey: np.ndarray, may_have_form: bool = True) -> Cuts:
     grey = _unrepeated(grey)
     if (own := as_mnist(grey)) is not None:
         return Cuts(own[None])
-    inside = inside_frame(grey) if may_have_form else None
-    if inside is not None:
+    framed = inside_frame(grey) if may_have_form else None
+    if framed is not None:
+        inside, may_be_nought = framed
         try:
-            return cut_digit(inside, may_have_form)
+            cuts = cut_digit(inside, may_have_form)
+            return replace(cuts, trust=min(cuts.trust, DOUBTED), form=None) if may_be_nought else cuts
         except BlankError:  # the frame is the digit itself, or empty
             pass
     page, inks = digit_ink(grey)

@@ -8,14 +8,20 @@ import scipy
 from recognition.depth import block_means, under_closing
 from recognition.segmentation import FRAME, MINIMUM_CONTRAST, THRESHOLDS, is_frame, length
 
-LONGEST = 160  # pixels of a side on which a frame is sought
+# Chosen on digits of thick pens in drawn boxes.
+SMALL = 160  # pixels of a side on which a frame is sought
 REACH = 3  # pixels there: a line more than twice as thick frames nothing
-LEAST = 12  # pixels at least: either side of the inside
+NARROWEST = 12  # pixels of the inside
+NOUGHT, PEN = (0.45, 0.85), 0.035  # width by height, and thickness by the longer side, of a frame that may be a 0
 
 
-def inside_frame(grey: np.ndarray) -> np.ndarray | None:
-    """The part of a picture [H, W] uint8 inside a frame of thin lines, dark or light; None if it has none."""
-    factor = -(-max(grey.shape) // LONGEST)
+def inside_frame(grey: np.ndarray) -> tuple[np.ndarray, bool] | None:
+    """The part of a picture [H, W] uint8 inside a frame of thin lines, dark or light; None if it has none.
+
+    Returns:
+        The part; and True if the frame may be a 0 itself, and the part what crosses it out.
+    """
+    factor = -(-max(grey.shape) // SMALL)
     small = block_means(grey.astype(np.float32), factor)
     for candidate in (small, 255 - small):
         depth = under_closing(candidate, REACH)
@@ -23,9 +29,13 @@ def inside_frame(grey: np.ndarray) -> np.ndarray | None:
             continue
         labels, _ = scipy.ndimage.label(depth > THRESHOLDS[0] * depth.max(), np.ones((3, 3)))
         for number, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
-            if is_frame(labels, number, box):
-                thick = 2 * max(2, max(map(length, box)) // FRAME)
-                rows, columns = (slice(factor * (side.start + thick), factor * (side.stop - thick)) for side in box)
-                inside = grey[rows, columns]
-                return inside if min(inside.shape, default=0) >= LEAST else None
+            if not is_frame(labels, number, box):
+                continue
+            high, wide = map(length, box)
+            margin = 2 * max(2, min(high, wide) // FRAME)  # the frame may lean
+            rows, columns = (slice(factor * (side.start + margin), factor * (side.stop - margin)) for side in box)
+            if min(high, wide) > 2 * margin and min(grey[rows, columns].shape) >= NARROWEST:
+                thick = np.count_nonzero(labels[box] == number) / (2 * (high + wide))
+                may_be_nought = NOUGHT[0] < wide / high < NOUGHT[1] and bool(thick > PEN * max(high, wide))
+                return grey[rows, columns], may_be_nought
     return None

@@ -128,11 +128,11 @@ def is_thing(grey: np.ndarray) -> bool:
 
 def _trust_in_place(page: Ink, bar: float, stroke: float) -> float:
     """Trust by the ink's place in the picture; `bar` is its width by its length if it is one, else 1."""
-    if page.enlargement >= TINY:
-        return 1.0
     rows, columns = box_of(page.own)
     margins = rows.start, page.own.shape[0] - rows.stop, columns.start, page.own.shape[1] - columns.stop
     at_rim = [margin < AT_RIM * stroke for margin in margins]
+    if page.enlargement >= TINY:  # most are cut close to a digit
+        return DOUBTED if bar < STUMP and sum(at_rim) > 2 and max(margins) > FREE * stroke else 1.0
     high, wide = rows.stop - rows.start, columns.stop - columns.start
     ends, beside = (at_rim[:2], margins[2:]) if high > wide else (at_rim[2:], margins[:2])
     if (bar < BAR and all(ends) and max(beside) > FREE * stroke) or _only_lines(page.own, stroke):

@@ -19,6 +19,7 @@ from recognition.picture import BlankError
 from recognition.reader import Answer, DigitReader
 from recognition.ruling import without_lines
 from recognition.segmentation import Ink, find_ink, one_digit
+from recognition.shape import DOUBTED
 from tests.conftest import MODEL
 
 PAPER, PEN = 240.0, 50.0
@@ -295,3 +296,30 @@ def test_digits_of_a_thick_pen_in_a_frame(mnist: Mnist, reader: DigitReader) -> 
 
     right, _ = marked(framed, mnist, reader)
     assert right > 17  # 15 if the frame is not sought first
+
+
+@pytest.mark.parametrize(("width", "height", "high"), [(1040, 240, 150), (510, 160, 105)])
+def test_a_digit_in_a_wide_frame(width: int, height: int, high: int, mnist: Mnist, reader: DigitReader) -> None:
+    def framed(number: int) -> np.ndarray:
+        own = digit(mnist, number, high)
+        sheet = np.ones((height, width), np.float32)
+        sheet[:10] = sheet[-10:] = sheet[:, :10] = sheet[:, -10:] = sheet[14:-14, 14:-14] = 0
+        return picture(put(sheet, own, (height - high) // 2, (width - own.shape[1]) // 2))
+
+    right, marks = marked(framed, mnist, reader)
+    assert right > 18 and marks < 4  # 10, if the margin is a part of the longer side
+
+
+@pytest.mark.parametrize("line", [6, 10])
+def test_a_square_nought_that_is_crossed_out_is_no_sure_1(line: int, reader: DigitReader) -> None:
+    image = Image.new("L", (200, 240), 235)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((50, 40, 150, 200), outline=40, width=line)
+    pen.line((60, 180, 140, 60), fill=40, width=line)
+    assert reader.answer(np.asarray(image)).digits[0][1] < 0.9
+
+
+def test_a_line_along_the_rim_of_a_tiny_picture_is_doubted(reader: DigitReader) -> None:
+    rim, stroke = np.full((2, 20, 30), 235, np.uint8)
+    rim[:, 0] = stroke[2:18, 14:16] = 60
+    assert [cut_digit(each).trust for each in (rim, stroke)] == [DOUBTED, 1]

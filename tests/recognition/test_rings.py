@@ -7,10 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from recognition.layout import find_strips
-
-
-def unsure(images: np.ndarray) -> np.ndarray:
-    return np.full(len(images), 0.5)
+from tests.recognition.test_squares import unsure
 
 
 def circled(digits: int, high: int, down: int, span: tuple[int, int]) -> np.ndarray:
